@@ -1,0 +1,1 @@
+"""What everything stands on: settings, object store, catalog, database, keys, services, roles, command line."""

@@ -1,0 +1,80 @@
+"""One place for configuration: environment variables prefixed ``CALANQUE_`` and the paths derived from them.
+
+Nothing here touches the network or reads a secret, so it is safe to import anywhere, DAG parsing included.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Where this lake lives and what it stands on.
+
+    Every field is an environment variable: ``home`` is ``CALANQUE_HOME``. Two lakes with different homes share nothing.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="CALANQUE_", frozen=True, extra="ignore")
+
+    home: Path = Field(default=Path("var"), description="State directory: data of embedded services, secrets, logs.")
+    city: str = Field(default="marseille", description="City profile: a name in infra/cities or a path to a TOML file.")
+    geo: Path | None = Field(default=None, description="GeoJSON of zone polygons; replaces the profile's demo cells.")
+
+    object_store: Literal["seaweedfs", "minio", "external"] = "seaweedfs"
+    s3_endpoint: str | None = Field(default=None, description="http(s)://host:port of an external S3 endpoint.")
+    s3_region: str = "us-east-1"
+
+    postgres: Literal["embedded", "external"] = "embedded"
+    postgres_host: str | None = Field(default=None, description="Host of an external PostgreSQL server.")
+    postgres_port: int = 5432
+
+    drop: Path | None = Field(default=None, description="Drop folder, one sub-folder per silo. Default: home/drop.")
+    keys: Path | None = Field(default=None, description="Key store, outside the lake. Default: home/keys.")
+    secrets: Path | None = Field(default=None, description="Secret files, one per name. Default: home/secrets.")
+
+    quiet: bool = Field(default=False, description="No progress bars; for CI and logs.")
+
+    @field_validator("home", "geo", "drop", "keys", "secrets")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value.expanduser().absolute() if value is not None else None
+
+    @field_validator("home")
+    @classmethod
+    def _home_is_absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @property
+    def drop_dir(self) -> Path:
+        return self.drop or self.home.absolute() / "drop"
+
+    @property
+    def keys_dir(self) -> Path:
+        return self.keys or self.home.absolute() / "keys"
+
+    @property
+    def secrets_dir(self) -> Path:
+        return self.secrets or self.home.absolute() / "secrets"
+
+    @property
+    def data_dir(self) -> Path:
+        """Data of the embedded services."""
+        return self.home.absolute() / "data"
+
+    @property
+    def work_dir(self) -> Path:
+        """Scratch space of runs; safe to delete when nothing runs."""
+        return self.home.absolute() / "work"
+
+    @property
+    def logs_dir(self) -> Path:
+        return self.home.absolute() / "logs"
+
+    @property
+    def run_dir(self) -> Path:
+        """Ports, sockets and process ids of the running services."""
+        return self.home.absolute() / "run"

@@ -1,0 +1,1 @@
+"""The way in: silo register, contracts, landing, checking, conforming, committing."""

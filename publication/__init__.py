@@ -1,0 +1,1 @@
+"""The way out: building candidate marts, checking them, releasing them."""
