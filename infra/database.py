@@ -1,0 +1,61 @@
+"""PostgreSQL: the databases, the roles, and how to connect as one of them."""
+
+from __future__ import annotations
+
+from typing import Literal
+from urllib.parse import quote
+
+import psycopg
+
+from infra import endpoints, secrets
+from infra.settings import Settings
+
+DATABASES = ("airflow", "lake", "bi")
+ROLES = ("airflow", "pipeline", "publisher", "steward", "analyst")
+ADMIN = "admin"
+ADMIN_USER = "calanque_admin"
+
+CONNECT_SECONDS = 10
+
+Driver = Literal["postgresql", "postgresql+psycopg", "postgresql+psycopg2", "postgresql+asyncpg"]
+
+
+def user(role: str) -> str:
+    """The PostgreSQL user name of a role.
+
+    Raises:
+        ValueError: no such role.
+    """
+    if role == ADMIN:
+        return ADMIN_USER
+    if role not in ROLES:
+        raise ValueError(f"PostgreSQL has no role {role!r}; it has: {', '.join((*ROLES, ADMIN))}")
+    return role
+
+
+def connect(settings: Settings, role: str, database: str, *, autocommit: bool = False) -> psycopg.Connection:
+    """A connection to ``database`` as ``role``; the caller closes it. TLS follows the usual ``PGSSLMODE``.
+
+    Raises:
+        infra.endpoints.NotRunning: the lake is not up.
+        infra.secrets.SecretMissing: the role was never provisioned.
+        psycopg.OperationalError: the server refused or cannot be reached.
+    """
+    at = endpoints.load(settings)
+    return psycopg.connect(
+        host=at.postgres_host,
+        port=at.postgres_port,
+        dbname=database,
+        user=user(role),
+        password=secrets.read(settings, f"pg-{role}"),
+        application_name=f"calanque {role}",
+        connect_timeout=CONNECT_SECONDS,
+        autocommit=autocommit,
+    )
+
+
+def uri(settings: Settings, role: str, database: str, *, driver: Driver = "postgresql") -> str:
+    """The connection URI of ``role``, for programs that take one. It holds the password: never print or log it."""
+    at = endpoints.load(settings)
+    password = quote(secrets.read(settings, f"pg-{role}"), safe="")
+    return f"{driver}://{user(role)}:{password}@{at.postgres_host}:{at.postgres_port}/{database}"

@@ -1,0 +1,28 @@
+"""One secret per role and store, generated on first use."""
+
+from __future__ import annotations
+
+import secrets as entropy
+
+from infra import database, object_store, secrets
+from infra.settings import Settings
+
+
+def generate_credentials(settings: Settings) -> None:
+    """Create the secrets that do not exist yet. Needs no service, and comes before starting any.
+
+    The credentials of an external service's administrator cannot be invented: those must be put in the secrets folder
+    (``s3-admin`` as ACCESS_KEY:SECRET_KEY, ``pg-admin`` as the password of ``calanque_admin``).
+
+    Raises:
+        infra.secrets.SecretMissing: an external service's administrator secret was not given.
+    """
+    for role in (object_store.ADMIN, *object_store.ROLES):
+        if settings.object_store == "external":
+            secrets.read(settings, f"s3-{role}")
+        else:
+            secrets.write(settings, f"s3-{role}", f"calanque-{role}:{entropy.token_urlsafe(24)}")
+    if settings.postgres == "external":
+        secrets.read(settings, "pg-admin")
+    for role in (database.ADMIN, *database.ROLES):
+        secrets.read_or_generate(settings, f"pg-{role}")

@@ -1,0 +1,125 @@
+"""PostgreSQL roles, databases, schemas and grants, and the Iceberg catalog's tables and namespaces."""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg import sql
+
+from infra import catalog, database, registry, secrets
+from infra.settings import Settings
+
+_LOCK = 4_270_001  # one provisioning at a time per server; any constant, as long as it is always this one
+
+_CATALOG_TABLES = """
+create schema if not exists iceberg;
+
+create table if not exists iceberg.iceberg_tables (
+    catalog_name               varchar(255) not null,
+    table_namespace            varchar(255) not null,
+    table_name                 varchar(255) not null,
+    metadata_location          varchar(1000),
+    previous_metadata_location varchar(1000),
+    iceberg_type               varchar(5),
+    primary key (catalog_name, table_namespace, table_name)
+);
+
+create table if not exists iceberg.iceberg_namespace_properties (
+    catalog_name   varchar(255)  not null,
+    namespace      varchar(255)  not null,
+    property_key   varchar(255)  not null,
+    property_value varchar(1000) not null,
+    primary key (catalog_name, namespace, property_key)
+);
+"""
+
+# Who commits to which namespace is the database's business too, not only the object store's: row by row.
+_CATALOG_GRANTS = """
+grant usage on schema iceberg to pipeline, publisher;
+grant select on all tables in schema iceberg to pipeline, publisher;
+grant insert, update, delete on iceberg.iceberg_tables to pipeline, publisher;
+alter table iceberg.iceberg_tables enable row level security;
+drop policy if exists everyone_reads on iceberg.iceberg_tables;
+create policy everyone_reads on iceberg.iceberg_tables for select using (true);
+drop policy if exists pipeline_conforms on iceberg.iceberg_tables;
+create policy pipeline_conforms on iceberg.iceberg_tables to pipeline using (table_namespace = 'conformed');
+drop policy if exists publisher_publishes on iceberg.iceberg_tables;
+create policy publisher_publishes on iceberg.iceberg_tables to publisher using (table_namespace = 'marts');
+"""
+
+_REGISTRY_GRANTS = """
+grant usage on schema registry to pipeline, publisher, steward;
+grant select on all tables in schema registry to pipeline, publisher, steward;
+grant insert, update on registry.delivery, registry.commit to pipeline;
+grant insert, update on registry.release to publisher;
+"""
+
+# Publisher may make schemas in ``bi``, so that it can swap ``marts`` whole; whoever reads it needs its word each time.
+_BI_GRANTS = """
+create schema if not exists marts authorization publisher;
+grant create on database bi to publisher;
+grant usage on schema marts to analyst;
+alter default privileges for role publisher in schema marts grant select on tables to analyst;
+alter role analyst in database bi set search_path = marts;
+"""
+
+
+def provision_postgres(settings: Settings) -> None:
+    """Create or repair roles, databases, schemas and grants. Existing data is left alone."""
+    with database.connect(settings, database.ADMIN, "postgres", autocommit=True) as server:
+        server.execute("select pg_advisory_lock(%s)", [_LOCK])
+        for role in database.ROLES:
+            _ensure_role(server, role, secrets.read(settings, f"pg-{role}"))
+        server.execute("alter role analyst set default_transaction_read_only = on")
+        server.execute("alter role steward set default_transaction_read_only = on")
+        for name in database.DATABASES:
+            _ensure_database(server, name)
+        _open_only_to(server, "postgres", ())
+        _open_only_to(server, "airflow", ("airflow",))
+        _open_only_to(server, "lake", ("pipeline", "publisher", "steward"))
+        _open_only_to(server, "bi", ("publisher", "analyst"))
+        server.execute("alter database airflow owner to airflow")
+
+        with database.connect(settings, database.ADMIN, "lake") as lake:
+            lake.execute(registry.SCHEMA)
+            lake.execute(_REGISTRY_GRANTS)
+            lake.execute(_CATALOG_TABLES)
+            lake.execute(_CATALOG_GRANTS)
+            _ensure_namespaces(lake)
+        with database.connect(settings, database.ADMIN, "bi") as bi:
+            bi.execute(_BI_GRANTS)
+
+
+def _ensure_role(server: psycopg.Connection, role: str, password: str) -> None:
+    if server.execute("select from pg_roles where rolname = %s", [role]).fetchone() is None:
+        server.execute(sql.SQL("create role {}").format(sql.Identifier(role)))
+    # Hashed here, so that the password itself is never in a statement that the server may log.
+    verifier = server.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
+    server.execute(
+        sql.SQL("alter role {} login nosuperuser nocreatedb nocreaterole noreplication nobypassrls password {}").format(
+            sql.Identifier(role), sql.Literal(verifier)
+        )
+    )
+
+
+def _ensure_database(server: psycopg.Connection, name: str) -> None:
+    if server.execute("select from pg_database where datname = %s", [name]).fetchone() is None:
+        server.execute(sql.SQL("create database {} template template0 encoding 'UTF8'").format(sql.Identifier(name)))
+
+
+def _open_only_to(server: psycopg.Connection, name: str, roles: tuple[str, ...]) -> None:
+    """Take from everyone the right to connect (and to make temporary tables), and give the first to ``roles``."""
+    server.execute(sql.SQL("revoke all on database {} from public").format(sql.Identifier(name)))
+    for role in roles:
+        server.execute(sql.SQL("grant connect on database {} to {}").format(sql.Identifier(name), sql.Identifier(role)))
+
+
+def _ensure_namespaces(lake: psycopg.Connection) -> None:
+    for namespace in catalog.NAMESPACES:
+        lake.execute(
+            """
+            insert into iceberg.iceberg_namespace_properties (catalog_name, namespace, property_key, property_value)
+            values (%s, %s, 'location', %s)
+            on conflict do nothing
+            """,
+            [catalog.NAME, namespace, f"{catalog.WAREHOUSE}/{namespace}"],
+        )
