@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+if TYPE_CHECKING:
+    from infra.city import City
 
 UNKNOWN = "unknown"
 """The zone, area or place of what cannot be placed; always part of the public grid."""
@@ -62,6 +65,23 @@ class CityReference(_Frozen):
     footfall_measure: str = Field(description="Which measure of conformed.telecom_footfall the city publishes.")
     zones: tuple[Zone, ...]
     places: tuple[Place, ...] = ()
+
+    @classmethod
+    def of(cls, city: City) -> Self:
+        """What marts depend on of a city profile."""
+        return cls(
+            name=city.name,
+            time_zone=city.time_zone,
+            footfall_measure=city.footfall_measure,
+            zones=tuple(Zone.model_validate(row) for row in city.zones.select(list(Zone.model_fields)).to_dicts()),
+            places=tuple(Place.model_validate(row) for row in city.places.select(list(Place.model_fields)).to_dicts()),
+        )
+
+    @model_validator(mode="after")
+    def _has_unknown(self) -> Self:
+        if not any(zone.zone_id == UNKNOWN for zone in self.zones):
+            raise ValueError(f"zone {UNKNOWN!r} is missing: every city has it, for what cannot be placed")
+        return self
 
 
 class BuildSpec(_Frozen):

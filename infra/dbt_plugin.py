@@ -1,0 +1,247 @@
+"""The dbt-duckdb plugin: gives dbt's private DuckDB database the tables of one build, as its spec describes them.
+
+Schema ``conformed`` holds one view per conformed table over ``iceberg_scan``, restricted to the quarters to build by
+literal dates, so that Iceberg prunes the files of other days before reading any. Schema ``reference`` holds the public
+facts that grids are made of: zones, places, calendar, coverage and settings.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import polars as pl
+from dbt.adapters.duckdb.plugins import BasePlugin
+from duckdb import DuckDBPyConnection
+
+from infra import compute
+from infra.build_spec import UNKNOWN, BuildSpec, Place
+from infra.settings import Settings
+
+SPEC_VARIABLE = "CALANQUE_BUILD_SPEC"
+ROLE = "publisher"
+
+CONFORMED: Mapping[str, Mapping[str, str]] = {
+    "verbalisations": {
+        "record_key": "blob",
+        "vehicle": "blob",
+        "occurred_at": "timestamptz",
+        "local_hour": "integer",
+        "zone_id": "varchar",
+        "nature": "varchar",
+        "offence_system": "varchar",
+        "offence_code": "varchar",
+        "corps": "varchar",
+    },
+    "tows": {
+        "record_key": "blob",
+        "vehicle": "blob",
+        "removed_at": "timestamptz",
+        "local_hour": "integer",
+        "zone_id": "varchar",
+        "reason": "varchar",
+        "depot": "varchar",
+        "released_at": "timestamptz",
+        "outcome": "varchar",
+    },
+    "crowd_flows": {
+        "place_id": "varchar",
+        "direction": "varchar",
+        "cohort": "varchar",
+        "starts_at": "timestamptz",
+        "duration_minutes": "integer",
+        "local_hour": "integer",
+        "people": "bigint",
+        "area_m2": "double",
+    },
+    "crowd_places": {
+        "place_id": "varchar",
+        "place_name": "varchar",
+        "lon": "double",
+        "lat": "double",
+        "zone_id": "varchar",
+        "area_m2": "double",
+    },
+    "telecom_footfall": {
+        "zone_id": "varchar",
+        "category": "varchar",
+        "measure": "varchar",
+        "stratum": "varchar",
+        "starts_at": "timestamptz",
+        "local_hour": "integer",
+        "people": "double",
+    },
+    "telecom_zones": {
+        "district": "varchar",
+        "operator_zone": "varchar",
+        "municipality": "varchar",
+    },
+}
+"""Columns of the conformed tables that dbt may read, in the types it reads them as."""
+
+COMMON = {"event_date": "date", "format": "varchar", "delivery_id": "varchar"}
+REGISTERS = frozenset({"crowd_places", "telecom_zones"})
+"""Tables that describe things rather than events: read whole, whatever the quarters."""
+
+UNKNOWN_PLACE = Place(place_id=UNKNOWN, place_name="Unknown place", zone_id=UNKNOWN)
+
+
+class SpecMissingError(RuntimeError):
+    """dbt was started without a build spec."""
+
+
+class Plugin(BasePlugin):
+    """Attaches the build named by ``CALANQUE_BUILD_SPEC``; loaded by the project's profile."""
+
+    def configure_connection(self, conn: DuckDBPyConnection) -> None:
+        attach(conn, read_spec())
+
+
+def read_spec(environment: Mapping[str, str] = os.environ) -> BuildSpec:
+    """The spec this process was told to build.
+
+    Raises:
+        SpecMissingError: the variable is not set, or names no file; the message says what to do.
+    """
+    name = environment.get(SPEC_VARIABLE)
+    if not name:
+        raise SpecMissingError(f"{SPEC_VARIABLE} is not set: it names the build spec (JSON) that `calanque run` writes")
+    path = Path(name)
+    if not path.is_file():
+        raise SpecMissingError(
+            f"{SPEC_VARIABLE} names {path}, which is not a file: run `calanque run` to write a new spec"
+        )
+    return BuildSpec.load(path)
+
+
+def attach(connection: DuckDBPyConnection, spec: BuildSpec) -> None:
+    """Create the schemas ``conformed`` and ``reference`` of ``spec`` in the connection's own database."""
+    if any(location and location.startswith("s3://") for location in spec.tables.values()):
+        compute.prepare(connection, Settings(), ROLE)
+    else:
+        compute.load_extensions(connection)
+    connection.execute("create schema if not exists conformed; create schema if not exists reference")
+    for table in CONFORMED:
+        connection.execute(f"create or replace view conformed.{table} as {_scan(table, spec)}")
+    _create(connection, "zones", pl.DataFrame([zone.model_dump() for zone in spec.city.zones]))
+    _create(connection, "calendar", calendar(spec))
+    _create(connection, "coverage", _coverage(spec))
+    _create(connection, "settings", _settings(spec))
+    _create_places(connection, spec)
+
+
+def calendar(spec: BuildSpec) -> pl.DataFrame:
+    """One row per silo and day to build: ``silo``, ``day``, ``month_start``, ``quarter_start``, ``iso_weekday``,
+    ``is_clock_change`` (the city's local day is not 24 hours long).
+    """
+    days = pl.concat(
+        [
+            pl.DataFrame(
+                {
+                    "silo": silo,
+                    "day": pl.date_range(
+                        max(covered.first_day, built.first_day), min(covered.last_day, built.last_day), eager=True
+                    ),
+                }
+            )
+            for silo, covered in sorted(spec.coverage.items())
+            for built in spec.ranges()
+            if covered.first_day <= built.last_day and built.first_day <= covered.last_day
+        ]
+        or [pl.DataFrame(schema={"silo": pl.String, "day": pl.Date})]
+    )
+    return days.select(
+        "silo",
+        "day",
+        pl.col("day").dt.month_start().alias("month_start"),
+        pl.col("day").dt.truncate("1q").alias("quarter_start"),
+        pl.col("day").dt.weekday().cast(pl.Int32).alias("iso_weekday"),
+        pl.col("day").is_in(_clock_changes(spec)).alias("is_clock_change"),
+    )
+
+
+def _clock_changes(spec: BuildSpec) -> list[date]:
+    """The days to build on which the city's clocks change."""
+    zone = ZoneInfo(spec.city.time_zone)
+
+    def offset(day: date) -> timedelta | None:
+        return datetime.combine(day, time(), zone).utcoffset()
+
+    return [
+        day
+        for days in spec.ranges()
+        for day in pl.date_range(days.first_day, days.last_day, eager=True)
+        if offset(day) != offset(day + timedelta(days=1))
+    ]
+
+
+def _scan(table: str, spec: BuildSpec) -> str:
+    """The query of a conformed view: the columns dbt may read, of the days to build."""
+    columns = {**CONFORMED[table], **COMMON}
+    selected = ", ".join(f"cast({name} as {kind}) as {name}" for name, kind in columns.items())
+    location = spec.tables.get(table)
+    if location is None:
+        nothing = ", ".join(f"cast(null as {kind}) as {name}" for name, kind in columns.items())
+        return f"select {nothing} where false"
+    scan = f"select {selected} from iceberg_scan({_literal(location)})"
+    if table in REGISTERS:
+        return scan
+    # One scan per run of quarters: a plain range of dates is what Iceberg prunes best.
+    return " union all ".join(
+        f"{scan} where event_date between date '{days.first_day}' and date '{days.last_day}'" for days in spec.ranges()
+    )
+
+
+def _create(connection: DuckDBPyConnection, name: str, frame: pl.DataFrame) -> None:
+    rows = frame.to_arrow()
+    connection.register("calanque_rows", rows)
+    connection.execute(f"create or replace table reference.{name} as from calanque_rows")
+    connection.unregister("calanque_rows")
+
+
+def _coverage(spec: BuildSpec) -> pl.DataFrame:
+    return pl.DataFrame(
+        [{"silo": silo, **days.model_dump()} for silo, days in sorted(spec.coverage.items())],
+        schema={"silo": pl.String, "first_day": pl.Date, "last_day": pl.Date},
+    )
+
+
+def _settings(spec: BuildSpec) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "city": [spec.city.name],
+            "time_zone": [spec.city.time_zone],
+            "footfall_measure": [spec.city.footfall_measure],
+        }
+    )
+
+
+def _create_places(connection: DuckDBPyConnection, spec: BuildSpec) -> None:
+    """The city's places, those that sensor registers delivered, and ``unknown``; the city's word wins."""
+    known = pl.DataFrame(
+        [*(place.model_dump() for place in spec.city.places), UNKNOWN_PLACE.model_dump()],
+        schema={
+            "place_id": pl.String,
+            "place_name": pl.String,
+            "zone_id": pl.String,
+            "area_m2": pl.Float64,
+            "density_threshold": pl.Float64,
+        },
+    )
+    _create(connection, "places", known)
+    connection.execute(
+        """
+        insert into reference.places
+        select place_id, place_name, zone_id, area_m2, null
+        from conformed.crowd_places
+        where place_id not in (select place_id from reference.places)
+        qualify row_number() over (partition by place_id order by event_date desc, delivery_id) = 1
+        """
+    )
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
