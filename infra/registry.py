@@ -1,9 +1,21 @@
 """The lake's operational state, in the schema ``registry`` of the PostgreSQL database ``lake``.
 
 Three append-mostly tables: every delivery ever landed and what became of it, every commit to a conformed table, every
-release of a mart. Pending work is derived from them, never from an event: a mart is due for the quarters touched by
-commits newer than the one its last release had seen.
+release of a mart; and one line per mart saying what it is up to date with. Pending work is derived from them, never from an event: a mart is due for the quarters touched by
+commits newer than the one its last release (or its last build that changed nothing) had seen.
 """
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
 
 SCHEMA = """
 create schema if not exists registry;
@@ -51,9 +63,196 @@ create table if not exists registry.release (
     period_end        date,
     sha256            text not null,                -- of the manifest's canonical content
     manifest_key      text not null,                -- in bucket lake
+    manifest          jsonb not null,               -- all that is needed to finish a prepared release
     snapshot_id       bigint,
     status            text not null check (status in ('prepared', 'released')),
     released_at       timestamptz,
     primary key (mart, version)
 );
+
+create table if not exists registry.mart (          -- what each mart is up to date with
+    mart          text primary key,
+    silo          text not null,
+    build_id      text,                             -- newest build whose content is released, changed or not
+    code_version  text,
+    commit_seq    bigint,                           -- newest commit of the silo that it had seen
+    covered_from  date,                             -- days of the silo that its calendar spanned
+    covered_to    date,
+    held_build_id text,                             -- newest build that was held back, null once a later one passed
+    held_because  text                              -- in a sentence
+);
 """
+
+
+# --- releases: what publication asks and records ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ReleaseRow:
+    """One line of ``registry.release``."""
+
+    mart: str
+    version: int
+    build_id: str
+    code_version: str
+    commit_seq: int
+    rows: int
+    period_start: date | None
+    period_end: date | None
+    sha256: str
+    manifest_key: str
+    manifest: dict[str, Any]
+    snapshot_id: int | None
+    status: str
+    released_at: datetime | None
+
+
+@dataclass(frozen=True)
+class MartRow:
+    """One line of ``registry.mart``."""
+
+    mart: str
+    silo: str
+    build_id: str | None = None
+    code_version: str | None = None
+    commit_seq: int | None = None
+    covered_from: date | None = None
+    covered_to: date | None = None
+    held_build_id: str | None = None
+    held_because: str | None = None
+
+
+@contextmanager
+def locked(connection: psycopg.Connection, name: str) -> Iterator[None]:
+    """Hold the lake-wide lock called ``name``; wait for it as long as it takes.
+
+    The lock belongs to the session, so it goes with a process that is killed.
+    """
+    connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", ["calanque " + name])
+    connection.commit()
+    try:
+        yield
+    finally:
+        connection.rollback()
+        connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", ["calanque " + name])
+        connection.commit()
+
+
+def newest_commits(connection: psycopg.Connection) -> dict[str, int]:
+    """By silo, the sequence number of its newest commit."""
+    return dict(connection.execute("select silo, max(seq) from registry.commit group by silo").fetchall())
+
+
+def coverage(connection: psycopg.Connection, registers: Collection[str]) -> dict[str, tuple[date, date]]:
+    """By silo, the first and the last event day ever committed to a dataset other than ``registers``."""
+    rows = connection.execute(
+        """
+        select silo, min(day), max(day)
+        from registry.commit, unnest(days) as day
+        where dataset != all(%s)
+        group by silo
+        """,
+        [list(registers)],
+    )
+    return {silo: (first, last) for silo, first, last in rows}
+
+
+def commits_since(connection: psycopg.Connection, silo: str, seq: int) -> list[tuple[str, list[date]]]:
+    """Dataset and event days of each commit of ``silo`` that is newer than ``seq``, in order."""
+    rows = connection.execute(
+        "select dataset, days from registry.commit where silo = %s and seq > %s order by seq", [silo, seq]
+    )
+    return rows.fetchall()
+
+
+def newest_releases(connection: psycopg.Connection, status: str | None = None) -> dict[str, ReleaseRow]:
+    """By mart, its newest version; of one ``status`` only when given."""
+    with connection.cursor(row_factory=class_row(ReleaseRow)) as cursor:
+        cursor.execute(
+            """
+            select distinct on (mart) *
+            from registry.release
+            where %(status)s::text is null or status = %(status)s
+            order by mart, version desc
+            """,
+            {"status": status},
+        )
+        return {row.mart: row for row in cursor}
+
+
+def release(connection: psycopg.Connection, mart: str, version: int) -> ReleaseRow | None:
+    """One version of a mart, or None."""
+    with connection.cursor(row_factory=class_row(ReleaseRow)) as cursor:
+        cursor.execute("select * from registry.release where mart = %s and version = %s", [mart, version])
+        return cursor.fetchone()
+
+
+def prepare_release(connection: psycopg.Connection, row: ReleaseRow) -> None:
+    """Record that ``row`` will be released: from here on it is finished, whatever happens."""
+    connection.execute(
+        """
+        insert into registry.release (
+            mart, version, build_id, code_version, commit_seq, rows, period_start, period_end, sha256, manifest_key,
+            manifest, status
+        )
+        values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'prepared')
+        """,
+        [
+            row.mart,
+            row.version,
+            row.build_id,
+            row.code_version,
+            row.commit_seq,
+            row.rows,
+            row.period_start,
+            row.period_end,
+            row.sha256,
+            row.manifest_key,
+            Jsonb(row.manifest),
+        ],
+    )
+
+
+def settle_release(
+    connection: psycopg.Connection, mart: str, version: int, snapshot_id: int, released_at: datetime
+) -> None:
+    """Record that a prepared version is out, everywhere."""
+    connection.execute(
+        """
+        update registry.release set status = 'released', snapshot_id = %s, released_at = %s
+        where mart = %s and version = %s
+        """,
+        [snapshot_id, released_at, mart, version],
+    )
+
+
+def marts(connection: psycopg.Connection) -> dict[str, MartRow]:
+    """By mart, what it is up to date with."""
+    with connection.cursor(row_factory=class_row(MartRow)) as cursor:
+        return {row.mart: row for row in cursor.execute("select * from registry.mart")}
+
+
+def advance_mart(connection: psycopg.Connection, row: MartRow) -> None:
+    """Record that the released content of a mart is that of a newer build."""
+    connection.execute(
+        """
+        insert into registry.mart (mart, silo, build_id, code_version, commit_seq, covered_from, covered_to)
+        values (%s, %s, %s, %s, %s, %s, %s)
+        on conflict (mart) do update set
+            silo = excluded.silo, build_id = excluded.build_id, code_version = excluded.code_version,
+            commit_seq = excluded.commit_seq, covered_from = excluded.covered_from, covered_to = excluded.covered_to,
+            held_build_id = null, held_because = null
+        """,
+        [row.mart, row.silo, row.build_id, row.code_version, row.commit_seq, row.covered_from, row.covered_to],
+    )
+
+
+def hold_mart(connection: psycopg.Connection, mart: str, silo: str, build_id: str, because: str) -> None:
+    """Record that a build of a mart was not released, and why; its last release stays."""
+    connection.execute(
+        """
+        insert into registry.mart (mart, silo, held_build_id, held_because) values (%s, %s, %s, %s)
+        on conflict (mart) do update set held_build_id = excluded.held_build_id, held_because = excluded.held_because
+        """,
+        [mart, silo, build_id, because],
+    )

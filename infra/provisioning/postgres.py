@@ -50,7 +50,7 @@ _REGISTRY_GRANTS = """
 grant usage on schema registry to pipeline, publisher, steward;
 grant select on all tables in schema registry to pipeline, publisher, steward;
 grant insert, update on registry.delivery, registry.commit to pipeline;
-grant insert, update on registry.release to publisher;
+grant insert, update on registry.release, registry.mart to publisher;
 """
 
 # Publisher may make schemas in ``bi``, so that it can swap ``marts`` whole; whoever reads it needs its word each time.
