@@ -53,19 +53,22 @@ def _ensure_bucket(store: Minio, bucket: str) -> None:
 
 
 def _lifecycle(bucket: str) -> list[Rule]:
+    everything = Filter(prefix="")
     rules = [
         Rule(
             ENABLED,
-            rule_filter=Filter(prefix=""),
-            rule_id="abandoned-uploads",
+            rule_filter=everything,
+            rule_id="leftovers",
+            # MinIO clears abandoned uploads by itself and ignores that part; alone it would refuse the rule.
             abort_incomplete_multipart_upload=AbortIncompleteMultipartUpload(ABANDONED_UPLOAD_DAYS),
+            expiration=Expiration(expired_object_delete_marker=True),
         )
     ]
     if bucket == "landing":
         rules.append(
             Rule(
                 ENABLED,
-                rule_filter=Filter(prefix=""),
+                rule_filter=everything,
                 rule_id="landing-retention",
                 expiration=Expiration(days=LANDING_DAYS),
                 noncurrent_version_expiration=NoncurrentVersionExpiration(LANDING_NONCURRENT_DAYS),
@@ -75,7 +78,7 @@ def _lifecycle(bucket: str) -> list[Rule]:
         rules.append(
             Rule(
                 ENABLED,
-                rule_filter=Filter(prefix=""),
+                rule_filter=everything,
                 rule_id="quarantine-retention",
                 expiration=Expiration(days=QUARANTINE_DAYS),
             )
