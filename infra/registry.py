@@ -1,8 +1,9 @@
 """The lake's operational state, in the schema ``registry`` of the PostgreSQL database ``lake``.
 
 Three append-mostly tables: every delivery ever landed and what became of it, every commit to a conformed table, every
-release of a mart; and one line per mart saying what it is up to date with. Pending work is derived from them, never from an event: a mart is due for the quarters touched by
-commits newer than the one its last release (or its last build that changed nothing) had seen.
+release of a mart; and one line per mart saying what it is up to date with. Pending work is derived from them, never
+from an event: a mart is due for the quarters touched by commits newer than the one its last release, or its last build
+that changed nothing, had seen.
 """
 
 from __future__ import annotations
