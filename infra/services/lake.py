@@ -1,0 +1,232 @@
+"""Starting, stopping and describing a lake: which services it has, in which order, and that only one hand is on it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from infra import endpoints
+from infra.endpoints import Endpoints
+from infra.services import postgres, processes, seaweedfs
+from infra.services.model import NotReady, Service, ServiceError
+from infra.services.ports import LOOPBACK, choose, load
+from infra.services.supervision import FAILED, RUNNING, ProcessState, Supervisor
+from infra.settings import Settings
+
+Report = Callable[[str], None]
+_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """One line of ``calanque status``."""
+
+    name: str
+    state: str  # up, starting, failing, down
+    pid: int | None
+    detail: str
+    ports: tuple[int, ...]
+    log: str
+
+
+def port_names(settings: Settings) -> tuple[str, ...]:
+    """The names of the ports that this lake needs."""
+    names: list[str] = []
+    if settings.object_store == "seaweedfs":
+        names += seaweedfs.PORTS
+    if settings.postgres == "embedded":
+        names += postgres.PORTS
+    return tuple(names)
+
+
+def foundation(settings: Settings) -> tuple[Service, ...]:
+    """The store and the database of this lake, those that are its own, on the ports chosen for it."""
+    ports = load(settings)
+    found: list[Service] = []
+    if settings.object_store == "seaweedfs":
+        found.append(seaweedfs.service(settings, ports))
+    if settings.postgres == "embedded":
+        found.append(postgres.service(settings, ports))
+    return tuple(found)
+
+
+def services(settings: Settings) -> tuple[Service, ...]:
+    """Every service of this lake, in the order in which they start."""
+    return foundation(settings)
+
+
+@contextmanager
+def exclusive(settings: Settings, report: Report) -> Iterator[None]:
+    """Hold the lake's lock: two commands that start or stop the same lake wait for each other."""
+    settings.run_dir.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(settings.run_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report("another command is starting or stopping this lake: waiting for it")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def up(settings: Settings, *, airflow: bool = True, report: Report = lambda _: None) -> Endpoints:
+    """Start what is not running yet, in order, and wait until it works. Running it again changes nothing.
+
+    Raises:
+        ServiceError: a service did not come up; the message has its last log lines and a remedy.
+    """
+    with exclusive(settings, report):
+        supervisor = Supervisor(settings)
+        if supervisor.is_alive() and supervisor.configure(services(settings)):
+            report("the configuration has changed: restarting")
+            _stop(settings, supervisor)
+        if not supervisor.is_alive():
+            if processes.stop_left_over(settings):
+                report("stopped processes left by a lake that was killed")
+            choose(settings, port_names(settings))
+            _configure(settings, supervisor)
+            supervisor.start()
+        base = foundation(settings)
+        fresh = _start(supervisor, base, report)
+        known = _endpoints(settings)
+        endpoints.save(settings, known)
+        if fresh or not base:
+            _provision(settings, report)
+    return known
+
+
+def _configure(settings: Settings, supervisor: Supervisor) -> None:
+    from infra.provisioning import generate_credentials
+
+    generate_credentials(settings)
+    for service in services(settings):
+        if service.configure is not None:
+            service.configure()
+    supervisor.configure(services(settings))
+
+
+def down(settings: Settings, *, report: Report = lambda _: None) -> bool:
+    """Stop the lake and whatever is left of it; whether anything was running."""
+    with exclusive(settings, report):
+        supervisor = Supervisor(settings)
+        was_up = supervisor.is_alive()
+        _stop(settings, supervisor)
+        left = processes.stop_left_over(settings)
+        if left and not was_up:
+            report("stopped processes left by a lake that was killed")
+    return was_up or left > 0
+
+
+def status(settings: Settings) -> list[ServiceStatus]:
+    """What each service of this lake does now."""
+    supervisor = Supervisor(settings)
+    states = supervisor.states()
+    if not load(settings) and port_names(settings):
+        return []
+    return [_status(supervisor, service, states.get(service.name)) for service in services(settings)]
+
+
+def _status(supervisor: Supervisor, service: Service, known: ProcessState | None) -> ServiceStatus:
+    state, detail = "down", "not started"
+    if known is not None:
+        detail = known.detail
+        if known.state in {RUNNING, "STARTING"}:
+            try:
+                service.ready()
+                state = "up"
+            except NotReady as reason:
+                state, detail = ("starting" if known.state == "STARTING" else "failing"), str(reason)
+        elif known.state in {"BACKOFF", "FATAL"}:
+            state = "failing"
+    return ServiceStatus(
+        name=service.name,
+        state=state,
+        pid=known.pid if known is not None and known.pid else None,
+        detail=detail,
+        ports=service.ports,
+        log=str(supervisor.log_file(service.name)),
+    )
+
+
+def _start(supervisor: Supervisor, wanted: Sequence[Service], report: Report) -> bool:
+    """Start services side by side and wait for all of them; whether any was not working before."""
+    waiting = {service.name: service for service in wanted if not _works(supervisor, service)}
+    began = time.monotonic()
+    for name in waiting:
+        supervisor.launch(name)
+    fresh = bool(waiting)
+    while waiting:
+        states = supervisor.states()
+        for name, service in list(waiting.items()):
+            seconds = time.monotonic() - began
+            state = states.get(name)
+            if state is None or state.state in FAILED:
+                raise _failure(supervisor, service, state.detail if state else "the supervisor has gone")
+            try:
+                service.ready()
+            except NotReady as reason:
+                if seconds > service.start_seconds:
+                    raise _failure(supervisor, service, str(reason)) from None
+            else:
+                del waiting[name]
+                report(f"{name} is up ({seconds:.1f} s)")
+        if waiting:
+            time.sleep(_POLL_SECONDS)
+    return fresh
+
+
+def _works(supervisor: Supervisor, service: Service) -> bool:
+    state = supervisor.states().get(service.name)
+    if state is None or state.state != RUNNING:
+        return False
+    try:
+        service.ready()
+    except NotReady:
+        return False
+    return True
+
+
+def _failure(supervisor: Supervisor, service: Service, reason: str) -> ServiceError:
+    return ServiceError(
+        f"{service.name} did not come up: {reason}.\n"
+        f"The end of {supervisor.log_file(service.name)}:\n{supervisor.tail(service.name)}\n"
+        f"What to do: {service.remedy}; then `calanque up` again."
+    )
+
+
+def _stop(settings: Settings, supervisor: Supervisor) -> None:
+    """Stop the services in the reverse order of their start, then the supervisor, and forget where they were."""
+    base = foundation(settings) if load(settings) or not port_names(settings) else ()
+    if supervisor.is_alive():
+        seconds = max((service.stop_seconds for service in base), default=0) + 5
+        supervisor.stop((service.name for service in base), seconds=seconds)
+        supervisor.shut_down(seconds=15)
+    endpoints.clear(settings)
+
+
+def _endpoints(settings: Settings) -> Endpoints:
+    ports = load(settings)
+    s3_url, host, port = settings.s3_endpoint, settings.postgres_host, settings.postgres_port
+    if settings.object_store != "external":
+        s3_url = f"http://{LOOPBACK}:{ports['s3']}"
+    if settings.postgres == "embedded":
+        host, port = LOOPBACK, ports["postgres"]
+    if s3_url is None:
+        raise ServiceError("CALANQUE_OBJECT_STORE is external: give its address in CALANQUE_S3_ENDPOINT")
+    if host is None:
+        raise ServiceError("CALANQUE_POSTGRES is external: give its host in CALANQUE_POSTGRES_HOST")
+    return Endpoints(s3_url=s3_url, postgres_host=host, postgres_port=port)
+
+
+def _provision(settings: Settings, report: Report) -> None:
+    from infra import provisioning
+
+    began = time.monotonic()
+    provisioning.provision(settings)
+    report(f"buckets, roles and tables are in place ({time.monotonic() - began:.1f} s)")

@@ -1,0 +1,43 @@
+"""``python -m infra.services.launch NAME``: what the supervisor runs for each service.
+
+Clears what an earlier life of the service left behind, puts its files in order, drops root's rights where the service
+must not have them, and becomes the service. Secrets therefore never appear in the supervisor's configuration.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from infra.services import processes
+from infra.services.accounts import as_account
+from infra.services.lake import services
+from infra.services.model import ServiceError
+from infra.settings import Settings
+
+# Variables of the calling shell that would change how a service behaves behind its configuration's back.
+_FOREIGN = ("AIRFLOW", "AWS_", "PG", "WEED_", "MINIO_", "PYTHON")
+
+
+def launch(name: str) -> None:
+    """Replace this process by the service ``name`` of the lake that the environment describes."""
+    settings = Settings()
+    service = next(candidate for candidate in services(settings) if candidate.name == name)
+    os.umask(0o077)
+    processes.stop_left_over(settings, name, seconds=service.stop_seconds)
+    if service.prepare is not None:
+        service.prepare()
+    service.directory.mkdir(parents=True, exist_ok=True)
+    os.chdir(service.directory)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
+    environment.update(processes.marks(settings, name))
+    environment.update(service.environment)
+    command = as_account(service.command, service.account, keep_capabilities=service.keep_capabilities)
+    os.execvpe(command[0], command, environment)
+
+
+if __name__ == "__main__":
+    try:
+        launch(sys.argv[1])
+    except ServiceError as failure:
+        sys.exit(str(failure))

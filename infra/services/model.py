@@ -1,0 +1,40 @@
+"""What a service is: a command to keep running, and how to know that it works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+class ServiceError(RuntimeError):
+    """A service could not be started, stopped or reached; the message says which, why, and what to do."""
+
+
+class NotReady(Exception):  # noqa: N818 - a state, not a failure
+    """The service runs but does not answer as it should yet; the message says what it answered."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """One server process, kept running by the supervisor.
+
+    ``ready`` returns when the service does its work and raises :class:`NotReady` when it does not yet. ``configure``
+    writes the service's configuration before the supervisor starts it. ``prepare`` runs in the service's own process
+    just before ``command`` replaces it, each time, so that a restart after a crash finds its files in order. ``account`` is the system account to run as when the lake is started by root.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    directory: Path
+    ready: Callable[[], None]
+    remedy: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    configure: Callable[[], None] | None = None
+    prepare: Callable[[], None] | None = None
+    account: str | None = None
+    keep_capabilities: bool = False
+    stop_signal: str = "TERM"
+    stop_seconds: int = 15
+    start_seconds: int = 60
+    ports: tuple[int, ...] = ()

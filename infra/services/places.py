@@ -1,0 +1,31 @@
+"""Short private folders for unix sockets: their paths may hold about a hundred characters, a home often more."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+from infra.services.model import ServiceError
+from infra.settings import Settings
+
+_LONGEST_SOCKET_PATH = 100
+_LONGEST_SOCKET_NAME = len("/supervisor.sock.99999999")  # supervisor binds a name with its process id, then links it
+
+
+def socket_dir(settings: Settings) -> Path:
+    """The folder of this lake's sockets, which only its owner may enter; created if need be.
+
+    Raises:
+        ServiceError: the fallback folder under /tmp exists and is not safely ours.
+    """
+    folder = settings.run_dir / "sockets"
+    if len(str(folder)) + _LONGEST_SOCKET_NAME > _LONGEST_SOCKET_PATH:
+        digest = hashlib.sha256(str(settings.home).encode()).hexdigest()[:12]
+        folder = Path("/tmp") / f"calanque-{os.getuid()}-{digest}"  # noqa: S108 - created 0700 and checked below
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise ServiceError(f"{folder} is not a folder that only its owner may enter: remove it, then run `calanque up`")
+    return folder

@@ -1,0 +1,72 @@
+"""The processes of a lake, found by what they carry, whoever their parent is by now.
+
+A supervisor that was killed leaves its services running, and a scheduler that was killed leaves its workers. Each
+process started for a lake carries the lake's home in its environment and passes it on to its children, so that what is
+left can be recognised and stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from infra.settings import Settings
+
+HOME_MARK = "CALANQUE_SERVICE_HOME"
+SERVICE_MARK = "CALANQUE_SERVICE"
+
+
+def marks(settings: Settings, service: str) -> dict[str, str]:
+    """The environment variables that make a process, and whatever it starts, recognisable."""
+    return {HOME_MARK: str(settings.home), SERVICE_MARK: service}
+
+
+def _service_of(process: psutil.Process, settings: Settings) -> str | None:
+    try:
+        environment = process.environ()
+        if environment.get(HOME_MARK) == str(settings.home):
+            return environment.get(SERVICE_MARK, "unknown")
+        # PostgreSQL writes its status over its environment; its working directory tells instead.
+        if process.name() == "postgres" and Path(process.cwd()) == settings.data_dir / "postgres":
+            return "postgres"
+    except (psutil.Error, OSError):
+        pass
+    return None
+
+
+def of_lake(settings: Settings) -> Iterator[tuple[str, psutil.Process]]:
+    """Every process of this lake, with the name of its service; never the calling process or its ancestors."""
+    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    for process in psutil.process_iter():
+        if process.pid not in own and (service := _service_of(process, settings)) is not None:
+            yield service, process
+
+
+def stop_left_over(settings: Settings, service: str | None = None, *, seconds: float = 10) -> int:
+    """Stop what is left of this lake, or of one of its services; returns how many processes there were.
+
+    Asks first, in the way that makes each close its files (PostgreSQL disconnects its clients on SIGINT only), and
+    kills what has not gone after ``seconds``.
+    """
+    found = [(name, process) for name, process in of_lake(settings) if service in {None, name}]
+    # The supervisor goes first and at once, so that it restarts nothing while the others stop.
+    for name, process in sorted(found, key=lambda item: item[0] != "supervisor"):
+        try:
+            if name == "supervisor":
+                process.kill()
+            else:
+                process.send_signal(signal.SIGINT if name == "postgres" else signal.SIGTERM)
+        except psutil.NoSuchProcess:
+            pass
+    _, alive = psutil.wait_procs([process for _, process in found], timeout=seconds)
+    for process in alive:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            pass
+    psutil.wait_procs(alive, timeout=seconds)
+    return len(found)
