@@ -38,6 +38,7 @@ create table if not exists registry.delivery (
     warnings     jsonb not null default '{}',       -- accepted rows by warning rule
     landed_at    timestamptz not null default now(),
     settled_at   timestamptz,                       -- committed or refused
+    seq          bigint generated always as identity,   -- order of landing: of two deliveries, the later one is right
     primary key (silo, delivery_id),
     check (rows_in = accepted + quarantined)
 );
@@ -83,6 +84,261 @@ create table if not exists registry.mart (          -- what each mart is up to d
     held_because  text                              -- in a sentence
 );
 """
+
+
+# --- deliveries and commits: what ingestion records ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DeliveryRow:
+    """One line of ``registry.delivery``."""
+
+    silo: str
+    delivery_id: str
+    object_key: str
+    file_name: str
+    bytes: int
+    format: str | None
+    corrects: str | None
+    status: str
+    reason: str | None
+    rows_in: int
+    accepted: int
+    quarantined: int
+    by_rule: dict[str, int]
+    warnings: dict[str, int]
+    landed_at: datetime
+    settled_at: datetime | None
+    seq: int
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What became of the rows of one delivery; ``rows_in`` is always ``accepted + quarantined``."""
+
+    rows_in: int
+    accepted: int
+    quarantined: int
+    by_rule: dict[str, int]  # quarantined rows by rule; a row that broke two rules counts under both
+    warnings: dict[str, int]  # accepted rows by warning rule
+
+
+@dataclass(frozen=True)
+class CommitRow:
+    """One line of ``registry.commit``."""
+
+    seq: int
+    silo: str
+    dataset: str
+    delivery_id: str
+    days: list[date]
+    snapshot_id: int | None
+    committed_at: datetime
+
+
+@dataclass(frozen=True)
+class SiloReport:
+    """Totals of one silo over all its deliveries."""
+
+    silo: str
+    deliveries: int
+    landed: int  # not settled yet
+    committed: int
+    refused: int
+    rows_in: int
+    accepted: int
+    quarantined: int
+    by_rule: dict[str, int]
+    warnings: dict[str, int]
+
+
+def add_delivery(
+    connection: psycopg.Connection,
+    *,
+    silo: str,
+    delivery_id: str,
+    object_key: str,
+    file_name: str,
+    size: int,
+    format_name: str | None,
+    corrects: str | None,
+) -> bool:
+    """Record a landed delivery; False, and nothing changed, when the silo already has these bytes."""
+    cursor = connection.execute(
+        """
+        insert into registry.delivery (silo, delivery_id, object_key, file_name, bytes, format, corrects, status)
+        values (%s, %s, %s, %s, %s, %s, %s, 'landed')
+        on conflict do nothing
+        """,
+        [silo, delivery_id, object_key, file_name, size, format_name, corrects],
+    )
+    return cursor.rowcount == 1
+
+
+def reopen_delivery(
+    connection: psycopg.Connection,
+    silo: str,
+    delivery_id: str,
+    *,
+    object_key: str,
+    format_name: str | None,
+    corrects: str | None,
+) -> bool:
+    """Have a refused delivery tried again, with what its sender now says about it; False when it is not refused."""
+    cursor = connection.execute(
+        """
+        update registry.delivery
+        set status = 'landed', reason = null, settled_at = null, object_key = %s, format = %s, corrects = %s
+        where silo = %s and delivery_id = %s and status = 'refused'
+        """,
+        [object_key, format_name, corrects, silo, delivery_id],
+    )
+    return cursor.rowcount == 1
+
+
+def delivery(connection: psycopg.Connection, silo: str, delivery_id: str) -> DeliveryRow | None:
+    """One delivery of a silo, or None."""
+    with connection.cursor(row_factory=class_row(DeliveryRow)) as cursor:
+        cursor.execute("select * from registry.delivery where silo = %s and delivery_id = %s", [silo, delivery_id])
+        return cursor.fetchone()
+
+
+def landed_deliveries(connection: psycopg.Connection, silo: str) -> list[DeliveryRow]:
+    """The deliveries of a silo that are neither committed nor refused yet, in order of landing."""
+    with connection.cursor(row_factory=class_row(DeliveryRow)) as cursor:
+        cursor.execute("select * from registry.delivery where silo = %s and status = 'landed' order by seq", [silo])
+        return cursor.fetchall()
+
+
+def later_deliveries(connection: psycopg.Connection, silo: str, delivery_id: str) -> list[str]:
+    """The deliveries of a silo that landed after this one."""
+    rows = connection.execute(
+        """
+        select later.delivery_id
+        from registry.delivery as earlier
+        inner join registry.delivery as later on later.silo = earlier.silo and later.seq > earlier.seq
+        where earlier.silo = %s and earlier.delivery_id = %s
+        """,
+        [silo, delivery_id],
+    )
+    return [later for (later,) in rows]
+
+
+def is_corrected(connection: psycopg.Connection, silo: str, delivery_id: str) -> bool:
+    """Whether a delivery that was committed declares to correct this one, and so stands in its place."""
+    row = connection.execute(
+        "select from registry.delivery where silo = %s and corrects = %s and status = 'committed' limit 1",
+        [silo, delivery_id],
+    ).fetchone()
+    return row is not None
+
+
+def settle_delivery(
+    connection: psycopg.Connection,
+    silo: str,
+    delivery_id: str,
+    *,
+    status: str,
+    reason: str | None,
+    format_name: str | None,
+    tally: Tally,
+) -> None:
+    """Record that a delivery is ``committed`` or ``refused``, and what became of its rows."""
+    connection.execute(
+        """
+        update registry.delivery
+        set status = %s, reason = %s, format = coalesce(%s, format), rows_in = %s, accepted = %s, quarantined = %s,
+            by_rule = %s, warnings = %s, settled_at = now()
+        where silo = %s and delivery_id = %s
+        """,
+        [
+            status,
+            reason,
+            format_name,
+            tally.rows_in,
+            tally.accepted,
+            tally.quarantined,
+            Jsonb(tally.by_rule),
+            Jsonb(tally.warnings),
+            silo,
+            delivery_id,
+        ],
+    )
+
+
+def commit(connection: psycopg.Connection, dataset: str, delivery_id: str) -> CommitRow | None:
+    """The commit of a delivery to a conformed table, or None."""
+    with connection.cursor(row_factory=class_row(CommitRow)) as cursor:
+        cursor.execute("select * from registry.commit where dataset = %s and delivery_id = %s", [dataset, delivery_id])
+        return cursor.fetchone()
+
+
+def commits_of(connection: psycopg.Connection, dataset: str, delivery_ids: Collection[str]) -> list[CommitRow]:
+    """The commits of some deliveries to a conformed table."""
+    with connection.cursor(row_factory=class_row(CommitRow)) as cursor:
+        cursor.execute(
+            "select * from registry.commit where dataset = %s and delivery_id = any(%s) order by seq",
+            [dataset, list(delivery_ids)],
+        )
+        return cursor.fetchall()
+
+
+def add_commit(
+    connection: psycopg.Connection,
+    *,
+    silo: str,
+    dataset: str,
+    delivery_id: str,
+    days: Collection[date],
+    snapshot_id: int | None,
+) -> None:
+    """Record that a delivery is in a conformed table; ``days`` are the event days whose rows changed."""
+    connection.execute(
+        """
+        insert into registry.commit (silo, dataset, delivery_id, days, snapshot_id) values (%s, %s, %s, %s, %s)
+        on conflict do nothing
+        """,
+        [silo, dataset, delivery_id, sorted(days), snapshot_id],
+    )
+
+
+def report(connection: psycopg.Connection) -> list[SiloReport]:
+    """Totals by silo, in alphabetical order; silos that never delivered are absent."""
+    with connection.cursor(row_factory=class_row(SiloReport)) as cursor:
+        cursor.execute(
+            """
+            with
+            quarantined as (
+                select silo, rule, sum(counted::bigint)::bigint as counted
+                from registry.delivery, jsonb_each_text(by_rule) as rules (rule, counted)
+                group by silo, rule
+            ),
+            warned as (
+                select silo, rule, sum(counted::bigint)::bigint as counted
+                from registry.delivery, jsonb_each_text(warnings) as rules (rule, counted)
+                group by silo, rule
+            )
+            select
+                silo,
+                count(*) as deliveries,
+                count(*) filter (where status = 'landed') as landed,
+                count(*) filter (where status = 'committed') as committed,
+                count(*) filter (where status = 'refused') as refused,
+                sum(rows_in)::bigint as rows_in,
+                sum(accepted)::bigint as accepted,
+                sum(quarantined)::bigint as quarantined,
+                coalesce((
+                    select jsonb_object_agg(rule, counted order by rule) from quarantined where silo = delivery.silo
+                ), '{}') as by_rule,
+                coalesce((
+                    select jsonb_object_agg(rule, counted order by rule) from warned where silo = delivery.silo
+                ), '{}') as warnings
+            from registry.delivery
+            group by silo
+            order by silo
+            """
+        )
+        return cursor.fetchall()
 
 
 # --- releases: what publication asks and records ---------------------------------------------------------------------

@@ -1,0 +1,133 @@
+"""Pseudonymisation keys: one per silo and month, outside the lake, readable by their owner only.
+
+Destroying a month's key is what makes its pseudonyms unlinkable for good, so a destroyed key leaves a tombstone and is
+never created again: late data of that month cannot be pseudonymised any more, and whoever asks is told so.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets as entropy
+from pathlib import Path
+from typing import Protocol
+
+KEY_BYTES = 32
+
+_SILO = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
+
+
+class KeyDestroyedError(LookupError):
+    """The key of this month was destroyed when its retention ended; its pseudonyms cannot be computed any more."""
+
+
+class KeyDamagedError(ValueError):
+    """A key file that must not be used: wrong length, or readable by others."""
+
+
+class Keys(Protocol):
+    """Where pseudonymisation keys come from. :class:`KeyStore` keeps files; a vault would answer the same two calls."""
+
+    def get_or_create(self, silo: str, month: str) -> bytes:
+        """The 32-byte key of ``silo`` for ``month`` (``YYYY-MM``), or :class:`KeyDestroyedError`."""
+        ...
+
+    def destroy(self, silo: str, month: str) -> None:
+        """Make the key of ``silo`` for ``month`` unavailable for ever."""
+        ...
+
+
+class KeyStore:
+    """Keys as files ``<directory>/<silo>/<YYYY-MM>.key`` of mode 0600 in folders of mode 0700."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def __repr__(self) -> str:
+        return f"KeyStore({str(self._directory)!r})"
+
+    def get_or_create(self, silo: str, month: str) -> bytes:
+        """The key of ``silo`` for ``month`` (``YYYY-MM``): 32 random bytes, created on first use.
+
+        Processes may race: the first key linked into place wins and all return it.
+
+        Raises:
+            KeyDestroyedError: the key existed and was destroyed.
+            KeyDamagedError: the file is not a usable key; the message names the file and the remedy.
+        """
+        key = self._path(silo, month, ".key")
+        tombstone = self._path(silo, month, ".destroyed")
+        if not tombstone.exists() and not key.exists():
+            self._create(key)
+            if tombstone.exists():  # destroyed while this process was creating it
+                key.unlink(missing_ok=True)
+        if tombstone.exists():
+            raise KeyDestroyedError(
+                f"the key of silo {silo} for {month} was destroyed: data of that month came too late"
+            )
+        return _read(key)
+
+    def destroy(self, silo: str, month: str) -> None:
+        """Destroy the key of ``silo`` for ``month``, whether or not it was ever used. Doing it twice is harmless."""
+        key = self._path(silo, month, ".key")
+        tombstone = self._path(silo, month, ".destroyed")
+        self._make_folder(tombstone.parent)
+        # The tombstone comes first: after a crash between the two steps the key is already refused.
+        os.close(os.open(tombstone, os.O_WRONLY | os.O_CREAT, 0o600))
+        _sync_folder(tombstone.parent)
+        try:
+            with key.open("r+b") as stream:
+                stream.write(entropy.token_bytes(KEY_BYTES))
+                os.fsync(stream.fileno())
+        except FileNotFoundError:
+            return
+        key.unlink(missing_ok=True)
+        _sync_folder(key.parent)
+
+    def _path(self, silo: str, month: str, suffix: str) -> Path:
+        if not _SILO.fullmatch(silo) or not _MONTH.fullmatch(month):
+            raise ValueError(f"no such key: silo {silo!r}, month {month!r} (expected a register name and YYYY-MM)")
+        return self._directory / silo / f"{month}{suffix}"
+
+    def _make_folder(self, folder: Path) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+    def _create(self, key: Path) -> None:
+        self._make_folder(key.parent)
+        draft = key.with_name(f".{key.name}.{os.getpid()}.{entropy.token_hex(4)}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(entropy.token_bytes(KEY_BYTES))
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.link(draft, key)
+        except FileExistsError:
+            return  # another process was first: its key is the key
+        finally:
+            draft.unlink(missing_ok=True)
+        # Losing the key after pseudonyms were committed would orphan them: the name must be durable before first use.
+        _sync_folder(key.parent)
+
+
+def _read(key: Path) -> bytes:
+    descriptor = os.open(key, os.O_RDONLY)
+    with os.fdopen(descriptor, "rb") as stream:
+        if os.fstat(descriptor).st_mode & 0o077:
+            raise KeyDamagedError(
+                f"{key} can be read by others: restrict it with `chmod 600` and consider it disclosed"
+            )
+        content = stream.read(KEY_BYTES + 1)
+    if len(content) != KEY_BYTES:
+        raise KeyDamagedError(f"{key} does not hold a {KEY_BYTES}-byte key: restore it from the key store's backup")
+    return content
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,131 @@
+"""Apply a contract (a pandera model) to a batch: good rows go on, the others are rejected with every rule they broke.
+
+pandera validates the columns, types and nulls of the batch; its checks are then called one by one for their row masks.
+Letting it collect the failures itself would copy failing values into exception messages, and fails outright on frames
+with binary columns (its report of a rule about several columns is written as JSON).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from functools import cache
+from typing import Literal, NamedTuple
+
+import pandera.polars as pa
+import polars as pl
+from pandera.constants import CHECK_OUTPUT_KEY
+from pandera.errors import SchemaErrorReason, SchemaErrors
+
+Severity = Literal["error", "warning"]
+
+REJECTS = pl.Schema({"row": pl.Int64, "rule": pl.String, "column": pl.String, "severity": pl.String})
+"""One line per row and rule broken: ``row`` is the 1-based record number in the delivery, ``column`` is null for a rule
+about several columns."""
+
+
+class ContractMismatchError(RuntimeError):
+    """A frame or a rule that does not fit its contract: a mistake in our code, not in the delivery."""
+
+
+class Checked(NamedTuple):
+    """The outcome of a check: the rows that passed every error rule, in order, and all :data:`REJECTS`."""
+
+    good: pl.DataFrame
+    rejects: pl.DataFrame
+
+
+class _Contract(NamedTuple):
+    structure: pa.DataFrameSchema  # columns, types and nulls; no checks
+    checks: tuple[tuple[str | None, pa.Check], ...]  # column, or None for a rule about several columns
+
+
+def no_rejects() -> pl.DataFrame:
+    return pl.DataFrame(schema=REJECTS)
+
+
+def reject(rows: pl.Series, rule: str, column: str | None = None, severity: Severity = "error") -> pl.DataFrame:
+    """:data:`REJECTS` for the record numbers ``rows``, each once, all for one ``rule``."""
+    return pl.select(
+        row=rows.cast(pl.Int64).unique(maintain_order=True),
+        rule=pl.lit(rule),
+        column=pl.lit(column, pl.String),
+        severity=pl.lit(severity),
+    )
+
+
+def check(model: type[pa.DataFrameModel], frame: pl.DataFrame) -> Checked:
+    """Split ``frame``, which has a column ``row``, into the rows that satisfy ``model`` and the rejects.
+
+    The rule of a failing check is its ``name`` (or its ``error``, when that is a plain word); a null where none may be
+    is rule ``not_nullable``. A check declared with ``raise_warning`` reports its rows as warnings and keeps them.
+    Several lines of ``frame`` may share one ``row``; a line that fails does not take the others down.
+
+    Raises:
+        ContractMismatchError: a column is missing or has another type, or a rule cannot be evaluated.
+    """
+    if frame.is_empty():
+        return Checked(frame, no_rejects())
+    bad = pl.repeat(False, frame.height, dtype=pl.Boolean, eager=True)
+    rejects = []
+    for rule, column, severity, failed in _failures(model, frame):
+        rejects.append(reject(frame["row"].filter(failed), rule, column, severity))
+        if severity == "error":
+            bad |= failed
+    if not rejects:
+        return Checked(frame, no_rejects())
+    return Checked(frame.filter(~bad), pl.concat(rejects))
+
+
+def _failures(
+    model: type[pa.DataFrameModel], frame: pl.DataFrame
+) -> Iterator[tuple[str, str | None, Severity, pl.Series]]:
+    """Rule, column, severity and row mask of every rule that at least one line breaks."""
+    contract = _contract(model)
+    for name, failed in _nulls(model, contract.structure, frame):
+        yield "not_nullable", name, "error", failed
+    lazy = frame.lazy()
+    for column, rule in contract.checks:
+        title = _name(rule)
+        try:
+            passed = rule(lazy, column).check_output.collect().get_column(CHECK_OUTPUT_KEY)
+        except pl.exceptions.PolarsError as error:
+            # Not chained: such an error may quote the value that it could not convert.
+            raise ContractMismatchError(f"{model.__name__}: rule {title} fails with {type(error).__name__}") from None
+        if not passed.all():
+            yield title, column, "warning" if rule.raise_warning else "error", ~passed
+
+
+def _nulls(
+    model: type[pa.DataFrameModel], structure: pa.DataFrameSchema, frame: pl.DataFrame
+) -> Iterator[tuple[str, pl.Series]]:
+    try:
+        structure.validate(frame, lazy=True)
+    except SchemaErrors as failure:
+        errors = list(failure.schema_errors)
+    else:
+        return
+    mistakes = [error for error in errors if error.reason_code != SchemaErrorReason.SERIES_CONTAINS_NULLS]
+    if mistakes:
+        kinds = sorted(f"{error.column_name or error.failure_cases}: {error.reason_code.value}" for error in mistakes)
+        raise ContractMismatchError(f"a frame does not fit {model.__name__}: {'; '.join(kinds)}") from None
+    for error in errors:
+        yield str(error.column_name), ~error.check_output.get_column(CHECK_OUTPUT_KEY)
+
+
+@cache
+def _contract(model: type[pa.DataFrameModel]) -> _Contract:
+    structure = copy.deepcopy(model.to_schema())
+    checks = [(name, rule) for name, column in structure.columns.items() for rule in column.checks]
+    checks += [(None, rule) for rule in structure.checks]
+    structure.checks = []
+    for column in structure.columns.values():
+        column.checks = []
+    return _Contract(structure, tuple(checks))
+
+
+def _name(rule: pa.Check) -> str:
+    # pandera's own checks carry an error such as "isin(['a', 'b'])": a description, not a name.
+    if rule.error and rule.error.isidentifier():
+        return str(rule.error)
+    return str(rule.name or "unnamed")

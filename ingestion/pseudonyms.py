@@ -1,0 +1,134 @@
+"""Pseudonyms: HMAC-SHA256 of an identifier under the key of its silo and month, truncated to 128 bits.
+
+The same value has the same pseudonym within one silo and month, and unrelated ones in another month, another silo or
+as another kind of identifier. No value and no key is ever logged or shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+
+import polars as pl
+
+from infra.keys import KeyDestroyedError, Keys
+
+PSEUDONYM_BYTES = 16
+CACHED_VALUES = 250_000  # about 40 MB; repeated vehicles of a month fit, one-off record numbers are not worth keeping
+
+_BLOCK = 64
+_INNER = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER = bytes(byte ^ 0x5C for byte in range(256))
+
+_Hasher = Callable[[Iterable[bytes]], list[bytes]]
+
+
+class Pseudonymiser:
+    """Pseudonyms of one silo. One instance serves one delivery: it remembers recent values between batches."""
+
+    def __init__(self, silo: str, keys: Keys) -> None:
+        self._silo = silo
+        self._keys = keys
+        self._hashers: dict[tuple[str, str], _Hasher | None] = {}
+        self._known: dict[tuple[str, str], dict[bytes, bytes]] = {}
+        self._destroyed: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"Pseudonymiser({self._silo!r})"
+
+    @property
+    def destroyed_months(self) -> frozenset[str]:
+        """Months (``YYYY-MM``) met so far whose key was destroyed: their pseudonyms came out null."""
+        return frozenset(self._destroyed)
+
+    def pseudonyms(self, kind: str, values: pl.Series, days: pl.Series) -> pl.Series:
+        """The pseudonym of each value: 16 bytes, or null where the value or its day is null.
+
+        Args:
+            kind: what the values identify (``vehicle``, ``record``); different kinds never share pseudonyms.
+            values: strings, already normalised, one per row.
+            days: dates of the same length; the month of each chooses the key.
+
+        Returns:
+            Binary series of the same length. Null also where the month's key was destroyed, see
+            :attr:`destroyed_months`.
+        """
+        frame = pl.DataFrame({"value": values.cast(pl.String).cast(pl.Binary), "day": days}).select(
+            "value", month=pl.col("day").dt.month_start()
+        )
+        months = frame["month"].unique().drop_nulls().sort()
+        if len(months) == 1 and not frame["month"].has_nulls():
+            return self._of_month(kind, months[0].strftime("%Y-%m"), frame["value"]).alias(values.name)
+        parts = [
+            part.select(
+                "position",
+                pseudonym=(
+                    pl.lit(None, pl.Binary)
+                    if month is None
+                    else self._of_month(kind, month.strftime("%Y-%m"), part["value"])
+                ),
+            )
+            for (month,), part in frame.with_row_index("position").partition_by("month", as_dict=True).items()
+        ]
+        if not parts:
+            return pl.Series(values.name, [], pl.Binary)
+        return pl.concat(parts).sort("position")["pseudonym"].alias(values.name)
+
+    def _of_month(self, kind: str, month: str, values: pl.Series) -> pl.Series:
+        hasher = self._hasher(kind, month)
+        if hasher is None:
+            return pl.repeat(None, len(values), dtype=pl.Binary, eager=True)
+        distinct = values.unique().drop_nulls()
+        if not values.has_nulls() and len(distinct) * 10 > len(values) * 9:
+            return _truncated(hasher(values.to_list()))
+        wanted = distinct.to_list()
+        known = self._known.setdefault((kind, month), {})
+        missing = [value for value in wanted if value not in known]
+        if sum(map(len, self._known.values())) + len(missing) > CACHED_VALUES:
+            self._known.clear()
+            known, missing = self._known.setdefault((kind, month), {}), wanted
+        known.update(zip(missing, hasher(missing), strict=True))
+        pseudonyms = _truncated([known[value] for value in wanted])
+        if len(known) > CACHED_VALUES:  # one batch alone is larger than the cache
+            self._known.clear()
+        return values.replace_strict(distinct, pseudonyms, default=None, return_dtype=pl.Binary)
+
+    def _hasher(self, kind: str, month: str) -> _Hasher | None:
+        if (kind, month) not in self._hashers:
+            try:
+                key = self._keys.get_or_create(self._silo, month)
+            except KeyDestroyedError:
+                self._destroyed.add(month)
+                self._hashers[kind, month] = None
+            else:
+                self._hashers[kind, month] = _hmac_sha256(key, kind.encode() + b"\0")
+        return self._hashers[kind, month]
+
+
+def _truncated(digests: list[bytes]) -> pl.Series:
+    return pl.Series("pseudonym", digests, pl.Binary).bin.slice(0, PSEUDONYM_BYTES)
+
+
+def _hmac_sha256(key: bytes, prefix: bytes) -> _Hasher:
+    """HMAC-SHA256 of ``prefix + value`` for many values.
+
+    The two key blocks and the prefix are hashed once and their states copied, which is what :mod:`hmac` does too but
+    with three Python calls per value: measured 1.5 M values a second on one core against 0.7 M.
+    """
+    block = (key if len(key) <= _BLOCK else hashlib.sha256(key).digest()).ljust(_BLOCK, b"\0")
+    inner_state = hashlib.sha256(block.translate(_INNER))
+    inner_state.update(prefix)
+    outer_state = hashlib.sha256(block.translate(_OUTER))
+
+    def digests(values: Iterable[bytes]) -> list[bytes]:
+        inner_copy, outer_copy = inner_state.copy, outer_state.copy
+        result = []
+        for value in values:
+            inner = inner_copy()
+            inner.update(value)
+            outer = outer_copy()
+            outer.update(inner.digest())
+            result.append(outer.digest())
+        return result
+
+    return digests
