@@ -83,13 +83,13 @@ def up(settings: Settings, *, airflow: bool = True, report: Report = lambda _: N
     """
     with exclusive(settings, report):
         supervisor = Supervisor(settings)
-        if supervisor.is_alive() and supervisor.configure(services(settings)):
+        if supervisor.is_alive() and _configure(settings, supervisor):
             report("the configuration has changed: restarting")
             _stop(settings, supervisor)
         if not supervisor.is_alive():
             if processes.stop_left_over(settings):
                 report("stopped processes left by a lake that was killed")
-            choose(settings, port_names(settings))
+            choose(settings, port_names(settings), seaweedfs.COMPANIONS)
             _configure(settings, supervisor)
             supervisor.start()
         base = foundation(settings)
@@ -101,14 +101,16 @@ def up(settings: Settings, *, airflow: bool = True, report: Report = lambda _: N
     return known
 
 
-def _configure(settings: Settings, supervisor: Supervisor) -> None:
+def _configure(settings: Settings, supervisor: Supervisor) -> bool:
+    """Write every configuration file; whether any of them changed."""
     from infra.provisioning import generate_credentials
 
     generate_credentials(settings)
-    for service in services(settings):
-        if service.configure is not None:
-            service.configure()
-    supervisor.configure(services(settings))
+    # Others may pass through, not look: PostgreSQL's account, under root, has to reach its own folder.
+    settings.data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+    wanted = services(settings)
+    changed = [service.configure() for service in wanted if service.configure is not None]
+    return supervisor.configure(wanted) or any(changed)
 
 
 def down(settings: Settings, *, report: Report = lambda _: None) -> bool:

@@ -33,7 +33,7 @@ def launch(name: str) -> None:
     environment.update(processes.marks(settings, name))
     environment.update(service.environment)
     command = as_account(service.command, service.account, keep_capabilities=service.keep_capabilities)
-    os.execvpe(command[0], command, environment)
+    os.execvpe(command[0], command, environment)  # noqa: S606 - no shell is what we want
 
 
 if __name__ == "__main__":

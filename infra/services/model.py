@@ -20,8 +20,9 @@ class Service:
     """One server process, kept running by the supervisor.
 
     ``ready`` returns when the service does its work and raises :class:`NotReady` when it does not yet. ``configure``
-    writes the service's configuration before the supervisor starts it. ``prepare`` runs in the service's own process
-    just before ``command`` replaces it, each time, so that a restart after a crash finds its files in order. ``account`` is the system account to run as when the lake is started by root.
+    writes the service's configuration files and says whether they changed. ``prepare`` runs in the service's own
+    process just before ``command`` replaces it, each time, so that a restart after a crash finds its files in order.
+    ``account`` is the system account to run as when the lake is started by root.
     """
 
     name: str
@@ -30,7 +31,7 @@ class Service:
     ready: Callable[[], None]
     remedy: str
     environment: Mapping[str, str] = field(default_factory=dict)
-    configure: Callable[[], None] | None = None
+    configure: Callable[[], bool] | None = None
     prepare: Callable[[], None] | None = None
     account: str | None = None
     keep_capabilities: bool = False

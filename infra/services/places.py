@@ -1,4 +1,4 @@
-"""Short private folders for unix sockets: their paths may hold about a hundred characters, a home often more."""
+"""Private files, and short private folders for unix sockets, whose paths may hold about a hundred characters."""
 
 from __future__ import annotations
 
@@ -29,3 +29,16 @@ def socket_dir(settings: Settings) -> Path:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise ServiceError(f"{folder} is not a folder that only its owner may enter: remove it, then run `calanque up`")
     return folder
+
+
+def write_private(target: Path, content: str) -> bool:
+    """Make ``target`` hold ``content``, readable by its owner only, in one step; whether that changed anything."""
+    if target.exists() and target.read_text() == content:
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+        stream.write(content)
+    draft.replace(target)
+    return True

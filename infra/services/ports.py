@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import random
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
+from infra.services.places import write_private
 from infra.settings import Settings
 
 LOOPBACK = "127.0.0.1"
@@ -36,18 +38,22 @@ def load(settings: Settings) -> dict[str, int]:
     return {str(name): int(port) for name, port in stored.items()}
 
 
-def choose(settings: Settings, names: Iterable[str]) -> dict[str, int]:
-    """A free port for each name, the same as last time wherever that one is still free.
+def choose(settings: Settings, names: Iterable[str], companions: Mapping[str, int] = MappingProxyType({})) -> None:
+    """Choose a free port for each name, the same as last time wherever that one is still free.
 
-    Call it only while the services are stopped: a port in use counts as taken.
+    ``companions`` names ports whose server also listens at a fixed distance above. Call this only while the services
+    are stopped: a port in use counts as taken.
     """
     kept = load(settings)
     chosen: dict[str, int] = {}
+    taken: set[int] = set()
     for name in names:
+        distances = (0, companions[name]) if name in companions else (0,)
+        candidates = range(_CANDIDATES.start, _CANDIDATES.stop - max(distances))
         port = kept.get(name)
-        while port is None or port in chosen.values() or not is_free(port):
-            port = random.SystemRandom().choice(_CANDIDATES)
+        while port is None or any(port + step in taken or not is_free(port + step) for step in distances):
+            port = random.SystemRandom().choice(candidates)
         chosen[name] = port
+        taken.update(port + step for step in distances)
     settings.run_dir.mkdir(parents=True, exist_ok=True)
-    (settings.run_dir / "ports.json").write_text(json.dumps(chosen, indent=2))
-    return chosen
+    write_private(settings.run_dir / "ports.json", json.dumps(chosen, indent=2))

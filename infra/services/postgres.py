@@ -140,16 +140,22 @@ def _create(settings: Settings, data: Path) -> None:
 
 
 def answers(settings: Settings, port: int) -> None:
-    """Check that the server lets its administrator in, and nobody without a password.
+    """Check that the server lets its administrator in.
 
     Raises:
-        NotReady: it does not answer, or lets anyone in.
+        NotReady: it does not answer, or not with the password that this lake has for it.
     """
     import psycopg
 
-    given = {"host": LOOPBACK, "port": port, "user": SUPERUSER, "dbname": "postgres", "connect_timeout": 5}
     try:
-        with psycopg.connect(**given, password=secrets.read(settings, "pg-admin")) as connection:
+        with psycopg.connect(
+            host=LOOPBACK,
+            port=port,
+            user=SUPERUSER,
+            dbname="postgres",
+            password=secrets.read(settings, "pg-admin"),
+            connect_timeout=5,
+        ) as connection:
             connection.execute("select 1")
     except (psycopg.Error, secrets.SecretMissing) as failure:
         raise NotReady(f"does not let its administrator in on port {port} ({str(failure).strip()})") from None

@@ -7,6 +7,7 @@ left can be recognised and stopped.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -55,18 +56,14 @@ def stop_left_over(settings: Settings, service: str | None = None, *, seconds: f
     found = [(name, process) for name, process in of_lake(settings) if service in {None, name}]
     # The supervisor goes first and at once, so that it restarts nothing while the others stop.
     for name, process in sorted(found, key=lambda item: item[0] != "supervisor"):
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             if name == "supervisor":
                 process.kill()
             else:
                 process.send_signal(signal.SIGINT if name == "postgres" else signal.SIGTERM)
-        except psutil.NoSuchProcess:
-            pass
     _, alive = psutil.wait_procs([process for _, process in found], timeout=seconds)
     for process in alive:
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-        except psutil.NoSuchProcess:
-            pass
     psutil.wait_procs(alive, timeout=seconds)
     return len(found)

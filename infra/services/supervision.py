@@ -19,7 +19,7 @@ from typing import Any
 from infra import secrets
 from infra.services import processes
 from infra.services.model import Service, ServiceError
-from infra.services.places import socket_dir
+from infra.services.places import socket_dir, write_private
 from infra.settings import Settings
 
 _USER = "calanque"
@@ -55,15 +55,7 @@ class Supervisor:
 
     def configure(self, services: Iterable[Service]) -> bool:
         """Write the configuration for these services; whether it differs from the one written before."""
-        text = self._configuration(tuple(services))
-        target = self._settings.run_dir / "supervisord.conf"
-        if target.exists() and target.read_text() == text:
-            return False
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
-        with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-            stream.write(text)
-        return True
+        return write_private(self._settings.run_dir / "supervisord.conf", self._configuration(tuple(services)))
 
     def is_alive(self) -> bool:
         """Whether the supervisor answers."""
@@ -172,11 +164,13 @@ class Supervisor:
     def _socket(self) -> Path:
         return socket_dir(self._settings) / "supervisor.sock"
 
-    def _call(self, method: str, *arguments: Any) -> Any:  # noqa: ANN401 - XML-RPC answers are what they are
+    def _call(self, method: str, *arguments: Any) -> Any:
         from supervisor.xmlrpc import SupervisorTransport
 
         password = secrets.read_or_generate(self._settings, "supervisor")
-        transport = SupervisorTransport(_USER, password, f"unix://{self._socket()}")
+        transport: xmlrpc.client.Transport = SupervisorTransport(  # type: ignore[no-untyped-call]
+            _USER, password, f"unix://{self._socket()}"
+        )
         with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as proxy:
             return getattr(proxy.supervisor, method)(*arguments)
 
