@@ -1,0 +1,4 @@
+{#- The schemas of the project are the schemas of the database: each build has a database of its own. -#}
+{% macro generate_schema_name(custom_schema_name, node) -%}
+    {{ custom_schema_name | trim if custom_schema_name else target.schema }}
+{%- endmacro %}

@@ -1,0 +1,35 @@
+with flows as (
+    select * from {{ ref('stg_conformed__crowd_flows') }}
+),
+
+places as (
+    select * from {{ ref('stg_reference__places') }}
+),
+
+calendar as (
+    select * from {{ ref('stg_reference__calendar') }}
+    where silo = 'crowd_flows'
+),
+
+counted as (
+    select
+        calendar.month_start,
+        flows.place_id,
+        flows.direction,
+        sum(flows.people) as people
+    from flows
+    inner join calendar on flows.event_date = calendar.day
+    group by calendar.month_start, flows.place_id, flows.direction
+)
+
+select
+    counted.month_start,
+    coalesce(places.place_id, 'unknown') as place_id,
+    counted.direction,
+    cast(sum(counted.people) as bigint) as people
+from counted
+left join places on counted.place_id = places.place_id
+group by
+    counted.month_start,
+    coalesce(places.place_id, 'unknown'),
+    counted.direction
