@@ -1,0 +1,80 @@
+"""Local time: from a naive local clock to UTC and back, and the calendar of days, months and quarters.
+
+A local clock is ambiguous for an hour in autumn and skips one in spring. The rule of the house: an ambiguous time is
+the earlier of the two, a time that never was is null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+
+def to_utc(naive: pl.Expr, time_zone: str) -> pl.Expr:
+    """The instant (datetime in UTC) at which a clock of ``time_zone`` showed ``naive``; null when it never did."""
+    return naive.dt.replace_time_zone(time_zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
+
+
+def local(instant: pl.Expr, time_zone: str) -> pl.Expr:
+    """What a clock of ``time_zone`` showed at ``instant``: a naive datetime."""
+    return instant.dt.convert_time_zone(time_zone).dt.replace_time_zone(None)
+
+
+def local_date(instant: pl.Expr, time_zone: str) -> pl.Expr:
+    """The local day of an instant."""
+    return local(instant, time_zone).dt.date()
+
+
+def local_hour(instant: pl.Expr, time_zone: str) -> pl.Expr:
+    """The local hour of an instant, 0 to 23, as Int32."""
+    return local(instant, time_zone).dt.hour().cast(pl.Int32)
+
+
+def days(first: date, last: date) -> Iterator[date]:
+    """Every day from ``first`` to ``last``, both included; none when ``last`` is earlier."""
+    for offset in range((last - first).days + 1):
+        yield first + timedelta(days=offset)
+
+
+def month_start(day: date) -> date:
+    return day.replace(day=1)
+
+
+def quarter_start(day: date) -> date:
+    """The first day of the calendar quarter of ``day``."""
+    return date(day.year, day.month - (day.month - 1) % 3, 1)
+
+
+def next_quarter(day: date) -> date:
+    """The first day of the quarter after that of ``day``."""
+    return quarter_start(quarter_start(day) + timedelta(days=93))
+
+
+def quarter_end(day: date) -> date:
+    """The last day of the calendar quarter of ``day``."""
+    return next_quarter(day) - timedelta(days=1)
+
+
+def quarters(first: date, last: date) -> Iterator[date]:
+    """The first day of every quarter that has a day from ``first`` to ``last``."""
+    quarter = quarter_start(first)
+    while quarter <= last:
+        yield quarter
+        quarter = next_quarter(quarter)
+
+
+def midnight(day: date, time_zone: str) -> datetime:
+    """The instant at which ``day`` begins in ``time_zone``, in UTC."""
+    return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(time_zone)).astimezone(ZoneInfo("UTC"))
+
+
+def clock_changes(time_zone: str, first: date, last: date) -> Mapping[date, float]:
+    """The days from ``first`` to ``last`` that do not last 24 hours, and how many hours they last."""
+    lengths = {
+        day: (midnight(day + timedelta(days=1), time_zone) - midnight(day, time_zone)) / timedelta(hours=1)
+        for day in days(first, last)
+    }
+    return {day: hours for day, hours in lengths.items() if hours != 24}
