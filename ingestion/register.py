@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import cache
 
 import pandera.polars as pa
@@ -45,7 +45,17 @@ class Format:
 
     ``required`` are the source columns without which a delivery is refused; ``optional`` ones are read when present;
     any other column is never read. ``to_delivered`` turns a batch of source columns (all strings, plus ``row``, the
-    1-based record number) into the columns of the dataset's Delivered model, keeping ``row``.
+    1-based record number) into the columns of the dataset's Delivered model, keeping ``row``. One record may become
+    several delivered rows; they share its ``row``, and a rule that one of them breaks rejects the record.
+
+    A format written in several layouts is several ``Format`` of the same name, see :meth:`Silo.format`.
+
+    ``occurrence_columns``, for a format whose identical records are distinct events, are the source columns whose
+    repetition within the delivery is counted: the engine then adds ``occurrence`` to each batch, 1 for the first record
+    with these values, 2 for the next, and so on over the whole delivery.
+
+    ``forbidden``, when declared, is asked about the complete header before any record is read: it answers with the name
+    of a rule of the silo when the columns show that the delivery must be refused as a whole, else with None.
     """
 
     name: str
@@ -56,6 +66,12 @@ class Format:
     recognise: Callable[[Sample], bool]
     to_delivered: Callable[[pl.DataFrame], pl.DataFrame]
     optional: tuple[str, ...] = ()
+    occurrence_columns: tuple[str, ...] = ()
+    forbidden: Callable[[tuple[str, ...]], str | None] | None = None
+
+
+REFERENCE_DAY = date(1970, 1, 1)
+"""The ``event_date`` of reference data, which belongs to no day."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +82,9 @@ class Dataset:
     later delivery with the same key replaces the record. ``conform`` turns valid delivered rows into conformed ones:
     it keeps ``row`` (several conformed rows may share one delivered row) and adds ``reject`` and ``warn``, each the
     name of a rule or null.
+
+    ``reference`` says that the records are not events: their ``event_date`` is :data:`REFERENCE_DAY` and no period of a
+    mart is due because of them.
     """
 
     name: str
@@ -74,6 +93,7 @@ class Dataset:
     conformed: type[pa.DataFrameModel]
     key: tuple[str, ...]
     conform: Callable[[pl.DataFrame, Format, City, Pseudonymiser], pl.DataFrame]
+    reference: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,16 +125,17 @@ class Silo:
     def dataset(self, name: str) -> Dataset:
         return next(dataset for dataset in self.datasets if dataset.name == name)
 
-    def format(self, name: str) -> Format:
-        """The format called ``name``.
+    def format(self, name: str, sample: Sample | None = None) -> Format:
+        """The format called ``name``; of several layouts of it, the one that recognises ``sample``, else the first.
 
         Raises:
             KeyError: this silo accepts no such format; the message lists those it does.
         """
-        for candidate in self.formats:
-            if candidate.name == name:
-                return candidate
-        known = ", ".join(accepted.name for accepted in self.formats)
+        layouts = [candidate for candidate in self.formats if candidate.name == name]
+        if layouts:
+            recognised = (layout for layout in layouts if sample is not None and layout.recognise(sample))
+            return next(recognised, layouts[0])
+        known = ", ".join(dict.fromkeys(accepted.name for accepted in self.formats))
         raise KeyError(f"silo {self.name} accepts no format {name!r}; it accepts: {known}")
 
 

@@ -1,0 +1,419 @@
+"""Fines: the national electronic fine extract (PVe), and two foreign cities' for trying the lake.
+
+What is never read: the agent, unit and equipment, the offender's country and town, the street and number, make and kind
+of the vehicle, amounts, points. What is read and not kept: the plate and the record number (pseudonymised), the
+coordinates (replaced by their zone), the offence's label (replaced by its nature).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+import pandera.polars as pa
+import polars as pl
+
+from infra.city import UNKNOWN, City
+from infra.clock import to_utc
+from ingestion import parsing
+from ingestion.natures import NATURES, natures
+from ingestion.parsing import text
+from ingestion.pseudonyms import Pseudonymiser
+from ingestion.recognition import header_has
+from ingestion.register import Dataset, Dialect, Format, Retention, Sample, Silo
+from ingestion.rules import CONFORMED_RULES, DATE_RULES, LOCAL_TIME_RULES, in_period, present, rule
+from ingestion.state_plane import to_lon_lat
+
+CORPS = ("police_municipale", "police_nationale", "gendarmerie", "autre")
+OFFENCE_SYSTEMS = {"pve": "natinf", "los_angeles": "la", "essen": "tbnr"}
+
+PVE_COLUMNS = (
+    "DI_Id",
+    "SD_Libelle",
+    "MD_Libelle",
+    "CV_DatePermisConduire",
+    "TCV_Libelle",
+    "CI_Libelle",
+    "AC_Pays",
+    "AC_Departement",
+    "AC_Commune",
+    "AC_CodePostal",
+    "AC_CodeInsee",
+    "AC_Npai",
+    "EQUIPEMENT_IdentifiantEquipement",
+    "FI_Id",
+    "FI_Libelle",
+    "NI_ClasseInfraction",
+    "NI_CodeNatinf",
+    "NI_Qualification",
+    "NI_NombrePoints",
+    "NI_MontantForfaitaireMinore",
+    "NI_MontantForfaitaire",
+    "NI_MontantForfaitaireMajore",
+    "MI_Departement",
+    "MI_CodeInsee",
+    "MI_CodePostal",
+    "MI_Arrondissement",
+    "MI_Numero",
+    "MI_NatureVoie",
+    "MI_NomVoie",
+    "MI_Ville",
+    "MI_RepereKilometrique",
+    "MI_NombreRecherchesRepereKilometrique",
+    "MI_BisTer",
+    "MI_SensCirculation",
+    "MI_Pays",
+    "TYPEVOIE_Libelle",
+    "MIFVAO_CoordSite",
+    "MIFVAO_CoordGPSLatitude",
+    "MIFVAO_CoordGPSLongitude",
+    "MIFVAO_CoordUTM",
+    "MIFVAO_CoordAltitude",
+    "MIFVAO_CoordComplement",
+    "MIFVAO_FicheImmobilisationEtablie",
+    "MIFVAO_EchangePermisConduire",
+    "IS_PERSONNE_INTERCEPTEE",
+    "MIFVAOVIT_VitesseRetenue",
+    "MIFVAOVIT_VitesseLegaleAutorisee",
+    "MI_DateHeureInfraction",
+    "MI_DateHeureIntegration",
+    "UNITE_Code",
+    "UNITE_Libelle",
+    "UNITE_ServiceSaisieSouche",
+    "CORPSUNITE_Code",
+    "CORPSUNITE_Libelle",
+    "MIFVAO_VehiculeMarque",
+    "MIFVAO_GenreVehiculeId",
+    "GV_Code",
+    "GV_Libelle",
+    "DI_TypeImmatriculation",
+    "MIFVAO_VehiculePaysImmatriculation",
+)
+"""The 60 columns of the national extract, in order."""
+PVE_PLATE = "MIFVAO_VehiculeImmatriculation"
+
+_NATINF = r"^0*[1-9]\d{0,5}$"
+_TBNR = r"^[1-9]\d{5}$"
+_DAMAGED_CODE = r"^\d(\.\d+)?E\+\d+$"
+_SENTINEL = r"^-?0*(9{5,}|0)([.,]0*)?$"
+_ESSEN_RECORD = r"^\d{4}-\d\d-\d\d,.+,\d{1,6}$"
+
+
+class Delivered(pa.DataFrameModel):
+    """A fine as delivered, whatever the format. Lives in memory only."""
+
+    row: pl.Int64
+    record: str = pa.Field(nullable=True, description="Record number; where there is none, content and occurrence.")
+    occurred_on: pl.Date = pa.Field(nullable=True, description="Local day.")
+    second_of_day: pl.Int32 = pa.Field(nullable=True, description="Local time; null when the format tells none.")
+    lon: float = pa.Field(nullable=True, description="WGS84 degrees; null when unknown.")
+    lat: float = pa.Field(nullable=True)
+    offence_code: str = pa.Field(nullable=True, description="Code in the format's own catalogue.")
+    offence_label: str = pa.Field(nullable=True)
+    corps: str = pa.Field(nullable=True, description="The force that fined, in its own words.")
+    plate: str = pa.Field(nullable=True, description="Letters and digits only.")
+
+    record_missing = rule("record_missing", "record", present)
+    date_unreadable = rule("date_unreadable", "occurred_on", present)
+    date_out_of_range = rule("date_out_of_range", "occurred_on", in_period)
+    time_unreadable = rule("time_unreadable", "second_of_day", lambda seconds: seconds.is_between(0, 86_399))
+    longitude_readable = rule("coordinates_unreadable", "lon", lambda lon: lon.is_between(-180, 180))
+    latitude_readable = rule("coordinates_unreadable", "lat", lambda lat: lat.is_between(-90, 90))
+    offence_code_unknown = rule("offence_code_unknown", "offence_code", present)
+
+    class Config:
+        strict = True
+
+
+class Conformed(pa.DataFrameModel):
+    """A fine in the lake."""
+
+    record_key: pl.Binary = pa.Field(description="Pseudonym of the record number.")
+    vehicle: pl.Binary = pa.Field(nullable=True, description="Pseudonym of the plate; null when unknown.")
+    occurred_at: Annotated[pl.Datetime, "us", "UTC"] = pa.Field(nullable=True, description="Null: no time of day.")
+    local_hour: pl.Int32 = pa.Field(nullable=True, description="0 to 23, on the city's clock.")
+    zone_id: str = pa.Field(description="Zone of the city, or 'unknown'.")
+    nature: str = pa.Field(description="One of ingestion.natures.NATURES.")
+    offence_system: str = pa.Field(description="Catalogue of the code: natinf, la, tbnr.")
+    offence_code: str
+    corps: str = pa.Field(nullable=True, description="Force that fined; null when the format does not tell.")
+    event_date: pl.Date = pa.Field(description="Local day.")
+
+    hours = rule("conformed_contract", "local_hour", lambda hour: hour.is_between(0, 23))
+    listed_natures = rule("conformed_contract", "nature", lambda nature: nature.is_in(list(NATURES)))
+    listed_corps = rule("conformed_contract", "corps", lambda corps: corps.is_in(CORPS))
+
+    class Config:
+        strict = True
+
+
+def _coordinate(column: str) -> pl.Expr:
+    """Float64; null where blank or a sentinel for unknown (0, 99999 and longer), NaN where it is no number."""
+    value = text(column)
+    return parsing.number(pl.when(~value.str.contains(_SENTINEL)).then(value))
+
+
+def _place(lon: pl.Expr, lat: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    """Both coordinates, or neither: a point of which half is unknown is unknown."""
+    known = lon.is_not_null() & lat.is_not_null()
+    return pl.when(known).then(lon).alias("lon"), pl.when(known).then(lat).alias("lat")
+
+
+def _code(value: pl.Expr, pattern: str) -> pl.Expr:
+    return pl.when(value.str.contains(pattern)).then(value)
+
+
+def _from_pve(batch: pl.DataFrame) -> pl.DataFrame:
+    """``pve``: columns of the national extract (tab-separated, no quoting, local time without offset).
+
+    The national extract carries no plate. A city's own copy may: its 61st column, ``MIFVAO_VehiculeImmatriculation``,
+    is read when present. One unknown coordinate (0, 99999) makes the place unknown, except a longitude of 0, which
+    crosses France.
+    """
+    moment = text("MI_DateHeureInfraction")
+    day, time = moment.str.slice(0, 10), moment.str.slice(11)
+    lon, lat = _coordinate("MIFVAO_CoordGPSLongitude"), _coordinate("MIFVAO_CoordGPSLatitude")
+    on_greenwich = lon.is_null() & lat.is_not_null() & text("MIFVAO_CoordGPSLongitude").str.contains(r"^-?0+([.,]0*)?$")
+    plate = parsing.plate(pl.col(PVE_PLATE)) if PVE_PLATE in batch.columns else pl.lit(None, pl.String)
+    return (
+        batch.lazy()
+        .select(
+            pl.col("row").cast(pl.Int64),
+            record=text("DI_Id"),
+            occurred_on=parsing.day(day, "%Y-%m-%d", "%d/%m/%Y"),
+            second_of_day=parsing.second_of_day(pl.when(time != "").then(time)),
+            **dict(zip(("lon", "lat"), _place(pl.when(on_greenwich).then(0.0).otherwise(lon), lat), strict=True)),
+            offence_code=_code(text("NI_CodeNatinf"), _NATINF).str.strip_chars_start("0"),
+            offence_label=text("NI_Qualification"),
+            corps=text("CORPSUNITE_Libelle"),
+            plate=plate,
+        )
+        .collect()
+    )
+
+
+def _from_los_angeles(batch: pl.DataFrame) -> pl.DataFrame:
+    """``los_angeles``: parking citations. Coordinates in State Plane feet (99999: unknown), time as HHMM without
+    leading zeros. The file's vehicle identification numbers are not read and it has no plates: vehicles are unknown.
+    """
+    lon, lat = to_lon_lat(*batch.select(_coordinate("Latitude"), _coordinate("Longitude")).get_columns())
+    day = text("Issue Date").str.slice(0, 10)
+    return (
+        batch.lazy()
+        .with_columns(lon=lon, lat=lat)
+        .select(
+            pl.col("row").cast(pl.Int64),
+            record=text("Ticket number"),
+            occurred_on=parsing.day(day, "%Y-%m-%d", "%m/%d/%Y"),
+            second_of_day=parsing.second_of_day_hhmm(text("Issue time")),
+            **dict(zip(("lon", "lat"), _place(pl.col("lon"), pl.col("lat")), strict=True)),
+            offence_code=text("Violation code"),
+            offence_label=text("Violation Description"),
+            corps=pl.lit(None, pl.String),
+            plate=pl.lit(None, pl.String),
+        )
+        .collect()
+    )
+
+
+def _from_essen(batch: pl.DataFrame) -> pl.DataFrame:
+    """``essen``: day, street, offence code, without a header. Identical records are distinct fines: ``occurrence``
+    tells them apart. The street only serves to identify the record and is not kept: the place is unknown.
+    """
+    return (
+        batch.lazy()
+        .select(
+            pl.col("row").cast(pl.Int64),
+            record=pl.concat_str("date", "street", "tbnr", pl.col("occurrence").cast(pl.String), separator="|"),
+            occurred_on=parsing.day(text("date"), "%Y-%m-%d"),
+            second_of_day=pl.lit(None, pl.Int32),
+            lon=pl.lit(None, pl.Float64),
+            lat=pl.lit(None, pl.Float64),
+            offence_code=_code(text("tbnr"), _TBNR),
+            offence_label=pl.lit(None, pl.String),
+            corps=pl.lit(None, pl.String),
+            plate=pl.lit(None, pl.String),
+        )
+        .collect()
+    )
+
+
+def _looks_like_essen(sample: Sample) -> bool:
+    records = pl.Series(sample.lines, dtype=pl.String)
+    return len(records) > 0 and bool(records.str.contains(_ESSEN_RECORD).mean() >= 0.8)  # type: ignore[operator]
+
+
+def _corps(values: pl.Series) -> pl.Series:
+    def of_distinct(distinct: pl.Series) -> pl.Series:
+        words = pl.col("words")
+        named = (
+            pl.when(words.str.contains(r"municip|asvp"))
+            .then(pl.lit(CORPS[0]))
+            .when(words.str.contains(r"gendarm"))
+            .then(pl.lit(CORPS[2]))
+            .when(words.str.contains(r"police|securite_publique|crs"))
+            .then(pl.lit(CORPS[1]))
+            .otherwise(pl.lit(CORPS[3]))
+        )
+        return pl.DataFrame({"words": parsing.label(distinct)}).select(named)["literal"]
+
+    return parsing.by_distinct(values, of_distinct)
+
+
+def conform(fines: pl.DataFrame, accepted: Format, city: City, pseudonymiser: Pseudonymiser) -> pl.DataFrame:
+    """Fines placed in a zone, in UTC and on the city's clock, under pseudonyms. See ``Dataset.conform``."""
+    system = OFFENCE_SYSTEMS[accepted.name]
+    local = pl.col("occurred_on").cast(pl.Datetime("us")) + pl.duration(seconds="second_of_day", time_unit="us")
+    placed = fines.with_columns(
+        occurred_at=to_utc(local, city.time_zone_of(accepted.name)),
+        zone_id=city.locate(fines["lon"], fines["lat"]),
+        nature=natures(system, fines["offence_code"], fines["offence_label"]),
+        corps=_corps(fines["corps"]),
+    ).with_columns(
+        reject=parsing.first_rule(
+            {
+                "time_does_not_exist": pl.col("second_of_day").is_not_null() & pl.col("occurred_at").is_null(),
+                "outside_city": pl.col("lon").is_not_null() & pl.col("zone_id").is_null(),
+            }
+        ),
+        warn=parsing.first_rule(
+            {
+                "coordinates_unknown": pl.col("lon").is_null(),
+                "offence_code_damaged": pl.col("offence_code").str.contains(_DAMAGED_CODE),
+                "plate_unusual": parsing.unusual_plate(pl.col("plate"), city.plates),
+                "time_unknown": pl.col("second_of_day").is_null(),
+            }
+        ),
+    )
+    records = placed.select(pl.concat_str(pl.lit(accepted.name), "record", separator="|"))["literal"]
+    return placed.select(
+        "row",
+        record_key=pseudonymiser.pseudonyms("record", records, fines["occurred_on"]),
+        vehicle=pseudonymiser.pseudonyms("vehicle", fines["plate"], fines["occurred_on"]),
+        occurred_at="occurred_at",
+        local_hour=pl.col("second_of_day") // 3600,
+        zone_id=pl.col("zone_id").fill_null(UNKNOWN),
+        nature="nature",
+        offence_system=pl.lit(system),
+        offence_code="offence_code",
+        corps="corps",
+        event_date="occurred_on",
+        reject="reject",
+        warn="warn",
+    )
+
+
+_TAB = Dialect(delimiter="\t", quote=None)
+_COMMA = Dialect(delimiter=",")
+_ESSEN = Dialect(delimiter=",", columns=("date", "street", "tbnr"))
+_PVE_REQUIRED = (
+    "DI_Id",
+    "NI_CodeNatinf",
+    "NI_Qualification",
+    "MIFVAO_CoordGPSLatitude",
+    "MIFVAO_CoordGPSLongitude",
+    "MI_DateHeureInfraction",
+    "CORPSUNITE_Libelle",
+)
+_LOS_ANGELES_REQUIRED = (
+    "Ticket number",
+    "Issue Date",
+    "Issue time",
+    "Violation code",
+    "Violation Description",
+    "Latitude",
+    "Longitude",
+)
+
+SILO = Silo(
+    name="verbalisations",
+    title="Verbalisations électroniques (fines)",
+    steward="Direction de la police municipale et de la sécurité, cellule statistique",
+    purpose=(
+        "Statistics of fines by place, time and nature, to plan the presence of the municipal police. Never to look "
+        "for a vehicle, a person or an agent."
+    ),
+    legal_basis=(
+        "Task carried out in the public interest: GDPR art. 6(1)(e), for statistics as art. 5(1)(b) and 89 allow; loi "
+        "no 78-17 du 6 janvier 1978; missions of the municipal police: code de la sécurité intérieure, art. L. 511-1; "
+        "arrêté du 14 avril 2009 (traitements des communes pour la constatation des infractions). To be confirmed by "
+        "the DPO."
+    ),
+    recipients=("Analysts of the security department: marts only", "Stewards and DPO: receipts and quarantine"),
+    retention=Retention(
+        landing=timedelta(days=7),
+        quarantine=timedelta(days=30),
+        conformed=timedelta(days=396),
+    ),
+    privacy_unit="vehicle-month",
+    freshness=timedelta(days=2),
+    datasets=(
+        Dataset(
+            name="verbalisations",
+            description="One row per fine.",
+            delivered=Delivered,
+            conformed=Conformed,
+            key=("record_key",),
+            conform=conform,
+        ),
+    ),
+    formats=(
+        Format(
+            name="pve",
+            title="Procès-verbal électronique, extraction nationale (60 columns, tab-separated)",
+            dataset="verbalisations",
+            dialect=_TAB,
+            required=_PVE_REQUIRED,
+            optional=(PVE_PLATE,),
+            recognise=header_has(_TAB, _PVE_REQUIRED),
+            to_delivered=_from_pve,
+        ),
+        Format(
+            name="los_angeles",
+            title="City of Los Angeles, parking citations",
+            dataset="verbalisations",
+            dialect=_COMMA,
+            required=_LOS_ANGELES_REQUIRED,
+            recognise=header_has(_COMMA, _LOS_ANGELES_REQUIRED),
+            to_delivered=_from_los_angeles,
+        ),
+        Format(
+            name="essen",
+            title="Stadt Essen, Ordnungswidrigkeiten (day, street, offence code; no header)",
+            dataset="verbalisations",
+            dialect=_ESSEN,
+            required=("date", "street", "tbnr"),
+            recognise=_looks_like_essen,
+            to_delivered=_from_essen,
+            occurrence_columns=("date", "street", "tbnr"),
+        ),
+    ),
+    rules={
+        "record_missing": "The fine has no record number. Deliver it again with the number the source system gave it.",
+        **DATE_RULES,
+        "time_unreadable": "The time of day is not written as the format says. Correct it and deliver the row again.",
+        **LOCAL_TIME_RULES,
+        "coordinates_unreadable": (
+            "A coordinate is no number, or not on Earth. Correct it, or leave both blank when the place is unknown."
+        ),
+        "outside_city": "The coordinates are outside the city. Correct them, or deliver the fine to the city it is of.",
+        "offence_code_unknown": (
+            "The offence code is not written as its catalogue writes codes (NATINF: up to six digits; TBNR: six "
+            "digits). Correct it and deliver the row again."
+        ),
+        "coordinates_unknown": (
+            "Warning. The fine has no known place (blank, 0 or 99999) and counts in zone 'unknown'. Nothing to do for "
+            "a few; many mean that positioning fails on some terminals."
+        ),
+        "time_unknown": "Warning. The fine has a day and no time; it does not count in profiles by hour.",
+        "plate_unusual": (
+            "Warning. The plate is not of a pattern usual in the city, as foreign ones are not. Many mean a damaged "
+            "column."
+        ),
+        "offence_code_damaged": (
+            "Warning. A spreadsheet rewrote the offence code as a number (8.06E+02). The nature comes from the label; "
+            "export the column as text."
+        ),
+        **CONFORMED_RULES,
+    },
+)
