@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import difflib
 from collections.abc import Callable, Iterable, Sequence
@@ -18,14 +19,14 @@ _NAMED_AT_MOST = 5
 
 
 def sample(path: Path) -> Sample:
-    """The first lines of an opened delivery (see :func:`ingestion.opening.open_delivery`), without leading blank ones."""
+    """The first lines of an opened delivery (:mod:`ingestion.opening`), from the first that is not empty."""
     with path.open("rb") as file:
-        start = file.read(_SAMPLE_BYTES)
+        start = file.read(_SAMPLE_BYTES).removeprefix(codecs.BOM_UTF8)
         whole = not file.read(1)
     lines = start.split(b"\n")
     if not whole and len(lines) > 1:
         lines.pop()  # cut short
-    texts = [line.removesuffix(b"\r").decode("utf-8", "replace").removeprefix("\ufeff") for line in lines]
+    texts = [line.removesuffix(b"\r").decode("utf-8", "replace").replace("\r", " ") for line in lines]
     while texts and not texts[0]:
         texts.pop(0)
     return Sample(lines=tuple(texts[:_SAMPLE_LINES]))
@@ -58,8 +59,8 @@ def recognise(silo: Silo, sample: Sample, file: str) -> Format:
     """The one format of ``silo`` that explains ``sample``, the beginning of the delivery called ``file``.
 
     Raises:
-        Refused: no format explains it, or several do equally well. The sentence says what comes nearest: another
-            silo's format, a renamed or missing column, another delimiter.
+        Refused: no format explains it, or several do equally well, or the format forbids such a header. The sentence
+            says what comes nearest: another silo's format, a renamed or missing column, another delimiter.
     """
     matching = [candidate for candidate in silo.formats if candidate.recognise(sample)]
     most_specific = [
@@ -67,33 +68,67 @@ def recognise(silo: Silo, sample: Sample, file: str) -> Format:
         for candidate in matching
         if all(other is candidate or set(other.required) < set(candidate.required) for other in matching)
     ]
-    if most_specific:
-        return most_specific[0]
-    if matching:
-        names = ", ".join(candidate.name for candidate in matching)
+    if matching and not most_specific:
+        names = ", ".join(dict.fromkeys(candidate.name for candidate in matching))
         problem = f"its content fits several formats of {silo.name}: {names}"
         raise Refused("format_ambiguous", file, problem, "Deliver it again and name the format (--format)")
-    raise _explained(silo, sample, file)
+    forbidden = _forbidden(silo, most_specific or silo.formats, sample, file)
+    if forbidden is not None:
+        raise forbidden
+    if not most_specific:
+        raise _explained(silo, sample, file)
+    return most_specific[0]
 
 
 def named(silo: Silo, name: str, sample: Sample, file: str) -> Format:
     """The format of ``silo`` called ``name``, provided that ``sample`` is in it.
 
     Raises:
-        Refused: the silo has no such format, or the delivery called ``file`` is not in it.
+        Refused: the silo has no such format, or the delivery called ``file`` is not in it, or the format forbids it.
     """
     try:
-        chosen = silo.format(name)
+        chosen = silo.format(name, sample)
     except KeyError as unknown:
         raise Refused("format_unknown", file, str(unknown.args[0]), "Name one of these") from None
+    layouts = [candidate for candidate in silo.formats if candidate.name == name]
+    forbidden = _forbidden(silo, layouts, sample, file)
+    if forbidden is not None:
+        raise forbidden
     if not chosen.recognise(sample):
-        raise _nearest([chosen], sample, file) or Refused(
+        raise _nearest(layouts, sample, file) or Refused(
             "format_mismatch",
             file,
             f"it was delivered as {name}, but its content is not in that format",
             "Check the file, or deliver it again without naming a format",
         )
     return chosen
+
+
+def missing_columns(format: Format, found: Sequence[str], file: str) -> Refused | None:  # noqa: A002
+    """A refusal that names the required columns not ``found`` in the header, and their likely new names; or None."""
+    missing = [column for column in format.required if column not in found]
+    if not missing:
+        return None
+    spare = {name.casefold(): name for name in found if name and name not in {*format.required, *format.optional}}
+    said = []
+    for column in missing[:_NAMED_AT_MOST]:
+        near = difflib.get_close_matches(column.casefold(), spare, n=1)
+        hint = f" (is '{printable(spare[near[0]])}' its new name?)" if near else ""
+        said.append(f"'{column}'{hint}")
+    more = f" and {len(missing) - _NAMED_AT_MOST} more" if len(missing) > _NAMED_AT_MOST else ""
+    noun, verb = ("column", "is") if len(missing) == 1 else ("columns", "are")
+    problem = f"{noun} {', '.join(said)}{more} of format {format.name} {verb} missing"
+    return Refused("columns_missing", file, problem, "Restore the names of the columns and deliver the file again")
+
+
+def _forbidden(silo: Silo, formats: Iterable[Format], sample: Sample, file: str) -> Refused | None:
+    """The refusal of a header that one of ``formats`` forbids, or None."""
+    for candidate in formats:
+        rule = candidate.forbidden(header(sample, candidate.dialect)) if candidate.forbidden else None
+        if rule is not None:
+            problem = f"its columns break the rule {rule}"
+            return Refused(rule, file, problem, silo.rules.get(rule, "See the rules of the silo").rstrip("."))
+    return None
 
 
 def _explained(silo: Silo, sample: Sample, file: str) -> Refused:
@@ -108,7 +143,7 @@ def _explained(silo: Silo, sample: Sample, file: str) -> Refused:
         return near
     start = sample.lines[0].lstrip()[:1] if sample.lines else ""
     looks = {"<": ", it looks like a web page or XML", "{": ", it looks like JSON", "[": ", it looks like JSON"}
-    names = ", ".join(candidate.name for candidate in silo.formats)
+    names = ", ".join(dict.fromkeys(candidate.name for candidate in silo.formats))
     problem = f"no format of silo {silo.name} explains its first lines{looks.get(start, '')}"
     return Refused("format_unknown", file, problem, f"Export it again in one of the accepted formats: {names}")
 
@@ -127,25 +162,9 @@ def _nearest(formats: Iterable[Format], sample: Sample, file: str) -> Refused | 
     if best is None:
         return None
     _, chosen, dialect = best
-    found = header(sample, dialect)
-    missing = [column for column in chosen.required if column not in found]
-    if missing:
-        return _missing(chosen, missing, found, file)
-    if dialect.delimiter != chosen.dialect.delimiter:
+    missing = missing_columns(chosen, header(sample, dialect), file)
+    if missing is None and dialect.delimiter != chosen.dialect.delimiter:
         wanted = _DELIMITERS.get(chosen.dialect.delimiter, repr(chosen.dialect.delimiter))
         problem = f"it has the columns of format {chosen.name}, but separated by {_DELIMITERS[dialect.delimiter]}"
         return Refused("format_mismatch", file, problem, f"Export it again with {wanted} between columns")
-    return None
-
-
-def _missing(chosen: Format, missing: Sequence[str], found: Sequence[str], file: str) -> Refused:
-    spare = {name.casefold(): name for name in found if name and name not in {*chosen.required, *chosen.optional}}
-    said = []
-    for column in missing[:_NAMED_AT_MOST]:
-        near = difflib.get_close_matches(column.casefold(), spare, n=1)
-        hint = f" (is '{printable(spare[near[0]])}' its new name?)" if near else ""
-        said.append(f"'{column}'{hint}")
-    more = f" and {len(missing) - _NAMED_AT_MOST} more" if len(missing) > _NAMED_AT_MOST else ""
-    noun, verb = ("column", "is") if len(missing) == 1 else ("columns", "are")
-    problem = f"{noun} {', '.join(said)}{more} of format {chosen.name} {verb} missing"
-    return Refused("columns_missing", file, problem, "Restore the columns' names and deliver the file again")
+    return missing

@@ -1,0 +1,329 @@
+"""From a plain text file to batches of source columns, every record accounted for.
+
+A record is a line, or several when a quoted field contains line ends; an empty line is none. A record is **malformed**
+when it has not as many fields as the header, or when its quotes are wrong: it becomes a reject and keeps its number, so
+that the records after it keep theirs.
+
+The text is cut into blocks that end where a record ends, and Arrow parses each block: it counts the fields of every
+record, and builds only the wanted columns. What Arrow forgives is looked for beforehand: text after a closing quote,
+and a quote that nothing closes, which would swallow the records after it. A block with either is sorted record by
+record; there, a record that cannot be read whole is given up at the end of its first line, so that a stray quote costs
+one record.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+from pyarrow import csv
+
+from ingestion.checking import no_rejects, reject
+from ingestion.opening import Limits
+from ingestion.recognition import header, missing_columns, sample
+from ingestion.refusal import Refused, printable
+from ingestion.register import Dialect, Format
+
+MALFORMED = "row_malformed"
+"""The rule of a record that has the wrong number of fields, or wrong quotes."""
+
+BATCH_ROWS = 2**18
+_BLOCK_BYTES = 2**22
+_PARSERS = 2
+_BARE_CR = re.compile(rb"\r(?!\n)")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive records of a delivery.
+
+    ``frame`` has ``row``, the record's number in the delivery (1 for the first record after the header), and the
+    format's required columns and those optional ones that are present, as delivered: strings, null where empty.
+    ``rejects`` (:data:`ingestion.checking.REJECTS`) lists the malformed records. Each record is in exactly one of them.
+    """
+
+    frame: pl.DataFrame
+    rejects: pl.DataFrame
+
+    @property
+    def rows(self) -> int:
+        """How many records this is, malformed ones included."""
+        return self.frame.height + self.rejects.height
+
+
+def read_batches(
+    path: Path,
+    format: Format,  # noqa: A002 - its name everywhere else
+    *,
+    name: str | None = None,
+    batch_rows: int = BATCH_ROWS,
+    block_bytes: int = _BLOCK_BYTES,
+    limits: Limits | None = None,
+) -> Iterator[Batch]:
+    """The records of ``path`` (see :func:`ingestion.opening.open_delivery`), ``batch_rows`` at a time, in order.
+
+    ``name`` is what the delivery is called in refusals. Memory depends on ``batch_rows`` and ``block_bytes``, not on
+    the size of the file; the result depends on neither. A delivery with a header and nothing else has no batch.
+
+    Raises:
+        Refused: the header lacks a required column, repeats one that is read, or is beyond the limits; at once, before
+            the first batch is asked for.
+    """
+    limits = limits or Limits()
+    layout = _layout(path, format, name or path.name, limits)
+    record_bytes = 3 * limits.line_bytes + 2  # a line may grow threefold when it is converted; and its end
+    return _batches(path, layout, batch_rows, _Cutter(layout, block_bytes, record_bytes))
+
+
+class _Layout(NamedTuple):
+    """How the records of one file are written, and which of their fields are wanted."""
+
+    dialect: Dialect
+    start: int  # where the first record starts, in bytes
+    fields: int  # of every record
+    wanted: dict[str, int]  # source column -> position
+
+
+def _layout(path: Path, format: Format, name: str, limits: Limits) -> _Layout:  # noqa: A002
+    dialect = format.dialect
+    with path.open("rb") as file:
+        start = file.read(limits.line_bytes + len(codecs.BOM_UTF8) + 2)
+    offset = len(codecs.BOM_UTF8) if start.startswith(codecs.BOM_UTF8) else 0
+    columns: Sequence[str]
+    if dialect.columns is not None:
+        columns = dialect.columns
+    else:
+        columns = header(sample(path), dialect)
+        offset = _after_first_record(start, offset, dialect)
+    if len(columns) > limits.columns:
+        problem = f"its header has {len(columns):,} columns, the most any format may have is {limits.columns:,}"
+        raise Refused("too_many_columns", name, problem, "Export only the columns of the format")
+    missing = missing_columns(format, columns, name)
+    if missing is not None:
+        raise missing
+    wanted = [column for column in (*format.required, *format.optional) if column in columns]
+    for column in wanted:
+        if columns.count(column) > 1:
+            problem = f"its header has the column '{printable(column)}' {columns.count(column)} times"
+            raise Refused("columns_repeated", name, problem, "Keep the right one, and deliver the file again")
+    return _Layout(dialect, offset, len(columns), {column: columns.index(column) for column in wanted})
+
+
+def _after_first_record(text: bytes, offset: int, dialect: Dialect) -> int:
+    """Where the record after the first one starts; empty lines before the first do not count."""
+    while text[offset : offset + 1] in {b"\r", b"\n"}:
+        offset += 1
+    whole = _record_pattern(dialect).match(text, offset)
+    if whole:
+        return whole.end()
+    end = text.find(b"\n", offset)
+    return end + 1 if end >= 0 else len(text)
+
+
+def _record_pattern(dialect: Dialect, fields: int | None = None) -> re.Pattern[bytes]:
+    """A well-formed record, line end included; of exactly so many fields, when given."""
+    delimiter = re.escape(dialect.delimiter.encode())
+    field = b"[^%b\\n]*+" % delimiter
+    if dialect.quote is not None:
+        quote = re.escape(dialect.quote.encode())
+        field = b"(?:%b[^%b]*+(?:%b%b[^%b]*+)*+%b|(?!%b)%b)" % (*(quote,) * 7, field)
+    times = b"*+" if fields is None else b"{%d}" % (fields - 1)
+    return re.compile(b"%b(?:%b%b)%b\\r?\\n" % (field, delimiter, field, times))
+
+
+class _Block(NamedTuple):
+    """Some whole records. ``malformed``, where the block was sorted, has the numbers (from 1) of those left out."""
+
+    start: int
+    end: int
+    text: bytes
+    malformed: npt.NDArray[np.int64] | None
+
+
+class _Parsed(NamedTuple):
+    """``frame`` and ``malformed`` count records from 1; ``swallowed``: a malformed one may contain others."""
+
+    frame: pl.DataFrame
+    malformed: npt.NDArray[np.int64]
+    swallowed: bool
+
+
+class _Cutter:
+    """Cuts a file into blocks. Where a block ends depends on where it starts only, so any block can be cut again."""
+
+    def __init__(self, layout: _Layout, block_bytes: int, record_bytes: int) -> None:
+        self._block_bytes = block_bytes
+        self._record_bytes = record_bytes
+        self._quote = (layout.dialect.quote or "").encode()
+        self._delimiter = layout.dialect.delimiter.encode()
+        self._record = _record_pattern(layout.dialect, layout.fields)
+
+    def cut(self, file: BinaryIO, start: int) -> _Block | None:
+        """The block at ``start``, or None at the end of the file."""
+        size = self._block_bytes
+        text, last = _read(file, start, size)
+        while b"\n" not in text and not last:
+            size *= 2
+            text, last = _read(file, start, size)
+        text = text[: text.rfind(b"\n") + 1]
+        if not text:
+            return None
+        if self._quote and self._quote in text:
+            end = self._well_quoted(text)
+            if not end:
+                return self.sort(file, start)
+            text = text[:end]
+        return _Block(start, start + len(text), text, None)
+
+    def sort(self, file: BinaryIO, start: int) -> _Block:
+        """The block at ``start``, record by record, without those that cannot be read whole."""
+        text, last = _read(file, start, self._block_bytes + self._record_bytes)
+        horizon = len(text) if last else self._block_bytes  # a record that starts before it is seen whole
+        kept: list[bytes] = []
+        malformed: list[int] = []
+        number = position = 0
+        while position < horizon:
+            whole = self._record.match(text, position, position + self._record_bytes)
+            end = whole.end() if whole else text.index(b"\n", position) + 1
+            record = text[position:end]
+            position = end
+            if record in {b"\n", b"\r\n"}:
+                continue
+            number += 1
+            if whole:
+                kept.append(record)
+            else:
+                malformed.append(number)
+        return _Block(start, start + position, b"".join(kept), np.array(malformed, np.int64))
+
+    def _well_quoted(self, text: bytes) -> int:
+        """Where to end so that every quote opens or closes a whole field; 0 when some quote does neither."""
+        data = np.frombuffer(text, np.uint8)
+        quotes = np.flatnonzero(data == ord(self._quote))
+        end = len(text)
+        if len(quotes) % 2:  # perhaps a field that goes on in the next block
+            end = text.rfind(b"\n", 0, int(quotes[-1])) + 1
+            quotes = quotes[: np.searchsorted(quotes, end)]
+            if len(quotes) % 2:
+                return 0
+        opening, closing = quotes[0::2], quotes[1::2]
+        doubled = closing[:-1] + 1 == opening[1:]
+        outside = [ord(self._delimiter), ord("\n")]
+        before = np.isin(data[opening - 1], outside) | (opening == 0)
+        before[1:] |= doubled
+        after = np.isin(data[closing + 1], [*outside, ord("\r")])
+        after[:-1] |= doubled
+        return end if before.all() and after.all() else 0
+
+
+def _read(file: BinaryIO, start: int, size: int) -> tuple[bytes, bool]:
+    """``size`` bytes from ``start``, and whether they are the last ones; these always end their line."""
+    file.seek(start)
+    text = file.read(size + 1)
+    last = len(text) <= size
+    if last and text and not text.endswith(b"\n"):
+        text += b"\n"
+    if b"\r" in text:
+        text = _BARE_CR.sub(b" ", text)  # within a record, where Arrow would see the end of a line
+    return (text if last else text[:size]), last
+
+
+def _batches(path: Path, layout: _Layout, batch_rows: int, cutter: _Cutter) -> Iterator[Batch]:
+    """Collect the parsed blocks into batches of exactly ``batch_rows`` records, the last one apart."""
+    frames: list[pl.DataFrame] = []
+    malformed: list[npt.NDArray[np.int64]] = []
+    numbered = batched = 0
+    for parsed in _parse_all(path, layout, cutter):
+        frames.append(parsed.frame.with_columns(pl.col("row") + numbered))
+        malformed.append(parsed.malformed + numbered)
+        numbered += parsed.frame.height + len(parsed.malformed)
+        if numbered - batched < batch_rows:
+            continue
+        frame, bad = pl.concat(frames), np.concatenate(malformed)
+        while numbered - batched >= batch_rows:
+            batched += batch_rows
+            rows, rejected = frame["row"].search_sorted(batched, "right"), int(np.searchsorted(bad, batched, "right"))
+            yield _batch(frame[:rows], bad[:rejected])
+            frame, bad = frame[rows:], bad[rejected:]
+        frames, malformed = [frame], [bad]
+    if numbered > batched:
+        yield _batch(pl.concat(frames), np.concatenate(malformed))
+
+
+def _batch(frame: pl.DataFrame, malformed: npt.NDArray[np.int64]) -> Batch:
+    rejects = reject(pl.Series(malformed, dtype=pl.Int64), MALFORMED) if len(malformed) else no_rejects()
+    return Batch(frame, rejects)
+
+
+def _parse_all(path: Path, layout: _Layout, cutter: _Cutter) -> Iterator[_Parsed]:
+    """Parse block after block, a few at a time, in order."""
+    queue: deque[tuple[_Block, Future[_Parsed]]] = deque()
+    position = layout.start
+    with path.open("rb") as file, ThreadPoolExecutor(_PARSERS) as parsers:
+        while True:
+            while len(queue) <= _PARSERS and (block := cutter.cut(file, position)) is not None:
+                queue.append((block, parsers.submit(_parse, block, layout)))
+                position = block.end
+            if not queue:
+                return
+            block, future = queue.popleft()
+            parsed = future.result()
+            if parsed.swallowed:  # its end is not to be trusted, nor what was cut after it
+                for _, needless in queue:
+                    needless.cancel()
+                queue.clear()
+                block = cutter.sort(file, block.start)
+                position = block.end
+                parsed = _parse(block, layout)
+            yield parsed
+
+
+def _parse(block: _Block, layout: _Layout) -> _Parsed:
+    invalid: list[int] = []
+    swallowed = False
+
+    def note(row: csv.InvalidRow) -> str:
+        nonlocal swallowed
+        invalid.append(row.number)
+        swallowed = swallowed or "\n" in row.text
+        return "skip"
+
+    wanted = {str(position): column for column, position in layout.wanted.items()}
+    schema = dict.fromkeys(layout.wanted, pl.String)
+    if block.text.strip(b"\r\n"):
+        table = csv.read_csv(
+            pa.BufferReader(block.text),
+            csv.ReadOptions(
+                column_names=[str(position) for position in range(layout.fields)],
+                block_size=len(block.text) + 1,  # one piece: it was cut where a record ends
+                use_threads=False,
+            ),
+            csv.ParseOptions(
+                delimiter=layout.dialect.delimiter,
+                quote_char=layout.dialect.quote or False,
+                invalid_row_handler=note,
+            ),
+            csv.ConvertOptions(
+                column_types=dict.fromkeys(wanted, pa.string()),
+                include_columns=list(wanted),
+                strings_can_be_null=True,
+                null_values=[""],
+                check_utf8=False,  # opening did
+            ),
+        )
+        frame = pl.DataFrame(pl.from_arrow(table.rename_columns(list(wanted.values()))), schema=schema)
+    else:
+        frame = pl.DataFrame(schema=schema)
+    malformed = np.array(invalid, np.int64) if block.malformed is None else block.malformed
+    numbers = np.delete(np.arange(1, frame.height + len(malformed) + 1), malformed - 1)
+    return _Parsed(frame.insert_column(0, pl.Series("row", numbers, pl.Int64)), malformed, swallowed)
