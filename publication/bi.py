@@ -1,0 +1,173 @@
+"""Marts in PostgreSQL, where BI tools read them: schema ``marts`` of database ``bi``."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+import polars as pl
+import psycopg
+import pyarrow as pa
+from psycopg import sql
+
+from publication.manifest import Manifest, Quarter
+
+DATABASE = "bi"
+SCHEMA = "marts"
+READER = "analyst"
+COPY_ROWS = 100_000
+_NULL = "\\N"
+
+_TYPES = {
+    "date": "date",
+    "varchar": "text",
+    "integer": "integer",
+    "bigint": "bigint",
+    "double": "double precision",
+}
+
+_RELEASE_INFO = """
+create table if not exists marts.release_info (
+    mart         text primary key,
+    version      integer not null,
+    released_at  timestamptz not null,
+    period_start date not null,
+    period_end   date not null,
+    rows         bigint not null,
+    sha256       text not null
+);
+comment on table marts.release_info is
+    'Which release of each mart this schema holds. All marts of a build change in the same instant.';
+comment on column marts.release_info.mart is 'Name of the mart, and of its table in this schema.';
+comment on column marts.release_info.version is 'Version of the release, from 1.';
+comment on column marts.release_info.released_at is 'When this version became visible.';
+comment on column marts.release_info.period_start is 'First day of its first period.';
+comment on column marts.release_info.period_end is 'Last day of its last period.';
+comment on column marts.release_info.rows is 'Number of rows.';
+comment on column marts.release_info.sha256 is 'Digest of the content, as in the release''s manifest.';
+grant select on marts.release_info to analyst;
+"""
+
+
+def versions(connection: psycopg.Connection) -> dict[str, int]:
+    """By mart, the version that BI readers see."""
+    if connection.execute("select to_regclass('marts.release_info')").fetchone() == (None,):
+        return {}
+    return dict(connection.execute("select mart, version from marts.release_info").fetchall())
+
+
+def publish(
+    connection: psycopg.Connection,
+    manifests: Iterable[Manifest],
+    rows: Callable[[Quarter], pa.Table],
+    history: Callable[[str, int], Manifest | None],
+) -> dict[str, datetime]:
+    """Show all of ``manifests`` to readers in one transaction; return when each became visible, by mart.
+
+    Only the quarters that differ from what a table holds are replaced. ``rows`` reads a release file; ``history`` gives
+    the manifest of an earlier version. A version that is already shown is left as it is.
+    """
+    with connection.transaction():
+        # Text and parameters cannot be mixed in one call; these statements are constants of this module.
+        connection.execute(_RELEASE_INFO)
+        shown = versions(connection)
+        for manifest in manifests:
+            version = shown.get(manifest.mart)
+            if version != manifest.version:
+                _replace(connection, manifest, history(manifest.mart, version) if version else None, rows)
+            describe(connection, manifest)
+        found = connection.execute("select mart, released_at from marts.release_info")
+        return dict(found.fetchall())
+
+
+def describe(connection: psycopg.Connection, manifest: Manifest) -> None:
+    """Give the table and its columns the descriptions of dbt, which BI tools show."""
+    table = sql.Identifier(SCHEMA, manifest.mart)
+    connection.execute(sql.SQL("comment on table {} is {}").format(table, sql.Literal(manifest.description)))
+    for column in manifest.columns:
+        connection.execute(
+            sql.SQL("comment on column {} is {}").format(
+                sql.Identifier(SCHEMA, manifest.mart, column.name), sql.Literal(column.description)
+            )
+        )
+
+
+def _replace(
+    connection: psycopg.Connection,
+    manifest: Manifest,
+    held: Manifest | None,
+    rows: Callable[[Quarter], pa.Table],
+) -> None:
+    table = sql.Identifier(SCHEMA, manifest.mart)
+    if _columns(connection, manifest.mart) != [(column.name, _TYPES[column.type]) for column in manifest.columns]:
+        _create(connection, manifest)
+        held = None
+    changes = manifest.changed_since(held)
+    if changes.everything:
+        connection.execute(sql.SQL("delete from {}").format(table))
+    else:
+        connection.execute(
+            sql.SQL("delete from {} where quarter_start = any(%s)").format(table), [list(changes.removed)]
+        )
+    for quarter in changes.added:
+        _copy(connection, manifest, rows(quarter))
+    connection.execute(
+        """
+        insert into marts.release_info (mart, version, released_at, period_start, period_end, rows, sha256)
+        values (%s, %s, now(), %s, %s, %s, %s)
+        on conflict (mart) do update set
+            version = excluded.version, released_at = excluded.released_at, period_start = excluded.period_start,
+            period_end = excluded.period_end, rows = excluded.rows, sha256 = excluded.sha256
+        """,
+        [
+            manifest.mart,
+            manifest.version,
+            manifest.period_start,
+            manifest.period_end,
+            manifest.rows,
+            manifest.sha256,
+        ],
+    )
+
+
+def _columns(connection: psycopg.Connection, mart: str) -> list[tuple[str, str]]:
+    """Names and types of the columns of a mart's table; empty when there is no table."""
+    found = connection.execute(
+        """
+        select attname, format_type(atttypid, atttypmod)
+        from pg_attribute
+        where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped
+        order by attnum
+        """,
+        [f"{SCHEMA}.{mart}"],
+    )
+    return found.fetchall()
+
+
+def _create(connection: psycopg.Connection, manifest: Manifest) -> None:
+    """The table of a mart, new or with other columns than before, empty."""
+    table = sql.Identifier(SCHEMA, manifest.mart)
+    columns = [
+        sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(_TYPES[column.type]))
+        for column in manifest.columns
+    ]
+    key = sql.SQL("primary key ({})").format(sql.SQL(", ").join(map(sql.Identifier, manifest.grain)))
+    connection.execute(sql.SQL("drop table if exists {}").format(table))
+    connection.execute(sql.SQL("create table {} ({})").format(table, sql.SQL(", ").join([*columns, key])))
+    connection.execute(sql.SQL("create index on {} (quarter_start)").format(table))
+    connection.execute(sql.SQL("grant select on {} to {}").format(table, sql.Identifier(READER)))
+
+
+def _copy(connection: psycopg.Connection, manifest: Manifest, rows: pa.Table) -> None:
+    """Add rows in bulk, as CSV in slices of bounded size."""
+    names = [column.name for column in manifest.columns]
+    statement = sql.SQL("copy {} ({}) from stdin (format csv, null {})").format(
+        sql.Identifier(SCHEMA, manifest.mart), sql.SQL(", ").join(map(sql.Identifier, names)), sql.Literal(_NULL)
+    )
+    frame = pl.DataFrame(rows.select(names))
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for part in frame.iter_slices(COPY_ROWS):
+            buffer = io.BytesIO()
+            part.write_csv(buffer, include_header=False, null_value=_NULL)
+            copy.write(buffer.getvalue())

@@ -1,0 +1,154 @@
+"""A build and its candidates: what dbt made of which inputs, before anyone has judged it.
+
+Bucket ``lake``, ``candidates/<build_id>/``: ``build.json`` and one Parquet file per good mart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+from minio import Minio
+from pydantic import BaseModel, ConfigDict
+
+from infra import object_store
+from infra.build_spec import BuildSpec
+
+BUCKET = "lake"
+PREFIX = "candidates/"
+
+
+class UnknownBuildError(LookupError):
+    """No candidates are stored under this build id."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Column(_Model):
+    """A column of a mart, as dbt documents it; ``type`` is DuckDB's, in lower case."""
+
+    name: str
+    type: str
+    description: str
+
+
+class Mart(_Model):
+    """A mart, as the dbt project declares it. ``grain`` are the columns that identify a row."""
+
+    name: str
+    silo: str
+    grain: tuple[str, ...]
+    description: str
+    columns: tuple[Column, ...]
+    relation: str
+
+
+class Problem(_Model):
+    """A dbt model or test that did not pass, and where to look. Never a value of the data."""
+
+    node: str
+    status: str
+    message: str
+    compiled: str | None = None
+
+    def sentence(self) -> str:
+        where = f"; its SQL is in {self.compiled}" if self.compiled else ""
+        return f"{self.node} {self.status}: {self.message}{where}"
+
+
+class BuiltMart(_Model):
+    """What became of one mart in one build. A mart without problems is a candidate."""
+
+    mart: Mart
+    problems: tuple[Problem, ...] = ()
+    rows: int = 0
+    sha256: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def good(self) -> bool:
+        return not self.problems
+
+
+class Build(_Model):
+    """One run of dbt: its inputs, and what came out.
+
+    ``build_id`` is a digest of the inputs, so that repeating a build replaces it. ``commits`` gives, by silo, the
+    newest commit that the build saw. ``places`` are the names, by id, of the places of its grids.
+    """
+
+    build_id: str
+    code_version: str
+    commits: dict[str, int]
+    spec: BuildSpec
+    places: dict[str, str]
+    marts: tuple[BuiltMart, ...]
+    seconds: float
+
+    @property
+    def quarters(self) -> tuple[date, ...]:
+        return self.spec.quarters
+
+    @property
+    def good(self) -> tuple[BuiltMart, ...]:
+        return tuple(built for built in self.marts if built.good)
+
+    @property
+    def failed(self) -> tuple[BuiltMart, ...]:
+        return tuple(built for built in self.marts if not built.good)
+
+    def report(self) -> dict[str, Any]:
+        """What a person or a program wants to know of the build, in a few lines."""
+        return {
+            "build_id": self.build_id,
+            "quarters": [quarter.isoformat() for quarter in self.quarters],
+            "seconds": self.seconds,
+            "marts": {built.mart.name: built.rows for built in self.good},
+            "failed": {built.mart.name: [each.sentence() for each in built.problems] for built in self.failed},
+        }
+
+
+def key(build_id: str, mart: str) -> str:
+    return f"{PREFIX}{build_id}/{mart}.parquet"
+
+
+def save(store: Minio, build: Build) -> None:
+    """Store ``build.json``; its presence says that every candidate it names is there."""
+    object_store.put_json(store, BUCKET, f"{PREFIX}{build.build_id}/build.json", build.model_dump(mode="json"))
+
+
+def load(store: Minio, build_id: str) -> Build:
+    """The build stored under ``build_id``.
+
+    Raises:
+        UnknownBuildError: it never finished, or was cleaned up.
+    """
+    try:
+        return Build.model_validate(object_store.get_json(store, BUCKET, f"{PREFIX}{build_id}/build.json"))
+    except KeyError:
+        raise UnknownBuildError(
+            f"build {build_id} has no candidates: it never finished, or a newer one was released; run `calanque run`"
+        ) from None
+
+
+def builds(store: Minio) -> Iterator[str]:
+    """The ids of the finished builds whose candidates are still stored, oldest first."""
+    found = [
+        item
+        for item in store.list_objects(BUCKET, prefix=PREFIX, recursive=True)
+        if item.object_name.endswith("/build.json")
+    ]
+    for item in sorted(found, key=lambda item: (item.last_modified, item.object_name)):
+        yield item.object_name.removeprefix(PREFIX).removesuffix("/build.json")
+
+
+def discard(store: Minio, build_id: str) -> None:
+    """Delete a build and its candidates, ``build.json`` first, so that half a build is never taken for a whole one."""
+    prefix = f"{PREFIX}{build_id}/"
+    for name in sorted(
+        object_store.list_keys(store, BUCKET, prefix), key=lambda name: not name.endswith("/build.json")
+    ):
+        store.remove_object(BUCKET, name)

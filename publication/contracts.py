@@ -1,0 +1,396 @@
+"""What every published mart promises: one pandera model per mart, composed from a small vocabulary.
+
+The contract of a mart names its grain, the domain of every dimension and the display rule of every measure. It does not
+look at how dbt made the mart: it is the second opinion on which a release rests. A mart without a contract is never
+released.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from functools import reduce
+from operator import mul
+
+import pandera.polars as pandera
+import polars as pl
+import pyarrow as pa
+from pandera.errors import SchemaErrors
+
+from infra.build_spec import BuildSpec, DayRange, last_day_of_quarter
+
+PERIOD = ("quarter_start", "period_start", "period_end")
+THRESHOLD = 11
+TELECOM_THRESHOLD = 20
+
+_ARROW: Mapping[str, pa.DataType] = {
+    "date": pa.date32(),
+    "varchar": pa.string(),
+    "integer": pa.int32(),
+    "bigint": pa.int64(),
+    "double": pa.float64(),
+}
+_POLARS: Mapping[str, type[pl.DataType]] = {
+    "date": pl.Date,
+    "varchar": pl.String,
+    "integer": pl.Int32,
+    "bigint": pl.Int64,
+    "double": pl.Float64,
+}
+
+
+class NoContractError(LookupError):
+    """A mart that publication knows nothing of."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The public facts a contract is checked against. Names by id; ``unknown`` is one of each.
+
+    ``quarters`` are those the candidate must hold; ``covered`` are the days of the silo that the lake holds, None when
+    it holds none.
+    """
+
+    quarters: tuple[date, ...]
+    covered: DayRange | None
+    zones: Mapping[str, str]
+    areas: Mapping[str, str]
+    places: Mapping[str, str]
+
+    @classmethod
+    def of(cls, spec: BuildSpec, silo: str, places: Mapping[str, str]) -> Reference:
+        """The reference of one silo in a build; ``places`` are those of the city and of the sensor registers."""
+        return cls(
+            quarters=spec.quarters,
+            covered=spec.coverage.get(silo),
+            zones={zone.published_zone_id: zone.published_zone_name for zone in spec.city.zones},
+            areas={zone.area_id: zone.area_name for zone in spec.city.zones},
+            places=places,
+        )
+
+    def periods(self, unit: str) -> pl.DataFrame:
+        """Every period of ``unit`` (day, month, quarter) that the calendar covers: the columns of :data:`PERIOD`."""
+        days = pl.concat(
+            [pl.Series([], dtype=pl.Date)]
+            + [pl.date_range(first, last, eager=True) for first, last in self._covered_quarters()]
+        )
+        start = pl.col("day").dt.truncate({"day": "1d", "month": "1mo", "quarter": "1q"}[unit])
+        return (
+            pl.DataFrame({"day": days})
+            .group_by(pl.col("day").dt.truncate("1q").alias("quarter_start"), start.alias("period_start"))
+            .agg(pl.col("day").max().alias("period_end"))
+            .sort("period_start")
+        )
+
+    def _covered_quarters(self) -> Iterable[tuple[date, date]]:
+        if self.covered is None:
+            return
+        for quarter in self.quarters:
+            first = max(quarter, self.covered.first_day)
+            last = min(last_day_of_quarter(quarter), self.covered.last_day)
+            if first <= last:
+                yield first, last
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """A column of the grain and what it may hold; ``name`` is the column that spells it out, if any."""
+
+    column: str
+    type: str
+    values: Callable[[Reference], Sequence[object]]
+    name: str | None = None
+    names: Callable[[Reference], Mapping[str, str]] | None = None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure with a display rule: shown from ``threshold`` on, otherwise null with the label ``<threshold``."""
+
+    column: str
+    type: str
+    threshold: int
+
+    @property
+    def label(self) -> str:
+        return f"{self.column}_label"
+
+    @property
+    def hidden(self) -> str:
+        return f"<{self.threshold}"
+
+
+@dataclass(frozen=True)
+class Companion:
+    """A measure that says more about the cell of a :class:`Measure`, and is hidden with it. Bounds are inclusive."""
+
+    column: str
+    type: str
+    least: float = 0
+    most: float | None = None
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A rule a mart breaks: which, in which column, in how many rows. Never a value."""
+
+    rule: str
+    column: str | None
+    rows: int | None
+
+    def sentence(self) -> str:
+        where = f" in column {self.column}" if self.column else ""
+        many = f", {self.rows} rows" if self.rows else ""
+        return f"{self.rule}{where}{many}"
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The contract of one mart."""
+
+    mart: str
+    unit: str
+    dimensions: tuple[Dimension, ...]
+    measure: Measure
+    companions: tuple[Companion, ...] = ()
+    columns: Mapping[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        columns = dict.fromkeys(PERIOD, "date")
+        for dimension in self.dimensions:
+            columns[dimension.column] = dimension.type
+            if dimension.name:
+                columns[dimension.name] = "varchar"
+        columns[self.measure.column] = self.measure.type
+        columns[self.measure.label] = "varchar"
+        columns.update({companion.column: companion.type for companion in self.companions})
+        object.__setattr__(self, "columns", columns)
+
+    @property
+    def grain(self) -> tuple[str, ...]:
+        return ("period_start", *(dimension.column for dimension in self.dimensions))
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The order of rows in every file: by quarter, then by grain."""
+        return ("quarter_start", *self.grain)
+
+    def arrow_schema(self) -> pa.Schema:
+        """The physical schema of the mart's files."""
+        return pa.schema([(name, _ARROW[kind]) for name, kind in self.columns.items()])
+
+    def model(self, reference: Reference) -> pandera.DataFrameSchema:
+        """The pandera model of this mart against ``reference``. Every check is named after its rule."""
+        columns = {
+            name: pandera.Column(_POLARS[kind], nullable=False, required=True) for name, kind in self.columns.items()
+        }
+        for dimension in self.dimensions:
+            columns[dimension.column].checks = [_check("known_value", _is_in(dimension.column, dimension, reference))]
+        hideable = (self.measure.column, self.measure.label, *(companion.column for companion in self.companions))
+        for name in hideable:
+            columns[name].nullable = True
+        columns[self.measure.column].checks = [
+            _check(
+                "shown_from_threshold", _finite(self.measure) & (pl.col(self.measure.column) >= self.measure.threshold)
+            ),
+        ]
+        columns[self.measure.label].checks = [
+            _check("label_text", pl.col(self.measure.label) == self.measure.hidden),
+        ]
+        for companion in self.companions:
+            columns[companion.column].checks = [_check("range", _within(companion))]
+        return pandera.DataFrameSchema(
+            columns, checks=self._table_checks(reference), strict=True, ordered=True, name=self.mart
+        )
+
+    def _table_checks(self, reference: Reference) -> list[pandera.Check]:
+        measure = self.measure
+        hidden = pl.col(measure.column).is_null()
+        periods = reference.periods(self.unit)
+        checks = [
+            _check(
+                "period_of_calendar", pl.struct(PERIOD).is_in(periods.select(pl.struct(PERIOD)).to_series().implode())
+            ),
+            _check("grain_unique", pl.struct(self.grain).is_unique()),
+            _check("grid_complete", self._complete(reference, periods)),
+            _check("hidden_iff_labelled", hidden == pl.col(measure.label).is_not_null()),
+        ]
+        checks += [
+            _check("companion_hidden", pl.col(companion.column).is_null() | hidden.not_(), companion.column)
+            for companion in self.companions
+        ]
+        checks += [
+            _check(
+                "name_of_id",
+                pl.col(dimension.name)
+                == pl.col(dimension.column).replace_strict(dimension.names(reference), default=None),
+                dimension.name,
+            )
+            for dimension in self.dimensions
+            if dimension.name and dimension.names
+        ]
+        return checks
+
+    def _complete(self, reference: Reference, periods: pl.DataFrame) -> pl.Expr:
+        """Whether a row's quarter has as many rows as its grid: of known values and a unique grain, they are it."""
+        cells = reduce(mul, (len(dimension.values(reference)) for dimension in self.dimensions), 1)
+        expected = {
+            quarter: count * cells for quarter, count in periods.group_by("quarter_start").agg(pl.len()).iter_rows()
+        }
+        complete = pl.len().over("quarter_start") == pl.col("quarter_start").replace_strict(
+            expected, default=0, return_dtype=pl.UInt32
+        )
+        return complete & (pl.col("quarter_start").n_unique() == len(expected))
+
+
+def check(contract: Contract, frame: pl.DataFrame, reference: Reference) -> list[Violation]:
+    """The rules that ``frame`` breaks, in the order of the contract; empty when it may go on."""
+    if frame.is_empty() or reference.periods(contract.unit).is_empty():
+        nothing_due = frame.is_empty() and reference.periods(contract.unit).is_empty()
+        return [] if nothing_due else [Violation("grid_complete", None, frame.height)]
+    model = contract.model(reference)
+    # Structure first: no rule about values means anything on columns that are missing or of another type.
+    structure = pandera.DataFrameSchema(
+        {name: pandera.Column(column.dtype, nullable=True) for name, column in model.columns.items()},
+        strict=True,
+        ordered=True,
+    )
+    return _violations(structure, frame) or _violations(model, frame)
+
+
+def of(mart: str) -> Contract:
+    """The contract of ``mart``.
+
+    Raises:
+        NoContractError: there is none; the message says where to write it.
+    """
+    try:
+        return CONTRACTS[mart]
+    except KeyError:
+        raise NoContractError(f"mart {mart} has no contract: declare it in publication/contracts.py") from None
+
+
+def _violations(model: pandera.DataFrameSchema, frame: pl.DataFrame) -> list[Violation]:
+    try:
+        model.validate(frame, lazy=True)
+    except SchemaErrors as errors:
+        # Only names and counts are taken out of pandera's report: its failure cases hold values.
+        return [
+            Violation(
+                rule=error.check if isinstance(error.check, str) else error.check.name,
+                column=(error.check.description if not isinstance(error.check, str) else None)
+                or (error.schema.name if error.schema.name in frame.columns else _named(error)),
+                rows=_failures(error.check_output),
+            )
+            for error in errors.schema_errors
+        ]
+    return []
+
+
+def _named(error: object) -> str | None:
+    """The column that a structural error is about, when pandera names one."""
+    case = getattr(error, "failure_cases", None)
+    return case if isinstance(case, str) else None
+
+
+def _failures(output: pl.DataFrame | None) -> int | None:
+    if output is None or output.width != 1:
+        return None
+    return output.height - int(output.to_series().fill_null(value=True).sum())
+
+
+def _check(rule: str, holds: pl.Expr, column: str | None = None) -> pandera.Check:
+    """A vectorised check: a null verdict passes; one failing row is kept, as pandera makes a Python object of each."""
+    return pandera.Check(
+        lambda data: data.lazyframe.select(holds.alias("holds")), name=rule, description=column, n_failure_cases=1
+    )
+
+
+def _is_in(column: str, dimension: Dimension, reference: Reference) -> pl.Expr:
+    return pl.col(column).is_in(pl.Series(dimension.values(reference), dtype=_POLARS[dimension.type]).implode())
+
+
+def _finite(measure: Measure | Companion) -> pl.Expr:
+    """NaN is not null, and greater than any bound: it must be refused by name."""
+    column = pl.col(measure.column)
+    return column.is_finite() if measure.type == "double" else column.is_not_null()
+
+
+def _within(companion: Companion) -> pl.Expr:
+    column = pl.col(companion.column)
+    within = (column >= companion.least) & _finite(companion)
+    return within & (column <= companion.most) if companion.most is not None else within
+
+
+# --- the vocabulary --------------------------------------------------------------------------------------------------
+
+
+def _fixed(*values: object) -> Callable[[Reference], Sequence[object]]:
+    return lambda _: values
+
+
+def _one_of(column: str, *values: str) -> Dimension:
+    return Dimension(column, "varchar", _fixed(*values))
+
+
+AREA = Dimension("area_id", "varchar", lambda known: tuple(known.areas), "area_name", lambda known: known.areas)
+ZONE = Dimension("zone_id", "varchar", lambda known: tuple(known.zones), "zone_name", lambda known: known.zones)
+PLACE = Dimension("place_id", "varchar", lambda known: tuple(known.places), "place_name", lambda known: known.places)
+WEEKDAY = Dimension("iso_weekday", "integer", _fixed(*range(1, 8)))
+HOUR = Dimension("hour", "integer", _fixed(*range(24)))
+
+NATURE = _one_of("nature", "parking", "speed", "signal", "other")
+REASON = _one_of("reason", "other")
+DELAY_BAND = _one_of(
+    "delay_band",
+    "under_1_day",
+    "1_to_3_days",
+    "3_to_7_days",
+    "7_to_30_days",
+    "over_30_days",
+    "not_released",
+    "unknown",
+)
+DIRECTION = _one_of("direction", "in", "out", "both")
+CATEGORY = _one_of("category", "resident", "worker", "visitor")
+TIME_BAND = _one_of("time_band", "night", "morning", "midday", "evening_peak", "evening")
+
+FINES = Measure("fines", "bigint", THRESHOLD)
+TOWS = Measure("tows", "bigint", THRESHOLD)
+PEOPLE = Measure("people", "bigint", THRESHOLD)
+MEAN_PEOPLE = Measure("mean_people", "double", THRESHOLD)
+FOOTFALL = Measure("mean_people", "double", TELECOM_THRESHOLD)
+
+# --- the contracts ---------------------------------------------------------------------------------------------------
+
+CONTRACTS: Mapping[str, Contract] = {
+    contract.mart: contract
+    for contract in (
+        Contract("fines_by_day", "day", (AREA,), FINES),
+        Contract("fines_by_month", "month", (ZONE, NATURE), FINES),
+        Contract("fines_profile", "quarter", (ZONE, WEEKDAY, HOUR), FINES),
+        Contract("tows_by_day", "day", (AREA,), TOWS),
+        Contract("tows_by_month", "month", (ZONE, REASON), TOWS),
+        Contract("tows_profile", "quarter", (AREA, WEEKDAY, HOUR), TOWS),
+        Contract("tows_delay", "month", (AREA, DELAY_BAND), TOWS),
+        Contract(
+            "crowd_by_day",
+            "day",
+            (PLACE,),
+            PEOPLE,
+            (Companion("peak_density", "double"), Companion("quarter_hours_over_threshold", "bigint", most=4 * 25)),
+        ),
+        Contract("crowd_by_month", "month", (PLACE, DIRECTION), PEOPLE),
+        Contract(
+            "crowd_profile",
+            "quarter",
+            (PLACE, WEEKDAY, HOUR),
+            MEAN_PEOPLE,
+            (Companion("mean_density", "double"), Companion("share_over_threshold", "double", most=1)),
+        ),
+        Contract("footfall_by_day", "day", (AREA, CATEGORY), FOOTFALL),
+        Contract("footfall_by_month", "month", (ZONE, TIME_BAND, CATEGORY), FOOTFALL),
+        Contract("footfall_profile", "quarter", (ZONE, WEEKDAY, HOUR, CATEGORY), FOOTFALL),
+    )
+}
