@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from infra import endpoints
 from infra.endpoints import Endpoints
+from infra.services import airflow as airflow_service
 from infra.services import postgres, processes, seaweedfs
 from infra.services.model import NotReady, Service, ServiceError
 from infra.services.ports import LOOPBACK, choose, load
@@ -40,7 +41,7 @@ def port_names(settings: Settings) -> tuple[str, ...]:
         names += seaweedfs.PORTS
     if settings.postgres == "embedded":
         names += postgres.PORTS
-    return tuple(names)
+    return (*names, *airflow_service.PORTS)
 
 
 def foundation(settings: Settings) -> tuple[Service, ...]:
@@ -56,7 +57,7 @@ def foundation(settings: Settings) -> tuple[Service, ...]:
 
 def services(settings: Settings) -> tuple[Service, ...]:
     """Every service of this lake, in the order in which they start."""
-    return foundation(settings)
+    return (*foundation(settings), *airflow_service.services(settings, _endpoints(settings)))
 
 
 @contextmanager
@@ -93,12 +94,21 @@ def up(settings: Settings, *, airflow: bool = True, report: Report = lambda _: N
             _configure(settings, supervisor)
             supervisor.start()
         base = foundation(settings)
-        fresh = _start(supervisor, base, report)
-        known = _endpoints(settings)
-        endpoints.save(settings, known)
-        if fresh or not base:
+        if _start(supervisor, base, report) or not base:
+            endpoints.save(settings, _endpoints(settings, airflow=False))
             _provision(settings, report)
-    return known
+        if airflow:
+            _start_airflow(settings, supervisor, report)
+            endpoints.save(settings, _endpoints(settings))
+    return endpoints.load(settings)
+
+
+def _start_airflow(settings: Settings, supervisor: Supervisor, report: Report) -> None:
+    if not airflow_service.schema_is_current(settings):
+        began = time.monotonic()
+        airflow_service.set_up(settings)
+        report(f"Airflow's metadata and login are in place ({time.monotonic() - began:.1f} s)")
+    _start(supervisor, airflow_service.services(settings, _endpoints(settings)), report)
 
 
 def _configure(settings: Settings, supervisor: Supervisor) -> bool:
@@ -129,7 +139,7 @@ def status(settings: Settings) -> list[ServiceStatus]:
     """What each service of this lake does now."""
     supervisor = Supervisor(settings)
     states = supervisor.states()
-    if not load(settings) and port_names(settings):
+    if not load(settings):
         return []
     return [_status(supervisor, service, states.get(service.name)) for service in services(settings)]
 
@@ -204,15 +214,19 @@ def _failure(supervisor: Supervisor, service: Service, reason: str) -> ServiceEr
 
 def _stop(settings: Settings, supervisor: Supervisor) -> None:
     """Stop the services in the reverse order of their start, then the supervisor, and forget where they were."""
-    base = foundation(settings) if load(settings) or not port_names(settings) else ()
     if supervisor.is_alive():
-        seconds = max((service.stop_seconds for service in base), default=0) + 5
-        supervisor.stop((service.name for service in base), seconds=seconds)
+        running = [name for name, state in supervisor.states().items() if state.pid]
+        known = {service.name: service for service in services(settings)}
+        # What stands on the others first: Airflow, then the store and the database.
+        base = {service.name for service in foundation(settings)}
+        for group in ([name for name in running if name not in base], [name for name in running if name in base]):
+            patience = max((known[name].stop_seconds for name in group if name in known), default=0) + 5
+            supervisor.stop(group, seconds=patience)
         supervisor.shut_down(seconds=15)
     endpoints.clear(settings)
 
 
-def _endpoints(settings: Settings) -> Endpoints:
+def _endpoints(settings: Settings, *, airflow: bool = True) -> Endpoints:
     ports = load(settings)
     s3_url, host, port = settings.s3_endpoint, settings.postgres_host, settings.postgres_port
     if settings.object_store != "external":
@@ -223,7 +237,8 @@ def _endpoints(settings: Settings) -> Endpoints:
         raise ServiceError("CALANQUE_OBJECT_STORE is external: give its address in CALANQUE_S3_ENDPOINT")
     if host is None:
         raise ServiceError("CALANQUE_POSTGRES is external: give its host in CALANQUE_POSTGRES_HOST")
-    return Endpoints(s3_url=s3_url, postgres_host=host, postgres_port=port)
+    airflow_url = f"http://{LOOPBACK}:{ports['airflow']}" if airflow else None
+    return Endpoints(s3_url=s3_url, postgres_host=host, postgres_port=port, airflow_url=airflow_url)
 
 
 def _provision(settings: Settings, report: Report) -> None:

@@ -15,9 +15,6 @@ from infra.services.lake import services
 from infra.services.model import ServiceError
 from infra.settings import Settings
 
-# Variables of the calling shell that would change how a service behaves behind its configuration's back.
-_FOREIGN = ("AIRFLOW", "AWS_", "PG", "WEED_", "MINIO_", "PYTHON")
-
 
 def launch(name: str) -> None:
     """Replace this process by the service ``name`` of the lake that the environment describes."""
@@ -29,9 +26,7 @@ def launch(name: str) -> None:
         service.prepare()
     service.directory.mkdir(parents=True, exist_ok=True)
     os.chdir(service.directory)
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
-    environment.update(processes.marks(settings, name))
-    environment.update(service.environment)
+    environment = {**processes.clean_environment(), **processes.marks(settings, name), **service.environment}
     command = as_account(service.command, service.account, keep_capabilities=service.keep_capabilities)
     os.execvpe(command[0], command, environment)  # noqa: S606 - no shell is what we want
 

@@ -21,6 +21,15 @@ HOME_MARK = "CALANQUE_SERVICE_HOME"
 SERVICE_MARK = "CALANQUE_SERVICE"
 
 
+# Variables of the calling shell that would change how a service behaves behind its configuration's back.
+_FOREIGN = ("AIRFLOW", "AWS_", "PG", "WEED_", "MINIO_", "PYTHON")
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment of the calling process, without what is not meant for the services."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
+
+
 def marks(settings: Settings, service: str) -> dict[str, str]:
     """The environment variables that make a process, and whatever it starts, recognisable."""
     return {HOME_MARK: str(settings.home), SERVICE_MARK: service}

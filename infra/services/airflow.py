@@ -1,0 +1,241 @@
+"""Airflow: API server and UI, scheduler with its local workers, DAG processor, triggerer.
+
+One listening port, the API server's, behind a generated login. The scheduler's and the triggerer's log servers, which
+would listen on every interface, are switched off: on one machine the API server reads the log files itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import secrets as entropy
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import psycopg
+from psycopg import sql
+
+import infra
+from infra import database, secrets
+from infra.endpoints import Endpoints
+from infra.services import processes
+from infra.services.model import NotReady, Service, ServiceError
+from infra.services.places import write_private
+from infra.services.ports import LOOPBACK
+from infra.settings import Settings
+
+PORTS = ("airflow",)
+USER = "admin"
+PASSWORD = "airflow-admin"  # noqa: S105 - the name of the secret
+NAMES = ("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
+
+_PARALLEL_TASKS = 4
+_HEALTH = {
+    "airflow-scheduler": "scheduler",
+    "airflow-dag-processor": "dag_processor",
+    "airflow-triggerer": "triggerer",
+}
+_ARGUMENTS = {
+    "airflow-api-server": ("api-server",),
+    "airflow-scheduler": ("scheduler", "--skip-serve-logs"),
+    "airflow-dag-processor": ("dag-processor",),
+    "airflow-triggerer": ("triggerer", "--skip-serve-logs"),
+}
+
+
+def services(settings: Settings, at: Endpoints) -> tuple[Service, ...]:
+    """The four processes of this lake's Airflow; the first one writes the configuration of all."""
+    url = str(at.airflow_url)
+    api_server = _service(
+        settings,
+        "airflow-api-server",
+        ready=lambda: _api_answers(url),
+        configure=lambda: _configure(settings, at),
+        ports=(_port(url),),
+    )
+    others = (_service(settings, name, ready=partial(_is_healthy, url, part)) for name, part in _HEALTH.items())
+    return (api_server, *others)
+
+
+def _service(
+    settings: Settings,
+    name: str,
+    *,
+    ready: Callable[[], None],
+    configure: Callable[[], bool] | None = None,
+    ports: tuple[int, ...] = (),
+) -> Service:
+    return Service(
+        name=name,
+        command=(str(Path(sys.executable).parent / "airflow"), *_ARGUMENTS[name]),
+        directory=home(settings),
+        environment=environment(settings),
+        configure=configure,
+        ready=ready,
+        remedy="if it names a DAG or a module, correct that; its metadata is in the database airflow",
+        stop_seconds=20,
+        start_seconds=180,
+        ports=ports,
+    )
+
+
+def home(settings: Settings) -> Path:
+    """AIRFLOW_HOME of this lake: generated files only."""
+    return settings.run_dir / "airflow"
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What every Airflow process needs beside its configuration file."""
+    return {
+        "AIRFLOW_HOME": str(home(settings)),
+        "AIRFLOW_CONFIG": str(home(settings) / "airflow.cfg"),
+        "SPT_NOENV": "1",  # process titles must not write over the environment, by which we find our processes
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def schema_is_current(settings: Settings) -> bool:
+    """Whether :func:`set_up` has already prepared this metadata database for this version and this login."""
+    try:
+        with database.connect(settings, "airflow", "airflow") as connection:
+            known = connection.execute("select obj_description('public.alembic_version'::regclass)").fetchone()
+    except psycopg.Error:
+        return False
+    return known is not None and known[0] == _fingerprint(settings)
+
+
+def set_up(settings: Settings) -> None:
+    """Create or migrate the metadata tables, and the administrator's login.
+
+    Raises:
+        ServiceError: Airflow refused; the message ends with what it said.
+    """
+    outcome = subprocess.run(
+        (sys.executable, "-m", "infra.services.airflow_setup", secrets.path(settings, PASSWORD)),
+        env={**processes.clean_environment(), **processes.marks(settings, "airflow-setup"), **environment(settings)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    write_private(settings.logs_dir / "airflow-setup.log", outcome.stdout)
+    if outcome.returncode:
+        raise ServiceError(
+            "Airflow could not prepare its metadata database:\n" + "\n".join(outcome.stdout.splitlines()[-15:])
+        )
+    with database.connect(settings, "airflow", "airflow") as connection:
+        # Remembered in the database itself, so that it is true of whichever database is configured.
+        connection.execute(
+            sql.SQL("comment on table public.alembic_version is {}").format(sql.Literal(_fingerprint(settings)))
+        )
+
+
+def _fingerprint(settings: Settings) -> str:
+    login = hashlib.sha256(secrets.read(settings, PASSWORD).encode()).hexdigest()[:16]
+    return f"{version('apache-airflow')} {version('apache-airflow-providers-fab')} {login}"
+
+
+def _configure(settings: Settings, at: Endpoints) -> bool:
+    # A Fernet key is 32 bytes in this very encoding, padding included.
+    secrets.write(settings, "airflow-fernet", base64.urlsafe_b64encode(entropy.token_bytes(32)).decode())
+    secrets.read_or_generate(settings, PASSWORD)
+    url, logs = str(at.airflow_url), settings.logs_dir / "airflow"
+    dags = Path(infra.__file__).parents[1] / "dags"
+    metadata = (
+        f"airflow:{quote(secrets.read(settings, 'pg-airflow'), safe='')}@{at.postgres_host}:{at.postgres_port}/airflow"
+    )
+    options: dict[str, dict[str, object]] = {
+        "core": {
+            "dags_folder": dags,
+            "plugins_folder": home(settings) / "plugins",
+            "executor": "LocalExecutor",
+            "parallelism": _PARALLEL_TASKS,
+            "max_active_tasks_per_dag": _PARALLEL_TASKS,
+            "load_examples": False,
+            "dags_are_paused_at_creation": False,
+            "auth_manager": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
+            "fernet_key": secrets.read(settings, "airflow-fernet"),
+            "execution_api_server_url": f"{url}/execution/",
+            "hostname_callable": "socket.gethostname",
+            "default_timezone": "utc",
+        },
+        "database": {
+            "sql_alchemy_conn": f"postgresql+psycopg2://{metadata}",
+            "sql_alchemy_conn_async": f"postgresql+asyncpg://{metadata}",
+            "sql_alchemy_pool_size": 5,
+            "load_default_connections": False,
+        },
+        "api": {
+            "host": LOOPBACK,
+            "port": _port(url),
+            "base_url": url,
+            "workers": 1,
+            "secret_key": secrets.read_or_generate(settings, "airflow-api", nbytes=48),
+            "expose_config": False,
+            "enable_swagger_ui": False,
+            "instance_name": "Calanque",
+        },
+        "api_auth": {
+            "jwt_secret": secrets.read_or_generate(settings, "airflow-jwt", nbytes=64),
+            "jwt_issuer": url,
+        },
+        "fab": {"update_fab_perms": False, "enable_proxy_fix": False},
+        "logging": {
+            "base_log_folder": logs,
+            "dag_processor_child_process_log_directory": logs / "dag_processor",
+        },
+        "scheduler": {
+            "enable_health_check": False,
+            "scheduler_idle_sleep_time": 0.5,
+        },
+        "dag_processor": {
+            "refresh_interval": 10,
+            "min_file_process_interval": 30,
+            "parsing_processes": 1,
+        },
+        "triggerer": {"capacity": 50},
+        "usage_data_collection": {"enabled": False},
+    }
+    home(settings).mkdir(mode=0o700, parents=True, exist_ok=True)
+    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    text = "".join(
+        f"[{section}]\n" + "".join(f"{key} = {str(value).replace('%', '%%')}\n" for key, value in entries.items())
+        for section, entries in options.items()
+    )
+    return write_private(home(settings) / "airflow.cfg", text)
+
+
+def _port(url: str) -> int:
+    port = urlsplit(url).port
+    if port is None:
+        raise ValueError(f"the address of the API server has no port: {url}")
+    return port
+
+
+def _health(url: str) -> dict[str, Any]:
+    try:
+        with urllib.request.urlopen(f"{url}/api/v2/monitor/health", timeout=5) as answer:  # noqa: S310 - our own address
+            return dict(json.load(answer))
+    except (OSError, ValueError) as failure:
+        raise NotReady(f"the API server does not answer at {url} ({failure})") from None
+
+
+def _api_answers(url: str) -> None:
+    status = _health(url)["metadatabase"]["status"]
+    if status != "healthy":
+        raise NotReady(f"its metadata database is {status}")
+
+
+def _is_healthy(url: str, part: str) -> None:
+    status = (_health(url).get(part) or {}).get("status")
+    if status != "healthy":
+        raise NotReady(f"the API server says that its {part} is {status or 'not there yet'}")
