@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"
 """The zone, area or place of what cannot be placed; always part of the public grid."""
 
+REGISTERS = frozenset({"crowd_places", "telecom_zones"})
+"""Conformed tables that describe things rather than events: read whole, whatever the quarters."""
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -18,7 +18,7 @@ from dbt.adapters.duckdb.plugins import BasePlugin
 from duckdb import DuckDBPyConnection
 
 from infra import compute
-from infra.build_spec import UNKNOWN, BuildSpec, Place
+from infra.build_spec import REGISTERS, UNKNOWN, BuildSpec, Place
 from infra.settings import Settings
 
 SPEC_VARIABLE = "CALANQUE_BUILD_SPEC"
@@ -83,9 +83,6 @@ CONFORMED: Mapping[str, Mapping[str, str]] = {
 """Columns of the conformed tables that dbt may read, in the types it reads them as."""
 
 COMMON = {"event_date": "date", "format": "varchar", "delivery_id": "varchar"}
-REGISTERS = frozenset({"crowd_places", "telecom_zones"})
-"""Tables that describe things rather than events: read whole, whatever the quarters."""
-
 UNKNOWN_PLACE = Place(place_id=UNKNOWN, place_name="Unknown place", zone_id=UNKNOWN)
 
 
