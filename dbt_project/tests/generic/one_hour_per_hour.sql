@@ -1,7 +1,7 @@
 {#- A local hour occurs once a day, and twice only on a day whose clocks change. -#}
 {% test one_hour_per_hour(model, column_name) %}
 select
-    event_date,
+    day,
     hour,
     {{ column_name }}
 from {{ model }}

@@ -28,7 +28,7 @@ measured as (
     select
         calendar.quarter_start,
         calendar.iso_weekday,
-        counted.event_date,
+        counted.event_date as day,
         coalesce(places.place_id, 'unknown') as place_id,
         counted.local_hour as hour,
         counted.minutes,
@@ -46,7 +46,7 @@ measured as (
 select
     quarter_start,
     iso_weekday,
-    event_date,
+    day,
     place_id,
     hour,
     minutes,

@@ -1,41 +1,29 @@
-with footfall as (
-    select * from {{ ref('stg_conformed__telecom_footfall') }}
+with instants as (
+    select * from {{ ref('int_footfall_summed') }}
+    where grain = 'instant'
 ),
 
 calendar as (
     select * from {{ ref('stg_reference__calendar') }}
     where silo = 'telecom_footfall'
-),
-
-hours as (
-    select * from {{ ref('hours') }}
-),
-
-observed as (
-    select distinct
-        event_date,
-        local_hour,
-        starts_at
-    from footfall
 )
 
 select
     calendar.quarter_start,
     calendar.month_start,
+    calendar.day,
     calendar.iso_weekday,
     calendar.is_clock_change,
-    observed.event_date,
-    hours.hour,
-    hours.time_band,
-    cast(count(*) as bigint) as hours_observed
-from observed
-inner join calendar on observed.event_date = calendar.day
-inner join hours on observed.local_hour = hours.hour
+    instants.hour,
+    instants.time_band,
+    count(*) as hours_observed
+from instants
+inner join calendar on instants.day = calendar.day
 group by
     calendar.quarter_start,
     calendar.month_start,
+    calendar.day,
     calendar.iso_weekday,
     calendar.is_clock_change,
-    observed.event_date,
-    hours.hour,
-    hours.time_band
+    instants.hour,
+    instants.time_band

@@ -8,14 +8,14 @@ grid as (
 
 counted as (
     select
-        event_date as period_start,
+        day as period_start,
         place_id,
         cast(sum(people) as bigint) as people,
         cast(max(density) as double) as peak_density,
         cast(sum(case when is_over_threshold then minutes when not is_over_threshold then 0 end) / 15 as bigint)
             as quarter_hours_over_threshold
     from intervals
-    group by event_date, place_id
+    group by day, place_id
 ),
 
 published as (

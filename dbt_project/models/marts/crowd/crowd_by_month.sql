@@ -1,4 +1,4 @@
-with people as (
+with flows as (
     select * from {{ ref('int_crowd_by_direction') }}
 ),
 
@@ -12,7 +12,7 @@ counted as (
         place_id,
         direction,
         cast(sum(people) as bigint) as people
-    from people
+    from flows
     group by month_start, place_id, direction
 ),
 

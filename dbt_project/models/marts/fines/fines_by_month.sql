@@ -1,5 +1,6 @@
 with fines as (
-    select * from {{ ref('int_fines_daily') }}
+    select * from {{ ref('int_fines_counted') }}
+    where grain = 'month'
 ),
 
 grid as (

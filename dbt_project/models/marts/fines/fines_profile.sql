@@ -1,5 +1,6 @@
 with fines as (
-    select * from {{ ref('int_fines_hour_of_week') }}
+    select * from {{ ref('int_fines_counted') }}
+    where grain = 'hour_of_week'
 ),
 
 grid as (

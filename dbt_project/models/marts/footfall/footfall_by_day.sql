@@ -1,5 +1,6 @@
 with footfall as (
-    select * from {{ ref('int_footfall_daily') }}
+    select * from {{ ref('int_footfall_summed') }}
+    where grain = 'day'
 ),
 
 hours as (
@@ -12,20 +13,20 @@ grid as (
 
 totals as (
     select
-        event_date as period_start,
+        day as period_start,
         area_id,
         category,
         sum(people_hours) as people_hours
     from footfall
-    group by event_date, area_id, category
+    group by day, area_id, category
 ),
 
 observed as (
     select
-        event_date as period_start,
+        day as period_start,
         sum(hours_observed) as hours_observed
     from hours
-    group by event_date
+    group by day
 ),
 
 averaged as (

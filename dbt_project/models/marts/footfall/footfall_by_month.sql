@@ -1,5 +1,6 @@
 with footfall as (
-    select * from {{ ref('int_footfall_daily') }}
+    select * from {{ ref('int_footfall_summed') }}
+    where grain = 'month'
 ),
 
 hours as (

@@ -1,5 +1,6 @@
 with footfall as (
-    select * from {{ ref('int_footfall_hour_of_week') }}
+    select * from {{ ref('int_footfall_summed') }}
+    where grain = 'hour_of_week'
 ),
 
 hours as (

@@ -1,5 +1,6 @@
 with tows as (
-    select * from {{ ref('int_tows_daily') }}
+    select * from {{ ref('int_tows_counted') }}
+    where grain = 'day'
 ),
 
 grid as (
@@ -8,11 +9,11 @@ grid as (
 
 counted as (
     select
-        event_date as period_start,
+        day as period_start,
         area_id,
         cast(sum(tows) as bigint) as tows
     from tows
-    group by event_date, area_id
+    group by day, area_id
 ),
 
 published as (

@@ -1,5 +1,6 @@
 with tows as (
-    select * from {{ ref('int_tows_daily') }}
+    select * from {{ ref('int_tows_counted') }}
+    where grain = 'month'
 ),
 
 grid as (

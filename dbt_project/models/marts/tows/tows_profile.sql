@@ -1,5 +1,6 @@
 with tows as (
-    select * from {{ ref('int_tows_hour_of_week') }}
+    select * from {{ ref('int_tows_counted') }}
+    where grain = 'hour_of_week'
 ),
 
 grid as (

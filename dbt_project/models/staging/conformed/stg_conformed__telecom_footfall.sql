@@ -7,12 +7,12 @@ settings as (
 )
 
 select
-    source.event_date,
-    source.starts_at,
-    source.local_hour,
-    source.zone_id,
-    source.category,
+    event_date,
+    starts_at,
+    local_hour,
+    zone_id,
+    category,
     -- Exact, so that a sum does not depend on the order in which rows are read.
-    cast(source.people as decimal(18, 3)) as people
+    cast(people as decimal(18, 3)) as people
 from source
-inner join settings on source.measure = settings.footfall_measure
+where measure = (select settings.footfall_measure from settings)
