@@ -225,9 +225,15 @@ def later_deliveries(connection: psycopg.Connection, silo: str, delivery_id: str
 
 
 def is_corrected(connection: psycopg.Connection, silo: str, delivery_id: str) -> bool:
-    """Whether a delivery that was committed declares to correct this one, and so stands in its place."""
+    """Whether a delivery that declares to correct this one was committed, and so stands in its place."""
     row = connection.execute(
-        "select from registry.delivery where silo = %s and corrects = %s and status = 'committed' limit 1",
+        """
+        select
+        from registry.delivery
+        inner join registry.commit using (silo, delivery_id)
+        where silo = %s and corrects = %s
+        limit 1
+        """,
         [silo, delivery_id],
     ).fetchone()
     return row is not None
@@ -271,16 +277,6 @@ def commit(connection: psycopg.Connection, dataset: str, delivery_id: str) -> Co
     with connection.cursor(row_factory=class_row(CommitRow)) as cursor:
         cursor.execute("select * from registry.commit where dataset = %s and delivery_id = %s", [dataset, delivery_id])
         return cursor.fetchone()
-
-
-def commits_of(connection: psycopg.Connection, dataset: str, delivery_ids: Collection[str]) -> list[CommitRow]:
-    """The commits of some deliveries to a conformed table."""
-    with connection.cursor(row_factory=class_row(CommitRow)) as cursor:
-        cursor.execute(
-            "select * from registry.commit where dataset = %s and delivery_id = any(%s) order by seq",
-            [dataset, list(delivery_ids)],
-        )
-        return cursor.fetchall()
 
 
 def add_commit(
@@ -420,6 +416,14 @@ def commits_since(connection: psycopg.Connection, silo: str, seq: int) -> list[t
         "select dataset, days from registry.commit where silo = %s and seq > %s order by seq", [silo, seq]
     )
     return rows.fetchall()
+
+
+def datasets(connection: psycopg.Connection, silos: Collection[str]) -> list[str]:
+    """The conformed tables that ``silos`` ever committed to."""
+    rows = connection.execute(
+        "select distinct dataset from registry.commit where silo = any(%s) order by dataset", [list(silos)]
+    )
+    return [dataset for (dataset,) in rows]
 
 
 def newest_releases(connection: psycopg.Connection, status: str | None = None) -> dict[str, ReleaseRow]:

@@ -48,6 +48,14 @@ class Settings(BaseSettings):
     def _home_is_absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
+    def environment(self) -> dict[str, str]:
+        """These settings as the environment variables of another process."""
+        return {
+            f"{self.model_config['env_prefix']}{name.upper()}": str(value)
+            for name, value in self.model_dump().items()
+            if value is not None
+        }
+
     @property
     def drop_dir(self) -> Path:
         return self.drop or self.home.absolute() / "drop"

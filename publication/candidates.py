@@ -145,6 +145,11 @@ def builds(store: Minio) -> Iterator[str]:
         yield item.object_name.removeprefix(PREFIX).removesuffix("/build.json")
 
 
+def stored(store: Minio) -> set[str]:
+    """The ids of all builds that have anything stored, finished or not."""
+    return {key.removeprefix(PREFIX).split("/")[0] for key in object_store.list_keys(store, BUCKET, PREFIX)}
+
+
 def discard(store: Minio, build_id: str) -> None:
     """Delete a build and its candidates, ``build.json`` first, so that half a build is never taken for a whole one."""
     prefix = f"{PREFIX}{build_id}/"

@@ -340,7 +340,21 @@ PLACE = Dimension("place_id", "varchar", lambda known: tuple(known.places), "pla
 WEEKDAY = Dimension("iso_weekday", "integer", _fixed(*range(1, 8)))
 HOUR = Dimension("hour", "integer", _fixed(*range(24)))
 
-NATURE = _one_of("nature", "parking", "speed", "signal", "other")
+NATURE = _one_of(
+    "nature",
+    "stationnement_genant",
+    "stationnement_tres_genant",
+    "stationnement_abusif",
+    "stationnement_reglemente",
+    "arret_stationnement_dangereux",
+    "vitesse",
+    "feu_stop_priorite",
+    "telephone_ceinture_casque",
+    "circulation_voie_reservee",
+    "assurance_permis_controle",
+    "proprete_tranquillite",
+    "autre",
+)
 REASON = _one_of("reason", "other")
 DELAY_BAND = _one_of(
     "delay_band",

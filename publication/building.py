@@ -1,0 +1,344 @@
+"""Candidate marts from the conformed tables, by dbt in a DuckDB file private to the build.
+
+What is due is derived from the registry, so nothing is lost when an event is: the quarters of commits newer than what a
+mart is up to date with, those that the silo's coverage has grown into, and every quarter once the dbt project or the
+city changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import psycopg
+from minio import Minio
+from pyiceberg.exceptions import NoSuchTableError
+
+from infra import catalog, clock, compute, database, object_store, registry
+from infra.build_spec import REGISTERS, BuildSpec, CityReference, DayRange
+from infra.city import load_city
+from infra.registry import MartRow
+from infra.settings import Settings
+from publication import candidates, parquet, project
+from publication.candidates import Build, BuiltMart, Mart, Problem
+from publication.project import Project
+
+ROLE = "publisher"
+LOCK = "build"
+BATCH_ROWS = 64 * 1024
+
+log = logging.getLogger(__name__)
+
+
+class BuildError(RuntimeError):
+    """The build as a whole stopped: dbt could not even start on the marts."""
+
+
+@dataclass(frozen=True)
+class Due:
+    """What has to be built, and the state of the registry that says so."""
+
+    marts: tuple[Mart, ...]
+    quarters: tuple[date, ...]
+    commits: Mapping[str, int]
+    coverage: Mapping[str, DayRange]
+
+
+def build(settings: Settings, *, full_refresh: bool = False) -> Build | None:
+    """Build the candidates of every mart that is due; None, at once, when none is.
+
+    ``full_refresh`` builds every quarter of every mart that has data. A mart whose model, parents or tests fail is no
+    candidate, keeps its last release, and does not stop the others: see ``Build.failed``. A build that is killed is
+    repeated in place by the next call; two calls at once: the second waits.
+
+    Raises:
+        BuildError: dbt stopped before building anything.
+        publication.project.ProjectError: the dbt project cannot be parsed.
+    """
+    city = CityReference.of(load_city(settings))
+    declared = project.load(settings, project.code_version(city))
+    with (
+        database.connect(settings, ROLE, catalog.DATABASE, autocommit=True) as connection,
+        registry.locked(connection, LOCK),
+    ):
+        due = find_due(connection, declared, full_refresh=full_refresh)
+        if due is None:
+            return None
+        spec = _spec(settings, connection, due, declared, city)
+        store = object_store.client(settings, ROLE)
+        if not full_refresh and (built := _built_before(store, spec.build_id)):
+            return built
+        _clean(settings, store)
+        built = _run(settings, store, due, spec, declared)
+        for failed in built.failed:
+            because = "; ".join(problem.sentence() for problem in failed.problems)
+            log.error("mart %s could not be built and keeps its last release: %s", failed.mart.name, because)
+            registry.hold_mart(connection, failed.mart.name, failed.mart.silo, built.build_id, because)
+        return built
+
+
+# --- what is due -----------------------------------------------------------------------------------------------------
+
+
+def find_due(connection: psycopg.Connection, declared: Project, *, full_refresh: bool = False) -> Due | None:
+    """The marts that are behind the registry, and the quarters they need; None when every mart is up to date."""
+    commits = registry.newest_commits(connection)
+    coverage = {
+        silo: DayRange(first_day=first, last_day=last)
+        for silo, (first, last) in registry.coverage(connection, REGISTERS).items()
+    }
+    up_to_date = registry.marts(connection)
+    due: dict[str, set[date]] = {}
+    for mart in declared.marts.values():
+        if mart.silo not in coverage:
+            continue
+        row = up_to_date.get(mart.name)
+        if full_refresh or row is None or row.commit_seq is None or row.code_version != declared.version:
+            quarters = _quarters(coverage[mart.silo])
+        else:
+            quarters = _quarters_behind(connection, mart, row, coverage[mart.silo])
+        if quarters:
+            due[mart.name] = quarters
+    if not due:
+        return None
+    marts = tuple(declared.marts[name] for name in sorted(due))
+    silos = {mart.silo for mart in marts}
+    return Due(
+        marts=marts,
+        quarters=tuple(sorted(set().union(*due.values()))),
+        commits={silo: commits[silo] for silo in sorted(silos)},
+        coverage={silo: coverage[silo] for silo in sorted(silos)},
+    )
+
+
+def _quarters(days: DayRange) -> set[date]:
+    return set(clock.quarters(days.first_day, days.last_day))
+
+
+def _quarters_behind(connection: psycopg.Connection, mart: Mart, row: MartRow, covered: DayRange) -> set[date]:
+    quarters: set[date] = set()
+    for dataset, days in registry.commits_since(connection, mart.silo, row.commit_seq or 0):
+        if dataset in REGISTERS and days:  # a place that moved or was renamed did so in every quarter
+            return _quarters(covered)
+        if dataset not in REGISTERS:
+            quarters.update(map(clock.quarter_start, days))
+    one_day = timedelta(days=1)
+    if row.covered_from and covered.first_day < row.covered_from:
+        quarters.update(clock.quarters(covered.first_day, row.covered_from - one_day))
+    if row.covered_to and covered.last_day > row.covered_to:
+        quarters.update(clock.quarters(row.covered_to + one_day, covered.last_day))
+    return quarters
+
+
+# --- the inputs ------------------------------------------------------------------------------------------------------
+
+
+def _spec(
+    settings: Settings, connection: psycopg.Connection, due: Due, declared: Project, city: CityReference
+) -> BuildSpec:
+    """The inputs of the build, pinned: each table as it is now, which is no older than the commits that were read."""
+    tables: dict[str, str | None] = {}
+    opened = catalog.open_catalog(settings, ROLE)
+    for dataset in registry.datasets(connection, list(due.coverage)):
+        try:
+            table = opened.load_table(f"conformed.{dataset}")
+        except NoSuchTableError:
+            tables[dataset] = None
+        else:
+            tables[dataset] = catalog.metadata_location(table) if table.current_snapshot() else None
+    inputs = {
+        "code_version": declared.version,
+        "marts": [mart.name for mart in due.marts],
+        "tables": tables,
+        "commits": due.commits,
+        "quarters": [quarter.isoformat() for quarter in due.quarters],
+        "coverage": {silo: days.model_dump(mode="json") for silo, days in due.coverage.items()},
+    }
+    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+    return BuildSpec(build_id=digest[:16], tables=tables, quarters=due.quarters, coverage=dict(due.coverage), city=city)
+
+
+def _built_before(store: Minio, build_id: str) -> Build | None:
+    """The same build, when it is there and nothing failed: the same inputs would give the same candidates."""
+    try:
+        built = candidates.load(store, build_id)
+    except candidates.UnknownBuildError:
+        return None
+    return None if built.failed else built
+
+
+# --- running dbt -----------------------------------------------------------------------------------------------------
+
+
+def _run(settings: Settings, store: Minio, due: Due, spec: BuildSpec, declared: Project) -> Build:
+    started = time.monotonic()
+    work = settings.work_dir / "builds" / spec.build_id
+    work.mkdir(parents=True)
+    spec.save(work / "spec.json")
+    _dbt(settings, work, due, declared)
+    problems = _problems(work, due)
+    marts = []
+    with _open(work) as connection:
+        places = dict(connection.execute("select place_id, place_name from reference.places order by 1").fetchall())
+        for mart in due.marts:
+            begun = time.monotonic()
+            if problems[mart.name]:
+                marts.append(BuiltMart(mart=mart, problems=problems[mart.name]))
+                continue
+            rows, sha256 = _export(connection, store, mart, spec.build_id, work)
+            marts.append(BuiltMart(mart=mart, rows=rows, sha256=sha256, seconds=round(time.monotonic() - begun, 3)))
+    built = Build(
+        build_id=spec.build_id,
+        code_version=declared.version,
+        commits=dict(due.commits),
+        spec=spec,
+        places=places,
+        marts=tuple(marts),
+        seconds=round(time.monotonic() - started, 3),
+    )
+    candidates.save(store, built)
+    # The database holds conformed rows; the compiled SQL is kept only when somebody has to look at it.
+    (work / "build.duckdb").unlink()
+    if not built.failed:
+        shutil.rmtree(work)
+    return built
+
+
+def _dbt(settings: Settings, work: Path, due: Due, declared: Project) -> None:
+    """Run dbt on the marts that are due and their parents. Whether they passed is in its run results."""
+    target = work / "target"
+    target.mkdir()
+    shutil.copy(declared.folder / "partial_parse.msgpack", target)  # spares dbt parsing every file again
+    done = subprocess.run(
+        project.dbt_command(
+            "build",
+            project.PROJECT,
+            target,
+            "--indirect-selection",
+            "buildable",
+            "--select",
+            *(f"+{mart.name}" for mart in due.marts),
+        ),
+        env={
+            **os.environ,
+            **settings.environment(),
+            "CALANQUE_BUILD_SPEC": str(work / "spec.json"),
+            "CALANQUE_BUILD_DATABASE": str(work / "build.duckdb"),
+            "CALANQUE_PARENT_PID": str(os.getpid()),
+        },
+        cwd=work,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if not (target / "run_results.json").exists():
+        raise BuildError(f"dbt stopped before building anything: {_without_values(done.stdout.strip()[-2000:])}")
+
+
+def _problems(work: Path, due: Due) -> dict[str, tuple[Problem, ...]]:
+    """By mart, the models and tests among its parents and its own that did not pass, the first cause first."""
+    manifest = json.loads((work / "target" / "manifest.json").read_text())
+    results = {
+        result["unique_id"]: result
+        for result in json.loads((work / "target" / "run_results.json").read_text())["results"]
+    }
+    parents: Mapping[str, list[str]] = manifest["parent_map"]
+    by_name = {node["name"]: key for key, node in manifest["nodes"].items() if node["resource_type"] == "model"}
+    found: dict[str, tuple[Problem, ...]] = {}
+    for mart in due.marts:
+        lineage = _lineage(by_name[mart.name], parents)
+        concerned = lineage | {test for test, tested in _tests(manifest) if tested in lineage}
+        causes = [
+            _problem(work, manifest, result)
+            for key, result in results.items()
+            if key in concerned and result["status"] in {"error", "fail", "runtime error", "partial success"}
+        ]
+        if not causes and results.get(by_name[mart.name], {}).get("status") != "success":
+            causes = [Problem(node=mart.name, status="was not built", message="dbt skipped it or never came to it")]
+        found[mart.name] = tuple(causes)
+    return found
+
+
+def _lineage(model: str, parents: Mapping[str, list[str]]) -> set[str]:
+    lineage: set[str] = set()
+    waiting = [model]
+    while waiting:
+        node = waiting.pop()
+        if node not in lineage:
+            lineage.add(node)
+            waiting += parents.get(node, [])
+    return lineage
+
+
+def _tests(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Every test with each node it is about: the one it is attached to, or all that it reads."""
+    for key, node in manifest["nodes"].items():
+        if node["resource_type"] == "test":
+            attached = node.get("attached_node")
+            for tested in [attached] if attached else node["depends_on"]["nodes"]:
+                yield key, tested
+    for key, unit_test in manifest["unit_tests"].items():
+        for tested in unit_test["depends_on"]["nodes"]:
+            yield key, tested
+
+
+def _problem(work: Path, manifest: Mapping[str, Any], result: Mapping[str, Any]) -> Problem:
+    key = result["unique_id"]
+    node = manifest["nodes"].get(key) or manifest["unit_tests"].get(key) or {}
+    compiled = node.get("compiled_path")
+    path = work / compiled if compiled else None
+    return Problem(
+        node=node.get("name", key),
+        status="failed" if result["status"] == "fail" else "stopped",
+        message=_without_values(result.get("message") or "no message"),
+        compiled=str(path) if path and path.exists() else None,
+    )
+
+
+def _without_values(message: str) -> str:
+    """What DuckDB says, in one line, without what it quotes: that may be a value of the data."""
+    return " ".join(re.sub(r"'[^']*'|\"[^\"]*\"", "…", message).split())
+
+
+# --- candidates ------------------------------------------------------------------------------------------------------
+
+
+def _open(work: Path) -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(
+        str(work / "build.duckdb"),
+        read_only=True,
+        config={"memory_limit": f"{compute.default_memory_limit()}B", "temp_directory": str(work / "spill")},
+    )
+
+
+def _export(
+    connection: duckdb.DuckDBPyConnection, store: Minio, mart: Mart, build_id: str, work: Path
+) -> tuple[int, str]:
+    """Store a mart exactly as dbt made it, every column of it, by quarter and grain; its rows and SHA-256."""
+    order = ", ".join(f'"{column}"' for column in ("quarter_start", *mart.grain))
+    reader = connection.execute(f"from {mart.relation} order by {order}").to_arrow_reader(BATCH_ROWS)
+    path = work / f"{mart.name}.parquet"
+    rows = parquet.write(path, reader.schema, reader)
+    sha256 = object_store.put_file(store, candidates.BUCKET, candidates.key(build_id, mart.name), path)
+    path.unlink()
+    return rows, sha256
+
+
+def _clean(settings: Settings, store: Minio) -> None:
+    """Remove what earlier builds left: work folders, and candidates without a ``build.json``. Only one build runs."""
+    shutil.rmtree(settings.work_dir / "builds", ignore_errors=True)
+    complete = set(candidates.builds(store))
+    for build_id in candidates.stored(store) - complete:
+        candidates.discard(store, build_id)
