@@ -30,10 +30,14 @@ def present(value: pl.Expr) -> pl.Expr:
     return value.is_not_null()
 
 
+def latest_day() -> date:
+    """Today, where on Earth it is latest."""
+    return (datetime.now(UTC) + timedelta(hours=14)).date()
+
+
 def in_period(day: pl.Expr) -> pl.Expr:
-    """Neither before :data:`FIRST_DAY` nor in the future, anywhere on Earth."""
-    latest = (datetime.now(UTC) + timedelta(hours=14)).date()
-    return day.is_between(FIRST_DAY, latest)
+    """Neither before :data:`FIRST_DAY` nor in the future."""
+    return day.is_between(FIRST_DAY, latest_day())
 
 
 DATE_RULES: Mapping[str, str] = {
@@ -48,7 +52,30 @@ LOCAL_TIME_RULES: Mapping[str, str] = {
         "their UTC offset where the format allows."
     ),
 }
+PLACE_RULES: Mapping[str, str] = {
+    "coordinates_unreadable": (
+        "A coordinate is no number, or not on Earth. Correct it, or leave both blank when the place is unknown."
+    ),
+    "outside_city": "The coordinates are outside the city. Correct them, or deliver the row to the city it is about.",
+    "coordinates_unknown": (
+        "Warning. The place is not known (blank, 0 or 99999): the row counts in zone 'unknown'. Nothing to do for a "
+        "few; many mean that positioning fails somewhere."
+    ),
+}
+TIME_RULES: Mapping[str, str] = {
+    "time_unreadable": "The time of day is not written as the format says. Correct it and deliver the row again.",
+    "time_unknown": "Warning. The row has a day and no time of day: it does not count in profiles by hour.",
+}
+PLATE_RULES: Mapping[str, str] = {
+    "plate_unusual": (
+        "Warning. The plate is not of a pattern usual in the city, as foreign ones are not. Many mean a damaged column."
+    ),
+}
 CONFORMED_RULES: Mapping[str, str] = {
+    "not_nullable": (
+        "A value that the table must have is missing. The fault is in Calanque, not in the delivery: report it with "
+        "the receipt."
+    ),
     "conformed_contract": (
         "A conformed value breaks the contract of its table. The fault is in Calanque, not in the delivery: report it "
         "with the receipt."

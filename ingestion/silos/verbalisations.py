@@ -21,7 +21,17 @@ from ingestion.parsing import text
 from ingestion.pseudonyms import Pseudonymiser
 from ingestion.recognition import header_has
 from ingestion.register import Dataset, Dialect, Format, Retention, Sample, Silo
-from ingestion.rules import CONFORMED_RULES, DATE_RULES, LOCAL_TIME_RULES, in_period, present, rule
+from ingestion.rules import (
+    CONFORMED_RULES,
+    DATE_RULES,
+    LOCAL_TIME_RULES,
+    PLACE_RULES,
+    PLATE_RULES,
+    TIME_RULES,
+    in_period,
+    present,
+    rule,
+)
 from ingestion.state_plane import to_lon_lat
 
 CORPS = ("police_municipale", "police_nationale", "gendarmerie", "autre")
@@ -95,7 +105,6 @@ PVE_PLATE = "MIFVAO_VehiculeImmatriculation"
 _NATINF = r"^0*[1-9]\d{0,5}$"
 _TBNR = r"^[1-9]\d{5}$"
 _DAMAGED_CODE = r"^\d(\.\d+)?E\+\d+$"
-_SENTINEL = r"^-?0*(9{5,}|0)([.,]0*)?$"
 _ESSEN_RECORD = r"^\d{4}-\d\d-\d\d,.+,\d{1,6}$"
 
 
@@ -147,18 +156,6 @@ class Conformed(pa.DataFrameModel):
         strict = True
 
 
-def _coordinate(column: str) -> pl.Expr:
-    """Float64; null where blank or a sentinel for unknown (0, 99999 and longer), NaN where it is no number."""
-    value = text(column)
-    return parsing.number(pl.when(~value.str.contains(_SENTINEL)).then(value))
-
-
-def _place(lon: pl.Expr, lat: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
-    """Both coordinates, or neither: a point of which half is unknown is unknown."""
-    known = lon.is_not_null() & lat.is_not_null()
-    return pl.when(known).then(lon).alias("lon"), pl.when(known).then(lat).alias("lat")
-
-
 def _code(value: pl.Expr, pattern: str) -> pl.Expr:
     return pl.when(value.str.contains(pattern)).then(value)
 
@@ -168,27 +165,35 @@ def _from_pve(batch: pl.DataFrame) -> pl.DataFrame:
 
     The national extract carries no plate. A city's own copy may: its 61st column, ``MIFVAO_VehiculeImmatriculation``,
     is read when present. One unknown coordinate (0, 99999) makes the place unknown, except a longitude of 0, which
-    crosses France.
+    crosses France, with a known latitude.
     """
-    moment = text("MI_DateHeureInfraction")
-    day, time = moment.str.slice(0, 10), moment.str.slice(11)
-    lon, lat = _coordinate("MIFVAO_CoordGPSLongitude"), _coordinate("MIFVAO_CoordGPSLatitude")
-    on_greenwich = lon.is_null() & lat.is_not_null() & text("MIFVAO_CoordGPSLongitude").str.contains(r"^-?0+([.,]0*)?$")
     plate = parsing.plate(pl.col(PVE_PLATE)) if PVE_PLATE in batch.columns else pl.lit(None, pl.String)
-    return (
-        batch.lazy()
-        .select(
-            pl.col("row").cast(pl.Int64),
-            record=text("DI_Id"),
-            occurred_on=parsing.day(day, "%Y-%m-%d", "%d/%m/%Y"),
-            second_of_day=parsing.second_of_day(pl.when(time != "").then(time)),
-            **dict(zip(("lon", "lat"), _place(pl.when(on_greenwich).then(0.0).otherwise(lon), lat), strict=True)),
-            offence_code=_code(text("NI_CodeNatinf"), _NATINF).str.strip_chars_start("0"),
-            offence_label=text("NI_Qualification"),
-            corps=text("CORPSUNITE_Libelle"),
-            plate=plate,
-        )
-        .collect()
+    longitude = parsing.number(text("MIFVAO_CoordGPSLongitude"))
+    prepared = batch.select(
+        "row",
+        "DI_Id",
+        "NI_CodeNatinf",
+        "NI_Qualification",
+        "CORPSUNITE_Libelle",
+        moment=text("MI_DateHeureInfraction"),
+        longitude=longitude,
+        lat=parsing.coordinate("MIFVAO_CoordGPSLatitude"),
+        plate=plate,
+    ).with_columns(
+        lon=pl.when(~pl.col("longitude").is_in(parsing.UNKNOWN_COORDINATES) | (pl.col("longitude") == 0)).then(
+            "longitude"
+        ),
+    )
+    return prepared.select(
+        pl.col("row").cast(pl.Int64),
+        text("DI_Id").alias("record"),
+        parsing.local_day(pl.col("moment")).alias("occurred_on"),
+        parsing.local_second(pl.col("moment")).alias("second_of_day"),
+        *parsing.place(),
+        _code(text("NI_CodeNatinf"), _NATINF).str.strip_chars_start("0").alias("offence_code"),
+        text("NI_Qualification").alias("offence_label"),
+        text("CORPSUNITE_Libelle").alias("corps"),
+        "plate",
     )
 
 
@@ -196,23 +201,17 @@ def _from_los_angeles(batch: pl.DataFrame) -> pl.DataFrame:
     """``los_angeles``: parking citations. Coordinates in State Plane feet (99999: unknown), time as HHMM without
     leading zeros. The file's vehicle identification numbers are not read and it has no plates: vehicles are unknown.
     """
-    lon, lat = to_lon_lat(*batch.select(_coordinate("Latitude"), _coordinate("Longitude")).get_columns())
-    day = text("Issue Date").str.slice(0, 10)
-    return (
-        batch.lazy()
-        .with_columns(lon=lon, lat=lat)
-        .select(
-            pl.col("row").cast(pl.Int64),
-            record=text("Ticket number"),
-            occurred_on=parsing.day(day, "%Y-%m-%d", "%m/%d/%Y"),
-            second_of_day=parsing.second_of_day_hhmm(text("Issue time")),
-            **dict(zip(("lon", "lat"), _place(pl.col("lon"), pl.col("lat")), strict=True)),
-            offence_code=text("Violation code"),
-            offence_label=text("Violation Description"),
-            corps=pl.lit(None, pl.String),
-            plate=pl.lit(None, pl.String),
-        )
-        .collect()
+    lon, lat = to_lon_lat(*batch.select(parsing.coordinate("Latitude"), parsing.coordinate("Longitude")).get_columns())
+    return batch.with_columns(lon=lon, lat=lat).select(
+        pl.col("row").cast(pl.Int64),
+        text("Ticket number").alias("record"),
+        parsing.day(text("Issue Date").str.slice(0, 10), "%Y-%m-%d", "%m/%d/%Y").alias("occurred_on"),
+        parsing.second_of_day_hhmm(text("Issue time")).alias("second_of_day"),
+        *parsing.place(),
+        text("Violation code").alias("offence_code"),
+        text("Violation Description").alias("offence_label"),
+        pl.lit(None, pl.String).alias("corps"),
+        pl.lit(None, pl.String).alias("plate"),
     )
 
 
@@ -224,7 +223,9 @@ def _from_essen(batch: pl.DataFrame) -> pl.DataFrame:
         batch.lazy()
         .select(
             pl.col("row").cast(pl.Int64),
-            record=pl.concat_str("date", "street", "tbnr", pl.col("occurrence").cast(pl.String), separator="|"),
+            record=pl.concat_str(
+                pl.col("date", "street", "tbnr", "occurrence").cast(pl.String).fill_null(""), separator="|"
+            ),
             occurred_on=parsing.day(text("date"), "%Y-%m-%d"),
             second_of_day=pl.lit(None, pl.Int32),
             lon=pl.lit(None, pl.Float64),
@@ -263,9 +264,8 @@ def _corps(values: pl.Series) -> pl.Series:
 def conform(fines: pl.DataFrame, accepted: Format, city: City, pseudonymiser: Pseudonymiser) -> pl.DataFrame:
     """Fines placed in a zone, in UTC and on the city's clock, under pseudonyms. See ``Dataset.conform``."""
     system = OFFENCE_SYSTEMS[accepted.name]
-    local = pl.col("occurred_on").cast(pl.Datetime("us")) + pl.duration(seconds="second_of_day", time_unit="us")
     placed = fines.with_columns(
-        occurred_at=to_utc(local, city.time_zone_of(accepted.name)),
+        occurred_at=to_utc(parsing.local_moment("occurred_on", "second_of_day"), city.time_zone_of(accepted.name)),
         zone_id=city.locate(fines["lon"], fines["lat"]),
         nature=natures(system, fines["offence_code"], fines["offence_label"]),
         corps=_corps(fines["corps"]),
@@ -285,21 +285,21 @@ def conform(fines: pl.DataFrame, accepted: Format, city: City, pseudonymiser: Ps
             }
         ),
     )
-    records = placed.select(pl.concat_str(pl.lit(accepted.name), "record", separator="|"))["literal"]
+    records = placed.select(record=pl.concat_str(pl.lit(accepted.name), "record", separator="|"))["record"]
     return placed.select(
         "row",
-        record_key=pseudonymiser.pseudonyms("record", records, fines["occurred_on"]),
-        vehicle=pseudonymiser.pseudonyms("vehicle", fines["plate"], fines["occurred_on"]),
-        occurred_at="occurred_at",
-        local_hour=pl.col("second_of_day") // 3600,
-        zone_id=pl.col("zone_id").fill_null(UNKNOWN),
-        nature="nature",
-        offence_system=pl.lit(system),
-        offence_code="offence_code",
-        corps="corps",
-        event_date="occurred_on",
-        reject="reject",
-        warn="warn",
+        pseudonymiser.pseudonyms("record", records, fines["occurred_on"]).alias("record_key"),
+        pseudonymiser.pseudonyms("vehicle", fines["plate"], fines["occurred_on"]).alias("vehicle"),
+        "occurred_at",
+        (pl.col("second_of_day") // 3600).alias("local_hour"),
+        pl.col("zone_id").fill_null(UNKNOWN),
+        "nature",
+        pl.lit(system).alias("offence_system"),
+        "offence_code",
+        "corps",
+        pl.col("occurred_on").alias("event_date"),
+        "reject",
+        "warn",
     )
 
 
@@ -391,24 +391,13 @@ SILO = Silo(
     rules={
         "record_missing": "The fine has no record number. Deliver it again with the number the source system gave it.",
         **DATE_RULES,
-        "time_unreadable": "The time of day is not written as the format says. Correct it and deliver the row again.",
+        **TIME_RULES,
         **LOCAL_TIME_RULES,
-        "coordinates_unreadable": (
-            "A coordinate is no number, or not on Earth. Correct it, or leave both blank when the place is unknown."
-        ),
-        "outside_city": "The coordinates are outside the city. Correct them, or deliver the fine to the city it is of.",
+        **PLACE_RULES,
+        **PLATE_RULES,
         "offence_code_unknown": (
             "The offence code is not written as its catalogue writes codes (NATINF: up to six digits; TBNR: six "
             "digits). Correct it and deliver the row again."
-        ),
-        "coordinates_unknown": (
-            "Warning. The fine has no known place (blank, 0 or 99999) and counts in zone 'unknown'. Nothing to do for "
-            "a few; many mean that positioning fails on some terminals."
-        ),
-        "time_unknown": "Warning. The fine has a day and no time; it does not count in profiles by hour.",
-        "plate_unusual": (
-            "Warning. The plate is not of a pattern usual in the city, as foreign ones are not. Many mean a damaged "
-            "column."
         ),
         "offence_code_damaged": (
             "Warning. A spreadsheet rewrote the offence code as a number (8.06E+02). The nature comes from the label; "

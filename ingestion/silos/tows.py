@@ -1,0 +1,387 @@
+"""Vehicle removals and the pound's register (mise en fourrière), and a foreign city's for trying the lake.
+
+What is never read: make, model and colour of the vehicle, telephone and address of the pound, who ordered the removal.
+What is read and not kept: the plate and the file number (pseudonymised), the coordinates (replaced by their zone).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated
+
+import pandera.polars as pa
+import polars as pl
+
+from infra.city import UNKNOWN, City
+from infra.clock import to_utc
+from ingestion import parsing
+from ingestion.parsing import text
+from ingestion.pseudonyms import Pseudonymiser
+from ingestion.recognition import header_has
+from ingestion.register import Dataset, Dialect, Format, Retention, Silo
+from ingestion.rules import (
+    CONFORMED_RULES,
+    DATE_RULES,
+    LOCAL_TIME_RULES,
+    PLACE_RULES,
+    PLATE_RULES,
+    TIME_RULES,
+    in_period,
+    latest_day,
+    present,
+    rule,
+)
+
+NOT_TOLD = "non_precise"
+REASONS: Mapping[str, str] = {
+    "stationnement_genant": "Obstructive parking (code de la route, R. 417-10)",
+    "stationnement_tres_genant": "Very obstructive parking (R. 417-11)",
+    "stationnement_abusif": "Parked more than seven days without moving (R. 417-12)",
+    "stationnement_dangereux": "Dangerous parking (R. 417-9)",
+    "manifestation_travaux": "Temporary ban: event, market, works, filming",
+    "vehicule_epave": "Wreck, or vehicle missing indispensable parts",
+    "infraction_conducteur": "Driver's offence: no insurance, no licence, alcohol, speed",
+    "requisition_judiciaire": "At the request of justice or police: theft, inquiry",
+    "accident_panne": "Accident or breakdown",
+    "autre": "Another reason",
+    NOT_TOLD: "The format tells no reason",
+}
+OUTCOMES: Mapping[str, str] = {
+    "en_cours": "Still in the pound",
+    "mainlevee": "Release ordered (mainlevée), not yet collected",
+    "restitution": "Given back to its owner",
+    "restitution_sur_place": "Given back on the spot, before reaching the pound",
+    "deplacement_technique": "Moved elsewhere on the street, never in the pound",
+    "destruction": "Destroyed",
+    "alienation": "Sold (by the Domaines)",
+    NOT_TOLD: "The format tells no outcome",
+}
+
+FOURRIERE_COLUMNS = (
+    "numero_dossier",
+    "date_heure_enlevement",
+    "longitude",
+    "latitude",
+    "motif",
+    "immatriculation",
+    "fourriere",
+    "autorite_prescriptrice",
+    "date_heure_mainlevee",
+    "date_heure_restitution",
+    "issue",
+)
+"""The columns of format ``fourriere``, in the order of docs/formats.md; ``autorite_prescriptrice`` is not read."""
+
+_REASON_SYNONYMS = {
+    **{reason: reason for reason in REASONS if reason != NOT_TOLD},
+    "genant": "stationnement_genant",
+    "entrave_a_la_circulation": "stationnement_genant",
+    "tres_genant": "stationnement_tres_genant",
+    "abusif": "stationnement_abusif",
+    "dangereux": "stationnement_dangereux",
+    "arrete_temporaire": "manifestation_travaux",
+    "evenement": "manifestation_travaux",
+    "manifestation": "manifestation_travaux",
+    "marche": "manifestation_travaux",
+    "travaux": "manifestation_travaux",
+    "tournage": "manifestation_travaux",
+    "epave": "vehicule_epave",
+    "voie_d_epave": "vehicule_epave",
+    "defaut_d_assurance": "infraction_conducteur",
+    "defaut_de_permis": "infraction_conducteur",
+    "immobilisation": "infraction_conducteur",
+    "requisition": "requisition_judiciaire",
+    "vehicule_vole": "requisition_judiciaire",
+    "accident": "accident_panne",
+    "panne": "accident_panne",
+}
+_OUTCOME_SYNONYMS = {
+    **{outcome: outcome for outcome in OUTCOMES if outcome != NOT_TOLD},
+    "en_fourriere": "en_cours",
+    "restitue": "restitution",
+    "detruit": "destruction",
+    "detruite": "destruction",
+    "vente": "alienation",
+    "vendu_par_les_domaines": "alienation",
+    "remise_au_domaine": "alienation",
+}
+_CHICAGO_POUNDS = (
+    ("doty", "doty"),
+    ("sacramento", "sacramento"),
+    ("lower_wacker", "lower_wacker"),
+    ("o_?hare", "ohare"),
+    ("police_pound", "police_pound"),
+)
+_RELEASED = ("mainlevee", "restitution", "restitution_sur_place", "destruction", "alienation")
+_DEPOT = r"^[a-z0-9_]{1,40}$"
+
+
+class Delivered(pa.DataFrameModel):
+    """A removal as delivered, whatever the format. Lives in memory only."""
+
+    row: pl.Int64
+    record: str = pa.Field(nullable=True, description="File number.")
+    removed_on: pl.Date = pa.Field(nullable=True, description="Local day.")
+    second_of_day: pl.Int32 = pa.Field(nullable=True, description="Local time; null when the format tells none.")
+    lon: float = pa.Field(nullable=True, description="WGS84 degrees; null when unknown.")
+    lat: float = pa.Field(nullable=True)
+    reason: str = pa.Field(nullable=True, description="One of REASONS; null when it is none.")
+    depot: str = pa.Field(nullable=True, description="The pound, as a label.")
+    plate: str = pa.Field(nullable=True, description="Letters and digits only.")
+    released_on: pl.Date = pa.Field(nullable=True, description="Local day of the release.")
+    released_second: pl.Int32 = pa.Field(nullable=True, description="Local time of the release.")
+    release_told: bool = pa.Field(description="The delivery says something, readable or not, about the release.")
+    outcome: str = pa.Field(nullable=True, description="One of OUTCOMES; null when it is none.")
+
+    record_missing = rule("record_missing", "record", present)
+    date_unreadable = rule("date_unreadable", "removed_on", present)
+    date_out_of_range = rule("date_out_of_range", "removed_on", in_period)
+    time_unreadable = rule("time_unreadable", "second_of_day", lambda seconds: seconds.is_between(0, 86_399))
+    longitude_readable = rule("coordinates_unreadable", "lon", lambda lon: lon.is_between(-180, 180))
+    latitude_readable = rule("coordinates_unreadable", "lat", lambda lat: lat.is_between(-90, 90))
+    reason_unknown = rule("reason_unknown", "reason", present)
+    depot_missing = rule("depot_missing", "depot", lambda depot: depot.is_not_null() & depot.str.contains(_DEPOT))
+    outcome_unknown = rule("outcome_unknown", "outcome", present)
+    release_unreadable = rule(
+        "release_unreadable",
+        "release_told",
+        lambda told: ~told | (pl.col("released_on").is_not_null() & pl.col("released_second").is_between(0, 86_399)),
+    )
+
+    class Config:
+        strict = True
+
+
+class Conformed(pa.DataFrameModel):
+    """A removal in the lake."""
+
+    record_key: pl.Binary = pa.Field(description="Pseudonym of the file number.")
+    vehicle: pl.Binary = pa.Field(nullable=True, description="Pseudonym of the plate; null when unknown.")
+    removed_at: Annotated[pl.Datetime, "us", "UTC"] = pa.Field(nullable=True, description="Null: no time of day.")
+    local_hour: pl.Int32 = pa.Field(nullable=True, description="Hour of the removal, 0 to 23, on the city's clock.")
+    zone_id: str = pa.Field(description="Zone of the city, or 'unknown'.")
+    reason: str = pa.Field(description="One of ingestion.silos.tows.REASONS.")
+    depot: str = pa.Field(description="The pound.")
+    released_at: Annotated[pl.Datetime, "us", "UTC"] = pa.Field(nullable=True, description="Null: not released.")
+    outcome: str = pa.Field(description="One of ingestion.silos.tows.OUTCOMES.")
+    event_date: pl.Date = pa.Field(description="Local day of the removal.")
+
+    hours = rule("conformed_contract", "local_hour", lambda hour: hour.is_between(0, 23))
+    listed_reasons = rule("conformed_contract", "reason", lambda reason: reason.is_in(list(REASONS)))
+    listed_outcomes = rule("conformed_contract", "outcome", lambda outcome: outcome.is_in(list(OUTCOMES)))
+
+    class Config:
+        strict = True
+
+
+def _one_of(column: str, vocabulary: Mapping[str, str]) -> pl.Expr:
+    """The word of the vocabulary that the text is a spelling of; null where it is of none."""
+    return text(column).map_batches(
+        lambda values: parsing.label(values).replace_strict(vocabulary, default=None, return_dtype=pl.String),
+        return_dtype=pl.String,
+    )
+
+
+def _from_fourriere(batch: pl.DataFrame) -> pl.DataFrame:
+    """``fourriere``: the city's own CSV, see docs/formats.md. The vehicle is released when it is given back, or else
+    when its release is ordered; a blank ``issue`` means that it is still in the pound.
+    """
+    prepared = batch.select(
+        "row",
+        record=text("numero_dossier"),
+        removed=text("date_heure_enlevement"),
+        lon=parsing.coordinate("longitude"),
+        lat=parsing.coordinate("latitude"),
+        reason=_one_of("motif", _REASON_SYNONYMS),
+        depot=text("fourriere").map_batches(parsing.label, return_dtype=pl.String),
+        plate=parsing.plate(pl.col("immatriculation")),
+        released=pl.coalesce(text("date_heure_restitution"), text("date_heure_mainlevee")),
+        outcome=pl.when(text("issue").is_null())
+        .then(pl.lit("en_cours"))
+        .otherwise(_one_of("issue", _OUTCOME_SYNONYMS)),
+    )
+    removed, released = pl.col("removed"), pl.col("released")
+    return prepared.select(
+        pl.col("row").cast(pl.Int64),
+        "record",
+        parsing.local_day(removed).alias("removed_on"),
+        parsing.local_second(removed).alias("second_of_day"),
+        *parsing.place(),
+        "reason",
+        "depot",
+        "plate",
+        parsing.local_day(released).alias("released_on"),
+        parsing.local_second(released).alias("released_second"),
+        released.is_not_null().alias("release_told"),
+        "outcome",
+    )
+
+
+def _from_chicago(batch: pl.DataFrame) -> pl.DataFrame:
+    """``chicago``: towed vehicles. A day without a time, no place of removal, no reason, no release; of the pound's
+    address only its name is kept. The issuing state of the plate is not read: the few vehicles of different states with
+    the same plate count as one.
+    """
+    return batch.select(
+        pl.col("row").cast(pl.Int64),
+        record=text("Inventory Number"),
+        removed_on=parsing.day(text("Tow Date"), "%m/%d/%Y"),
+        second_of_day=pl.lit(None, pl.Int32),
+        lon=pl.lit(None, pl.Float64),
+        lat=pl.lit(None, pl.Float64),
+        reason=pl.lit(NOT_TOLD),
+        depot=text("Towed to Address").map_batches(
+            lambda values: parsing.by_distinct(values, _chicago_pound), return_dtype=pl.String
+        ),
+        plate=parsing.plate(pl.col("Plate")),
+        released_on=pl.lit(None, pl.Date),
+        released_second=pl.lit(None, pl.Int32),
+        release_told=pl.lit(False),
+        outcome=pl.lit(NOT_TOLD),
+    )
+
+
+def _chicago_pound(addresses: pl.Series) -> pl.Series:
+    words = pl.col("words")
+    named = pl.coalesce(*(pl.when(words.str.contains(part)).then(pl.lit(name)) for part, name in _CHICAGO_POUNDS))
+    return pl.DataFrame({"words": parsing.label(addresses)}).select(depot=named.fill_null("autre"))["depot"]
+
+
+def conform(tows: pl.DataFrame, accepted: Format, city: City, pseudonymiser: Pseudonymiser) -> pl.DataFrame:
+    """Removals placed in a zone, in UTC and on the city's clock, under pseudonyms. See ``Dataset.conform``."""
+    time_zone = city.time_zone_of(accepted.name)
+    timed = tows.with_columns(
+        removed_at=to_utc(parsing.local_moment("removed_on", "second_of_day"), time_zone),
+        released_at=to_utc(parsing.local_moment("released_on", "released_second"), time_zone),
+        zone_id=city.locate(tows["lon"], tows["lat"]),
+    )
+    released = pl.col("outcome").is_in(_RELEASED)
+    judged = timed.with_columns(
+        reject=parsing.first_rule(
+            {
+                "time_does_not_exist": (pl.col("second_of_day").is_not_null() & pl.col("removed_at").is_null())
+                | (pl.col("release_told") & pl.col("released_at").is_null()),
+                "release_out_of_range": (pl.col("released_at") < pl.col("removed_at"))
+                | (pl.col("released_on") > latest_day()),
+                "outside_city": pl.col("lon").is_not_null() & pl.col("zone_id").is_null(),
+            }
+        ),
+        warn=parsing.first_rule(
+            {
+                "outcome_inconsistent": (pl.col("outcome") != NOT_TOLD) & (released != pl.col("release_told")),
+                "plate_unknown": pl.col("plate").is_null(),
+                "plate_unusual": parsing.unusual_plate(pl.col("plate"), city.plates),
+                "coordinates_unknown": pl.col("lon").is_null(),
+                "time_unknown": pl.col("second_of_day").is_null(),
+            }
+        ),
+    )
+    records = judged.select(record=pl.concat_str(pl.lit(accepted.name), "record", separator="|"))["record"]
+    return judged.select(
+        "row",
+        pseudonymiser.pseudonyms("record", records, tows["removed_on"]).alias("record_key"),
+        pseudonymiser.pseudonyms("vehicle", tows["plate"], tows["removed_on"]).alias("vehicle"),
+        "removed_at",
+        (pl.col("second_of_day") // 3600).alias("local_hour"),
+        pl.col("zone_id").fill_null(UNKNOWN),
+        "reason",
+        "depot",
+        "released_at",
+        "outcome",
+        pl.col("removed_on").alias("event_date"),
+        "reject",
+        "warn",
+    )
+
+
+_SEMICOLON = Dialect(delimiter=";")
+_COMMA = Dialect(delimiter=",")
+_FOURRIERE_READ = tuple(column for column in FOURRIERE_COLUMNS if column != "autorite_prescriptrice")
+_CHICAGO_READ = ("Tow Date", "Plate", "Towed to Address", "Inventory Number")
+
+SILO = Silo(
+    name="tows",
+    title="Enlèvements et fourrière (tows)",
+    steward="Direction de la police municipale et de la sécurité, gestion de la fourrière",
+    purpose=(
+        "Statistics of removals by place, time, reason and delay, and of the demand for tow trucks. Never to look for "
+        "a vehicle or its owner."
+    ),
+    legal_basis=(
+        "Task carried out in the public interest: GDPR art. 6(1)(e), for statistics as art. 5(1)(b) and 89 allow; loi "
+        "no 78-17 du 6 janvier 1978; fourrière: code de la route, art. L. 325-1 s. and R. 325-12 s., décret no "
+        "2020-775 du 24 juin 2020. To be confirmed by the DPO."
+    ),
+    recipients=("Analysts of the security department: marts only", "Stewards and DPO: receipts and quarantine"),
+    retention=Retention(
+        landing=timedelta(days=7),
+        quarantine=timedelta(days=30),
+        conformed=timedelta(days=396),
+    ),
+    privacy_unit="vehicle-month",
+    freshness=timedelta(days=2),
+    datasets=(
+        Dataset(
+            name="tows",
+            description="One row per vehicle removed.",
+            delivered=Delivered,
+            conformed=Conformed,
+            key=("record_key",),
+            conform=conform,
+        ),
+    ),
+    formats=(
+        Format(
+            name="fourriere",
+            title="Registre de la fourrière (semicolons)",
+            dataset="tows",
+            dialect=_SEMICOLON,
+            required=_FOURRIERE_READ,
+            recognise=header_has(_SEMICOLON, _FOURRIERE_READ),
+            to_delivered=_from_fourriere,
+        ),
+        Format(
+            name="chicago",
+            title="City of Chicago, towed vehicles",
+            dataset="tows",
+            dialect=_COMMA,
+            required=_CHICAGO_READ,
+            recognise=header_has(_COMMA, _CHICAGO_READ),
+            to_delivered=_from_chicago,
+        ),
+    ),
+    rules={
+        "record_missing": "The removal has no file number. Deliver it again with the number of the pound's register.",
+        **DATE_RULES,
+        **TIME_RULES,
+        **LOCAL_TIME_RULES,
+        **PLACE_RULES,
+        **PLATE_RULES,
+        "plate_unknown": (
+            "Warning. The removal has no plate: it counts, its vehicle is unknown. Nothing to do for a few; many mean "
+            "a damaged column."
+        ),
+        "reason_unknown": (
+            "The reason is missing or none of the register's (see docs/formats.md). Correct it; when no reason fits, "
+            "write autre."
+        ),
+        "depot_missing": "The pound is missing or not a short name. Give the pound's name, without address or number.",
+        "outcome_unknown": (
+            "The outcome is none of the register's (see docs/formats.md). Correct it, or leave it blank."
+        ),
+        "release_unreadable": (
+            "The date and time of the release are not written as the format says. Correct them and deliver the row "
+            "again."
+        ),
+        "release_out_of_range": (
+            "The release is before the removal or in the future. Correct the date that is wrong and deliver the row "
+            "again."
+        ),
+        "outcome_inconsistent": (
+            "Warning. The outcome and the release contradict each other: released without a date, or dated and still "
+            "in the pound. Complete the file and deliver the row again."
+        ),
+        **CONFORMED_RULES,
+    },
+)
