@@ -29,7 +29,7 @@ counted as (
         count(*) as fines
     from fines
     inner join calendar on fines.event_date = calendar.day
-    group by grouping sets (
+    group by grouping sets ( -- noqa: PRS, RF02
         (calendar.day, fines.zone_id),
         (calendar.month_start, fines.zone_id, fines.nature),
         (calendar.quarter_start, calendar.iso_weekday, fines.local_hour, fines.zone_id)

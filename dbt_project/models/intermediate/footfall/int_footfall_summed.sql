@@ -35,7 +35,7 @@ summed as (
         sum(footfall.people) as people_hours
     from footfall
     inner join calendar on footfall.event_date = calendar.day
-    group by grouping sets (
+    group by grouping sets ( -- noqa: PRS, RF02
         (calendar.day, footfall.local_hour, footfall.starts_at),
         (calendar.day, footfall.zone_id, footfall.category),
         (calendar.month_start, footfall.local_hour, footfall.zone_id, footfall.category),

@@ -30,7 +30,7 @@ counted as (
         count(*) as tows
     from tows
     inner join calendar on tows.event_date = calendar.day
-    group by grouping sets (
+    group by grouping sets ( -- noqa: PRS, RF02
         (calendar.day, tows.zone_id),
         (calendar.month_start, tows.zone_id, tows.reason, tows.delay_band),
         (calendar.quarter_start, calendar.iso_weekday, tows.local_hour, tows.zone_id)

@@ -40,8 +40,9 @@ averaged as (
         cast(totals.people_hours as double) / cast(observed.hours_observed as double) as mean_people
     from totals
     inner join observed
-        on totals.period_start = observed.period_start
-        and totals.time_band = observed.time_band
+        on
+            totals.period_start = observed.period_start
+            and totals.time_band = observed.time_band
 ),
 
 published as (

@@ -43,9 +43,10 @@ averaged as (
         cast(totals.people_hours as double) / cast(observed.hours_observed as double) as mean_people
     from totals
     inner join observed
-        on totals.period_start = observed.period_start
-        and totals.iso_weekday = observed.iso_weekday
-        and totals.hour = observed.hour
+        on
+            totals.period_start = observed.period_start
+            and totals.iso_weekday = observed.iso_weekday
+            and totals.hour = observed.hour
 ),
 
 published as (
