@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
@@ -39,7 +41,7 @@ def open_catalog(settings: Settings, role: str) -> SqlCatalog:
 
     The tables of the catalog itself are made by :mod:`infra.provisioning`, never here.
     """
-    return SqlCatalog(
+    opened = SqlCatalog(
         NAME,
         uri=f"{database.uri(settings, role, DATABASE, driver='postgresql+psycopg')}?options=-csearch_path%3D{SCHEMA}",
         warehouse=WAREHOUSE,
@@ -47,6 +49,8 @@ def open_catalog(settings: Settings, role: str) -> SqlCatalog:
         pool_pre_ping="true",
         **object_store.pyiceberg_properties(settings, role),
     )
+    weakref.finalize(opened, opened.engine.dispose)  # its connections close with it, without every caller having to
+    return opened
 
 
 def ensure_table(

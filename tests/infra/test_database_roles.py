@@ -1,0 +1,223 @@
+"""Who may do what in PostgreSQL, on the live server."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import errors, sql
+
+from infra import database, registry, secrets
+from infra.settings import Settings
+
+pytestmark = pytest.mark.live
+
+# Whatever is not written here must be refused.
+MAY_CONNECT = {
+    "airflow": {"airflow"},
+    "pipeline": {"lake"},
+    "publisher": {"lake", "bi"},
+    "steward": {"lake"},
+    "analyst": {"bi"},
+}
+SCHEMA_USAGE = {
+    "lake": {"registry": {"pipeline", "publisher", "steward"}, "iceberg": {"pipeline", "publisher"}},
+    "bi": {"marts": {"publisher", "analyst"}},
+}
+TABLE_PRIVILEGES = {
+    "registry.delivery": {"pipeline": "SELECT INSERT UPDATE", "publisher": "SELECT", "steward": "SELECT"},
+    "registry.commit": {"pipeline": "SELECT INSERT UPDATE", "publisher": "SELECT", "steward": "SELECT"},
+    "registry.release": {"pipeline": "SELECT", "publisher": "SELECT INSERT UPDATE", "steward": "SELECT"},
+    "registry.mart": {"pipeline": "SELECT", "publisher": "SELECT INSERT UPDATE", "steward": "SELECT"},
+    "iceberg.iceberg_tables": {
+        "pipeline": "SELECT INSERT UPDATE DELETE",
+        "publisher": "SELECT INSERT UPDATE DELETE",  # row security decides which rows: see test_catalog
+    },
+    "iceberg.iceberg_namespace_properties": {"pipeline": "SELECT", "publisher": "SELECT"},
+}
+PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN")
+
+
+@pytest.fixture
+def marts_table(lake: Settings) -> Iterator[str]:
+    """A table that the publisher has put in ``bi.marts``, as a release does, without granting anything itself."""
+    name = f"test_{uuid.uuid4().hex}"
+    with database.connect(lake, "publisher", "bi") as connection:
+        connection.execute(sql.SQL("create table marts.{} as select 1 as n").format(sql.Identifier(name)))
+    yield name
+    with database.connect(lake, "publisher", "bi") as connection:
+        connection.execute(sql.SQL("drop table marts.{}").format(sql.Identifier(name)))
+
+
+@pytest.mark.parametrize("name", ["postgres", *database.DATABASES])
+@pytest.mark.parametrize("role", database.ROLES)
+def test_each_role_enters_its_own_databases_only(lake: Settings, role: str, name: str) -> None:
+    if name in MAY_CONNECT[role]:
+        with database.connect(lake, role, name) as connection:
+            assert connection.execute("select current_user, current_database()").fetchone() == (role, name)
+    else:
+        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+            database.connect(lake, role, name)
+
+
+@pytest.mark.parametrize("role", database.ROLES)
+def test_the_password_is_asked_for(lake: Settings, role: str) -> None:
+    [name, *_] = MAY_CONNECT[role]
+    right = database.uri(lake, role, name)
+    for password in ("", "wrong", role):
+        wrong = right.replace(secrets.read(lake, f"pg-{role}"), password)
+        with pytest.raises(psycopg.OperationalError, match=r"password|no password supplied"):
+            psycopg.connect(wrong, passfile="/dev/null")
+
+
+def test_passwords_are_stored_as_scram_verifiers(lake: Settings) -> None:
+    with database.connect(lake, "admin", "postgres") as connection:
+        rows = connection.execute(
+            "select rolname, rolpassword from pg_authid where rolname = any(%s)", [list(database.ROLES)]
+        ).fetchall()
+    assert {name for name, _ in rows} == set(database.ROLES)
+    assert all(verifier.startswith("SCRAM-SHA-256$") for _, verifier in rows)
+
+
+def test_no_role_has_attributes_or_memberships(lake: Settings) -> None:
+    with database.connect(lake, "admin", "postgres") as connection:
+        rows = connection.execute(
+            """
+            select rolname from pg_roles
+            where rolname = any(%s)
+              and (rolsuper or rolcreaterole or rolcreatedb or rolreplication or rolbypassrls
+                   or exists (select from pg_auth_members where member = pg_roles.oid))
+            """,
+            [list(database.ROLES)],
+        ).fetchall()
+    assert rows == []
+
+
+@pytest.mark.parametrize("name", SCHEMA_USAGE)
+def test_schemas(lake: Settings, name: str) -> None:
+    with database.connect(lake, "admin", name) as connection:
+        found = {
+            schema: {
+                role
+                for role in database.ROLES
+                if connection.execute("select has_schema_privilege(%s, %s, 'usage')", [role, schema]).fetchone()
+                == (True,)
+            }
+            for schema in SCHEMA_USAGE[name]
+        }
+        creators = {
+            (role, schema)
+            for role in database.ROLES
+            for (schema,) in connection.execute("select nspname from pg_namespace").fetchall()
+            if connection.execute("select has_schema_privilege(%s, %s, 'create')", [role, schema]).fetchone() == (True,)
+        }
+    assert found == SCHEMA_USAGE[name]
+    assert creators == ({("publisher", "marts")} if name == "bi" else set())
+
+
+@pytest.mark.parametrize("table", TABLE_PRIVILEGES)
+@pytest.mark.parametrize("role", database.ROLES)
+def test_tables_of_the_lake(lake: Settings, role: str, table: str) -> None:
+    with database.connect(lake, "admin", "lake") as connection:
+        found = [
+            privilege
+            for privilege in PRIVILEGES
+            if connection.execute("select has_table_privilege(%s, %s, %s)", [role, table, privilege]).fetchone()
+            == (True,)
+        ]
+    assert found == TABLE_PRIVILEGES[table].get(role, "").split()
+
+
+def test_every_table_of_the_lake_is_in_the_matrix(lake: Settings) -> None:
+    with database.connect(lake, "admin", "lake") as connection:
+        rows = connection.execute(
+            "select schemaname || '.' || tablename from pg_tables where schemaname in ('registry', 'iceberg')"
+        ).fetchall()
+    assert {table for (table,) in rows} == set(TABLE_PRIVILEGES)
+
+
+def test_analyst_reads_what_the_publisher_publishes(lake: Settings, marts_table: str) -> None:
+    with database.connect(lake, "analyst", "bi") as connection:
+        # Found without naming the schema, which is what a BI tool does.
+        assert connection.execute(f"select n from {marts_table}").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into marts.{} values (2)",
+        "update marts.{} set n = 2",
+        "delete from marts.{}",
+        "truncate marts.{}",
+        "drop table marts.{}",
+        "alter table marts.{} add column m int",
+        "create table marts.mine as select * from marts.{}",
+        "create schema mine",
+        "create table public.mine (n int)",
+        "create temporary table mine (n int)",
+        "copy marts.{} to program 'cat'",
+        "select pg_read_file('postgresql.conf')",
+        "set role publisher",
+        "alter role analyst superuser",
+        "create extension dblink",
+        "select rolpassword from pg_authid",
+    ],
+)
+def test_analyst_changes_nothing(lake: Settings, marts_table: str, statement: str) -> None:
+    with database.connect(lake, "analyst", "bi", autocommit=True) as connection:
+        with pytest.raises((errors.ReadOnlySqlTransaction, errors.InsufficientPrivilege)):
+            connection.execute(statement.format(marts_table))
+        # Read only is a courtesy that the session may switch off; the missing rights are the wall.
+        connection.execute("set default_transaction_read_only = off")
+        with pytest.raises(errors.InsufficientPrivilege):
+            connection.execute(statement.format(marts_table))
+        assert connection.execute(f"select n from marts.{marts_table}").fetchall() == [(1,)]
+
+
+def test_steward_reads_the_registry_and_nothing_else(lake: Settings) -> None:
+    with database.connect(lake, "steward", "lake", autocommit=True) as connection:
+        connection.execute("select count(*) from registry.delivery")
+        for statement in ("select count(*) from iceberg.iceberg_tables", "delete from registry.delivery"):
+            with pytest.raises((errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction)):
+                connection.execute(statement)
+
+
+def test_publisher_swaps_the_whole_schema_in_one_transaction(lake: Settings) -> None:
+    scratch = f"next_{uuid.uuid4().hex}"
+    with database.connect(lake, "publisher", "bi") as connection:
+        connection.execute(f"create schema {scratch}")
+        connection.execute(f"create table {scratch}.t as select 1 as n")
+        connection.execute(f"alter schema marts rename to {scratch}_old")
+        connection.execute(f"alter schema {scratch} rename to marts")
+        assert connection.execute("select n from marts.t").fetchone() == (1,)
+        connection.rollback()
+
+
+def test_registry_functions_work_for_the_roles_that_use_them(lake: Settings) -> None:
+    silo = f"test_{uuid.uuid4().hex}"
+    with database.connect(lake, "pipeline", "lake") as connection:
+        connection.execute(
+            "insert into registry.delivery (silo, delivery_id, object_key, file_name, bytes, status) "
+            "values (%s, 'x', 'k', 'f', 1, 'landed')",
+            [silo],
+        )
+        connection.execute(
+            "insert into registry.commit (silo, dataset, delivery_id, days) values (%s, 'd', %s, '{}')", [silo, silo]
+        )
+        connection.rollback()
+    assert "registry.delivery" in registry.SCHEMA
+
+
+def test_uri_escapes_what_it_must(lake: Settings, tmp_path_factory: pytest.TempPathFactory) -> None:
+    odd = Settings(home=lake.home, secrets=tmp_path_factory.mktemp("secrets"))
+    secrets.write(odd, "pg-analyst", "a/b@c:d?e#f%g")
+    parsed = psycopg.conninfo.conninfo_to_dict(database.uri(odd, "analyst", "bi"))
+    assert parsed["password"] == "a/b@c:d?e#f%g"
+    assert (parsed["user"], parsed["dbname"]) == ("analyst", "bi")
+
+
+def test_unknown_role_is_named_in_the_refusal(lake: Settings) -> None:
+    with pytest.raises(ValueError, match="no role 'nobody'"):
+        database.connect(lake, "nobody", "bi")
