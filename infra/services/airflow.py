@@ -77,11 +77,12 @@ def _service(
         name=name,
         command=(str(Path(sys.executable).parent / "airflow"), *_ARGUMENTS[name]),
         directory=home(settings),
-        environment=environment(settings),
+        environment=lambda: environment(settings),
         configure=configure,
         ready=ready,
         remedy="if it names a DAG or a module, correct that; its metadata is in the database airflow",
-        stop_seconds=20,
+        # The scheduler lets running tasks finish; the triggerer sleeps through ten seconds with nothing to wait for.
+        stop_seconds=30 if name == "airflow-scheduler" else 5,
         start_seconds=180,
         ports=ports,
     )

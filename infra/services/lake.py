@@ -7,12 +7,12 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from infra import endpoints
 from infra.endpoints import Endpoints
 from infra.services import airflow as airflow_service
-from infra.services import postgres, processes, seaweedfs
+from infra.services import minio, postgres, processes, seaweedfs
 from infra.services.model import NotReady, Service, ServiceError
 from infra.services.ports import LOOPBACK, choose, load
 from infra.services.supervision import FAILED, RUNNING, ProcessState, Supervisor
@@ -20,6 +20,7 @@ from infra.settings import Settings
 
 Report = Callable[[str], None]
 _POLL_SECONDS = 0.1
+_STOP_SECONDS = 75  # longer than any service is given before it is killed
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class ServiceStatus:
     """One line of ``calanque status``."""
 
     name: str
-    state: str  # up, starting, failing, down
+    state: str  # up, starting, failing, down; off for Airflow in a lake started without it
     pid: int | None
     detail: str
     ports: tuple[int, ...]
@@ -39,6 +40,8 @@ def port_names(settings: Settings) -> tuple[str, ...]:
     names: list[str] = []
     if settings.object_store == "seaweedfs":
         names += seaweedfs.PORTS
+    if settings.object_store == "minio":
+        names += minio.PORTS
     if settings.postgres == "embedded":
         names += postgres.PORTS
     return (*names, *airflow_service.PORTS)
@@ -50,6 +53,8 @@ def foundation(settings: Settings) -> tuple[Service, ...]:
     found: list[Service] = []
     if settings.object_store == "seaweedfs":
         found.append(seaweedfs.service(settings, ports))
+    if settings.object_store == "minio":
+        found.append(minio.service(settings, ports))
     if settings.postgres == "embedded":
         found.append(postgres.service(settings, ports))
     return tuple(found)
@@ -135,13 +140,24 @@ def down(settings: Settings, *, report: Report = lambda _: None) -> bool:
     return was_up or left > 0
 
 
+def is_running(settings: Settings) -> bool:
+    """Whether this lake's supervisor answers."""
+    return Supervisor(settings).is_alive()
+
+
 def status(settings: Settings) -> list[ServiceStatus]:
     """What each service of this lake does now."""
     supervisor = Supervisor(settings)
     states = supervisor.states()
     if not load(settings):
         return []
-    return [_status(supervisor, service, states.get(service.name)) for service in services(settings)]
+    found = [_status(supervisor, service, states.get(service.name)) for service in services(settings)]
+    if states and endpoints.load(settings).airflow_url is None:
+        found = [
+            replace(one, state="off", detail="started without Airflow") if one.name in airflow_service.NAMES else one
+            for one in found
+        ]
+    return found
 
 
 def _status(supervisor: Supervisor, service: Service, known: ProcessState | None) -> ServiceStatus:
@@ -215,14 +231,13 @@ def _failure(supervisor: Supervisor, service: Service, reason: str) -> ServiceEr
 def _stop(settings: Settings, supervisor: Supervisor) -> None:
     """Stop the services in the reverse order of their start, then the supervisor, and forget where they were."""
     if supervisor.is_alive():
-        running = [name for name, state in supervisor.states().items() if state.pid]
-        known = {service.name: service for service in services(settings)}
-        # What stands on the others first: Airflow, then the store and the database.
-        base = {service.name for service in foundation(settings)}
-        for group in ([name for name in running if name not in base], [name for name in running if name in base]):
-            patience = max((known[name].stop_seconds for name in group if name in known), default=0) + 5
-            supervisor.stop(group, seconds=patience)
-        supervisor.shut_down(seconds=15)
+        running = {name for name, state in supervisor.states().items() if state.pid}
+        # What stands on the others first: running tasks need the API server, and everything needs the foundation.
+        airflow = running.intersection(airflow_service.NAMES)
+        scheduler = airflow & {"airflow-scheduler"}
+        for group in (scheduler, airflow - scheduler, running - airflow):
+            supervisor.stop(group, seconds=_STOP_SECONDS)
+        supervisor.shut_down(seconds=_STOP_SECONDS)
     endpoints.clear(settings)
 
 

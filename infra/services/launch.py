@@ -26,7 +26,7 @@ def launch(name: str) -> None:
         service.prepare()
     service.directory.mkdir(parents=True, exist_ok=True)
     os.chdir(service.directory)
-    environment = {**processes.clean_environment(), **processes.marks(settings, name), **service.environment}
+    environment = {**processes.clean_environment(), **processes.marks(settings, name), **service.environment()}
     command = as_account(service.command, service.account, keep_capabilities=service.keep_capabilities)
     os.execvpe(command[0], command, environment)  # noqa: S606 - no shell is what we want
 

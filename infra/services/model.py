@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -22,6 +22,7 @@ class Service:
     ``ready`` returns when the service does its work and raises :class:`NotReady` when it does not yet. ``configure``
     writes the service's configuration files and says whether they changed. ``prepare`` runs in the service's own
     process just before ``command`` replaces it, each time, so that a restart after a crash finds its files in order.
+    ``environment`` may hold secrets, so it is asked for in that process too.
     ``account`` is the system account to run as when the lake is started by root.
     """
 
@@ -30,7 +31,7 @@ class Service:
     directory: Path
     ready: Callable[[], None]
     remedy: str
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Callable[[], Mapping[str, str]] = dict
     configure: Callable[[], bool] | None = None
     prepare: Callable[[], None] | None = None
     account: str | None = None

@@ -56,6 +56,16 @@ def of_lake(settings: Settings) -> Iterator[tuple[str, psutil.Process]]:
             yield service, process
 
 
+def listening(settings: Settings) -> set[tuple[str, int]]:
+    """Every TCP address, host and port, that a process of this lake listens on."""
+    return {
+        (connection.laddr.ip, connection.laddr.port)
+        for _, process in of_lake(settings)
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+
 def stop_left_over(settings: Settings, service: str | None = None, *, seconds: float = 10) -> int:
     """Stop what is left of this lake, or of one of its services; returns how many processes there were.
 

@@ -99,6 +99,7 @@ def service(settings: Settings, ports: Mapping[str, int]) -> Service:
         configure=configure,
         prepare=prepare,
         ready=lambda: answers_s3(ports["s3"]),
+        stop_seconds=20,
         remedy="free some disk space if it says so; a damaged store is in home/data/seaweedfs",
         ports=(*(ports[name] for name in PORTS), *(ports[name] + step for name, step in COMPANIONS.items())),
     )

@@ -196,7 +196,11 @@ class Supervisor:
             sections[f"program:{service.name}"] = {
                 "command": f'"{sys.executable}" -m infra.services.launch {service.name}',
                 "environment": ",".join(
-                    f'{key}="{value}"' for key, value in processes.marks(self._settings, service.name).items()
+                    f'{key}="{value}"'
+                    for key, value in {
+                        **_as_environment(self._settings),
+                        **processes.marks(self._settings, service.name),
+                    }.items()
                 ),
                 "autostart": "false",
                 "autorestart": "true",
@@ -214,3 +218,9 @@ class Supervisor:
             f"[{title}]\n" + "".join(f"{key}={str(value).replace('%', '%%')}\n" for key, value in options.items())
             for title, options in sections.items()
         )
+
+
+def _as_environment(settings: Settings) -> dict[str, str]:
+    """The settings as the variables they are read from, so that every service, and every task, has the same."""
+    values = settings.model_dump(mode="json", exclude={"quiet"}, exclude_none=True)
+    return {f"CALANQUE_{name.upper()}": str(value) for name, value in values.items()}

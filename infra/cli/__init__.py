@@ -1,0 +1,51 @@
+"""The command line ``calanque``: one module per family of commands, each adding its own to one application.
+
+Modules import what they need inside their commands, so that ``calanque --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from infra.cli import services
+
+app = typer.Typer(
+    name="calanque",
+    help=(
+        "Calanque: an open data lakehouse for city safety data.\n\n"
+        "Start a lake with [bold]calanque up[/], deliver files with [bold]calanque drop[/], and let Airflow do the "
+        "rest (or [bold]calanque run[/], which does the same work at once). [bold]calanque report[/] tells what became "
+        "of every row; [bold]calanque env[/] how to query the result.\n\n"
+        "A lake lives in one folder, CALANQUE_HOME (default: ./var); two folders are two lakes side by side."
+    ),
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+services.register(app)
+
+
+def main() -> None:
+    """Run the command line; what can be expected to go wrong ends in a sentence, anything else in a traceback."""
+    try:
+        app()
+    except Exception as failure:
+        if not _is_expected(failure):
+            raise
+        typer.secho(str(failure), fg=typer.colors.RED, err=True)
+        sys.exit(1)
+
+
+def _is_expected(failure: Exception) -> bool:
+    """Whether the message of this exception is written for the person at the terminal."""
+    from pydantic import ValidationError
+
+    from infra.endpoints import NotRunning
+    from infra.secrets import SecretMissing
+    from infra.services.model import ServiceError
+    from ingestion.refusal import Refused
+
+    return isinstance(failure, NotRunning | SecretMissing | ServiceError | Refused | ValidationError)

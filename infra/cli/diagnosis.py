@@ -1,0 +1,244 @@
+"""What ``calanque doctor`` looks at: each check is a function that yields findings, with a remedy for each failure."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import infra
+from infra.settings import Settings
+
+ROOT = Path(infra.__file__).parents[1]
+_GIGABYTE = 1024**3
+_LEAST_DISK, _ENOUGH_DISK = 1 * _GIGABYTE, 5 * _GIGABYTE
+_LEAST_MEMORY, _ENOUGH_MEMORY = 1 * _GIGABYTE, 3 * _GIGABYTE
+
+
+@dataclass(frozen=True)
+class Finding:
+    """``ok`` needs nothing; ``warn`` may need attention one day; ``fail`` must be put right."""
+
+    check: str
+    verdict: Literal["ok", "warn", "fail"]
+    detail: str
+    remedy: str = ""
+
+
+Check = Callable[[Settings], Iterator[Finding]]
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Every finding about this lake and the machine under it, in a fixed order."""
+    checks: tuple[Check, ...] = (versions, programs, room, private_files, key_store, services, ports, stores, dags)
+    for check in checks:
+        try:
+            yield from check(settings)
+        except Exception as failure:  # a check that breaks is itself a finding
+            name = check.__name__.replace("_", " ")
+            yield Finding(name, "fail", f"the check could not be made: {failure}", "see `calanque status` first")
+
+
+def versions(_: Settings) -> Iterator[Finding]:
+    """Python, and every installed package against requirements.lock."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    if (3, 11) <= sys.version_info < (3, 14):
+        yield Finding("python", "ok", platform.python_version())
+    else:
+        yield Finding("python", "fail", platform.python_version(), "use Python 3.11 to 3.13, then `make install`")
+    lock = ROOT / "requirements.lock"
+    wrong: list[str] = []
+    locked = 0
+    for line in lock.read_text().splitlines():
+        try:
+            requirement = Requirement(line.rstrip("\\ "))
+        except InvalidRequirement:
+            continue  # hashes and comments
+        if requirement.marker is not None and not requirement.marker.evaluate():
+            continue
+        locked += 1
+        try:
+            installed = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            wrong.append(f"{requirement.name} is missing")
+        else:
+            if installed not in requirement.specifier:
+                wrong.append(f"{requirement.name} is {installed}, locked {requirement.specifier}")
+    if wrong:
+        yield Finding("packages", "fail", "; ".join(wrong[:5]) + (" ..." if len(wrong) > 5 else ""), "`make install`")
+    else:
+        yield Finding("packages", "ok", f"all {locked} as locked")
+
+
+def programs(settings: Settings) -> Iterator[Finding]:
+    """Programs that are not Python packages."""
+    from infra.services import minio
+    from infra.services.model import ServiceError
+
+    if settings.object_store == "minio":
+        try:
+            yield Finding("minio", "ok", str(minio.binary()))
+        except ServiceError as missing:
+            yield Finding("minio", "fail", str(missing), "`make minio`")
+    if settings.postgres == "embedded" and os.getuid() == 0:
+        if shutil.which("setpriv"):
+            yield Finding("setpriv", "ok", "PostgreSQL can run without root's rights")
+        else:
+            yield Finding(
+                "setpriv", "fail", "PostgreSQL refuses to run as root", "install util-linux, or do not run as root"
+            )
+
+
+def room(settings: Settings) -> Iterator[Finding]:
+    """Disk space and memory."""
+    import psutil
+
+    place = next(folder for folder in (settings.home, *settings.home.parents) if folder.exists())
+    if not os.access(place, os.W_OK):
+        yield Finding("home", "fail", f"{place} cannot be written to", "choose another CALANQUE_HOME")
+    free = shutil.disk_usage(place).free
+    yield _enough(
+        "disk",
+        free,
+        least=_LEAST_DISK,
+        enough=_ENOUGH_DISK,
+        what=f"free in {place}",
+        remedy="free some, or move CALANQUE_HOME",
+    )
+    available = psutil.virtual_memory().available
+    yield _enough(
+        "memory",
+        available,
+        least=_LEAST_MEMORY,
+        enough=_ENOUGH_MEMORY,
+        what="available",
+        remedy="stop other programs, or start with `calanque up --without-airflow`",
+    )
+
+
+def _enough(check: str, found: int, *, least: int, enough: int, what: str, remedy: str) -> Finding:
+    detail = f"{found / _GIGABYTE:.1f} GB {what}"
+    if found >= enough:
+        return Finding(check, "ok", detail)
+    return Finding(check, "fail" if found < least else "warn", detail, remedy)
+
+
+def private_files(settings: Settings) -> Iterator[Finding]:
+    """Modes and owner of the secrets."""
+    folder = settings.secrets_dir
+    if not folder.exists():
+        yield Finding("secrets", "warn", f"{folder} does not exist yet", "`calanque up` generates the secrets")
+        return
+    open_ones = [path.name for path in (folder, *folder.iterdir()) if _open_to_others(path)]
+    if open_ones:
+        remedy = f"chmod 700 {folder} && chmod 600 {folder}/*"
+        yield Finding("secrets", "fail", f"others may read {', '.join(sorted(open_ones))}", remedy)
+    else:
+        yield Finding("secrets", "ok", f"{folder}, readable by its owner only")
+
+
+def key_store(settings: Settings) -> Iterator[Finding]:
+    """Where the pseudonymisation keys are."""
+    folder = settings.keys_dir
+    if folder.is_relative_to(settings.data_dir) or folder.is_relative_to(settings.drop_dir):
+        yield Finding("keys", "fail", f"{folder} is inside the lake", "set CALANQUE_KEYS to a folder outside it")
+    elif not folder.exists():
+        yield Finding("keys", "ok", f"{folder}, made with the first delivery")
+    elif open_ones := [str(path.relative_to(folder)) for path in (folder, *folder.rglob("*")) if _open_to_others(path)]:
+        yield Finding("keys", "fail", f"others may read {', '.join(open_ones[:5])}", f"chmod -R go-rwx {folder}")
+    else:
+        yield Finding("keys", "ok", f"{folder}, readable by its owner only")
+
+
+def _open_to_others(path: Path) -> bool:
+    found = path.stat()
+    return bool(stat.S_IMODE(found.st_mode) & 0o077) or found.st_uid != os.getuid()
+
+
+def services(settings: Settings) -> Iterator[Finding]:
+    """Every service of the lake."""
+    from infra.services import lake
+
+    found = lake.status(settings)
+    if not any(service.state != "down" for service in found):
+        yield Finding("services", "fail", f"no lake is running in {settings.home}", "`calanque up`")
+        return
+    for service in found:
+        if service.state in {"up", "off"}:
+            yield Finding(service.name, "ok", service.detail)
+        else:
+            remedy = "`calanque up`" if service.state == "down" else f"see {service.log}, then `calanque up`"
+            yield Finding(service.name, "fail", f"{service.state}: {service.detail}", remedy)
+
+
+def ports(settings: Settings) -> Iterator[Finding]:
+    """Who listens on the lake's ports, and whether anything listens beyond loopback."""
+    from infra.services import lake, processes
+    from infra.services.ports import LOOPBACK, is_free, load
+
+    chosen = load(settings)
+    listening = processes.listening(settings)
+    beyond = sorted({f"{host}:{port}" for host, port in listening if host not in {LOOPBACK, "::1"}})
+    if beyond:
+        yield Finding("ports", "fail", f"{', '.join(beyond)} can be reached from outside", "`calanque down`, report it")
+    if not lake.is_running(settings):
+        taken = {name: port for name, port in chosen.items() if not is_free(port)}
+        if taken:
+            names = ", ".join(f"{port} ({name})" for name, port in taken.items())
+            yield Finding("ports", "warn", f"taken by another program: {names}", "`calanque up` chooses others")
+        else:
+            yield Finding("ports", "ok", f"{len(chosen)} chosen, all free")
+    elif not beyond:
+        yield Finding("ports", "ok", f"{len(listening)} open, on loopback only")
+
+
+def stores(settings: Settings) -> Iterator[Finding]:
+    """Buckets, catalog, registry and BI, each as a role that uses it."""
+    from infra import catalog, database, endpoints, object_store
+
+    try:
+        endpoints.load(settings)
+    except endpoints.NotRunning as reason:
+        yield Finding("buckets", "fail", str(reason), "`calanque up`")
+        return
+    client = object_store.client(settings, object_store.ADMIN)
+    missing = [bucket for bucket in object_store.BUCKETS if not client.bucket_exists(bucket)]
+    if missing:
+        yield Finding("buckets", "fail", f"{', '.join(missing)} missing", "`calanque down`, then `calanque up`")
+    else:
+        yield Finding("buckets", "ok", ", ".join(object_store.BUCKETS))
+    names = [".".join(namespace) for namespace in catalog.open_catalog(settings, "pipeline").list_namespaces()]
+    yield Finding("catalog", "ok", f"Iceberg namespaces: {', '.join(sorted(names)) or 'none'}")
+    with database.connect(settings, "pipeline", "lake") as connection:
+        deliveries = connection.execute("select count(*) from registry.delivery").fetchone()
+    yield Finding("registry", "ok", f"{deliveries[0] if deliveries else 0} deliveries")
+    with database.connect(settings, "analyst", "bi") as connection:
+        connection.execute("select 1")
+    yield Finding("bi", "ok", "role analyst can connect")
+
+
+def dags(settings: Settings) -> Iterator[Finding]:
+    """Whether Airflow could read every DAG file."""
+    from infra import endpoints, secrets
+    from infra.cli.airflow_api import AirflowApi
+    from infra.services import airflow
+
+    try:
+        url = endpoints.load(settings).airflow_url
+    except endpoints.NotRunning:
+        return
+    if url is None:
+        return
+    api = AirflowApi(url, airflow.USER, secrets.read(settings, airflow.PASSWORD))
+    if errors := api.import_errors():
+        yield Finding("dags", "fail", "; ".join(error.splitlines()[0] for error in errors), "see the Airflow UI")
+    else:
+        yield Finding("dags", "ok", f"{len(api.dag_ids())} DAGs")
