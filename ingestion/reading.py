@@ -4,11 +4,14 @@ A record is a line, or several when a quoted field contains line ends; an empty 
 when it has not as many fields as the header, or when its quotes are wrong: it becomes a reject and keeps its number, so
 that the records after it keep theirs.
 
-The text is cut into blocks that end where a record ends, and Arrow parses each block: it counts the fields of every
-record, and builds only the wanted columns. What Arrow forgives is looked for beforehand: text after a closing quote,
-and a quote that nothing closes, which would swallow the records after it. A block with either is sorted record by
-record; there, a record that cannot be read whole is given up at the end of its first line, so that a stray quote costs
-one record.
+The text is cut into blocks that end where a record ends, and each is parsed by whatever reads it exactly:
+
+- Polars, when no quote is in sight and every line has the right number of delimiters: it is fastest, but fills short
+  records and cuts long ones without a word, so the delimiters are counted beforehand;
+- Arrow otherwise: it counts the fields of every record. What it forgives is looked for beforehand: text after a closing
+  quote, and a quote that nothing closes, which would swallow the records after it. A block with either is sorted record
+  by record; there, a record that cannot be read whole is given up at the end of its first line, so that a stray quote
+  costs one record.
 """
 
 from __future__ import annotations
@@ -40,6 +43,8 @@ MALFORMED = "row_malformed"
 BATCH_ROWS = 2**18
 _BLOCK_BYTES = 2**22
 _PARSERS = 2
+_NAME = "column_{}"  # of a position; the only names Polars accepts for columns without a header
+_NONE = np.array([], np.int64)
 _BARE_CR = re.compile(rb"\r(?!\n)")
 
 
@@ -147,7 +152,8 @@ class _Block(NamedTuple):
     start: int
     end: int
     text: bytes
-    malformed: npt.NDArray[np.int64] | None
+    quoted: bool
+    malformed: npt.NDArray[np.int64] | None = None
 
 
 class _Parsed(NamedTuple):
@@ -167,6 +173,10 @@ class _Cutter:
         self._quote = (layout.dialect.quote or "").encode()
         self._delimiter = layout.dialect.delimiter.encode()
         self._record = _record_pattern(layout.dialect, layout.fields)
+        self._may_precede = np.zeros(256, np.bool_)  # a quote that opens, by the byte before
+        self._may_precede[list(b"\n" + self._delimiter)] = True
+        self._may_follow = self._may_precede.copy()  # a quote that closes, by the byte after
+        self._may_follow[ord("\r")] = True
 
     def cut(self, file: BinaryIO, start: int) -> _Block | None:
         """The block at ``start``, or None at the end of the file."""
@@ -178,12 +188,13 @@ class _Cutter:
         text = text[: text.rfind(b"\n") + 1]
         if not text:
             return None
-        if self._quote and self._quote in text:
+        quoted = bool(self._quote) and self._quote in text
+        if quoted:
             end = self._well_quoted(text)
             if not end:
                 return self.sort(file, start)
             text = text[:end]
-        return _Block(start, start + len(text), text, None)
+        return _Block(start, start + len(text), text, quoted)
 
     def sort(self, file: BinaryIO, start: int) -> _Block:
         """The block at ``start``, record by record, without those that cannot be read whole."""
@@ -204,7 +215,7 @@ class _Cutter:
                 kept.append(record)
             else:
                 malformed.append(number)
-        return _Block(start, start + position, b"".join(kept), np.array(malformed, np.int64))
+        return _Block(start, start + position, b"".join(kept), True, np.array(malformed, np.int64))
 
     def _well_quoted(self, text: bytes) -> int:
         """Where to end so that every quote opens or closes a whole field; 0 when some quote does neither."""
@@ -218,10 +229,9 @@ class _Cutter:
                 return 0
         opening, closing = quotes[0::2], quotes[1::2]
         doubled = closing[:-1] + 1 == opening[1:]
-        outside = [ord(self._delimiter), ord("\n")]
-        before = np.isin(data[opening - 1], outside) | (opening == 0)
+        before = self._may_precede[data[opening - 1]] | (opening == 0)
         before[1:] |= doubled
-        after = np.isin(data[closing + 1], [*outside, ord("\r")])
+        after = self._may_follow[data[closing + 1]]
         after[:-1] |= doubled
         return end if before.all() and after.all() else 0
 
@@ -289,6 +299,47 @@ def _parse_all(path: Path, layout: _Layout, cutter: _Cutter) -> Iterator[_Parsed
 
 
 def _parse(block: _Block, layout: _Layout) -> _Parsed:
+    if not block.quoted and _regular(block.text, layout):
+        return _Parsed(_numbered(_parse_with_polars(block.text, layout), _NONE), _NONE, swallowed=False)
+    frame, invalid, swallowed = _parse_with_arrow(block.text, layout)
+    malformed = invalid if block.malformed is None else block.malformed
+    return _Parsed(_numbered(frame, malformed), malformed, swallowed)
+
+
+def _numbered(frame: pl.DataFrame, malformed: npt.NDArray[np.int64]) -> pl.DataFrame:
+    """``frame`` with the numbers, from 1, that are not those of malformed records."""
+    numbers = np.delete(np.arange(1, frame.height + len(malformed) + 1), malformed - 1)
+    return frame.insert_column(0, pl.Series("row", numbers, pl.Int64))
+
+
+def _regular(text: bytes, layout: _Layout) -> bool:
+    """Whether every line of ``text``, which has no quotes, has as many fields as it must."""
+    data = np.frombuffer(text, np.uint8)
+    ends = np.flatnonzero(data == ord("\n"))
+    delimiters = data == ord(layout.dialect.delimiter)
+    wanted = layout.fields - 1
+    # sums are modulo 256: with the right total, and fewer wanted than that, none can be wrong by a multiple of it
+    if not 0 < wanted < 256 or np.count_nonzero(delimiters) != wanted * len(ends):
+        return False
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    return bool((np.add.reduceat(delimiters.view(np.uint8), starts, dtype=np.uint8) == wanted).all())
+
+
+def _parse_with_polars(text: bytes, layout: _Layout) -> pl.DataFrame:
+    wanted = [_NAME.format(position) for position in layout.wanted.values()]
+    frame = pl.read_csv(
+        text,
+        has_header=False,
+        separator=layout.dialect.delimiter,
+        quote_char=None,
+        schema=dict.fromkeys(map(_NAME.format, range(layout.fields)), pl.String),
+        columns=wanted,
+    )
+    return frame.select(pl.col(name).alias(column) for name, column in zip(wanted, layout.wanted, strict=True))
+
+
+def _parse_with_arrow(text: bytes, layout: _Layout) -> tuple[pl.DataFrame, npt.NDArray[np.int64], bool]:
+    """The well-formed records, the numbers of the others, and whether one of those spans lines."""
     invalid: list[int] = []
     swallowed = False
 
@@ -298,32 +349,29 @@ def _parse(block: _Block, layout: _Layout) -> _Parsed:
         swallowed = swallowed or "\n" in row.text
         return "skip"
 
-    wanted = {str(position): column for column, position in layout.wanted.items()}
-    schema = dict.fromkeys(layout.wanted, pl.String)
-    if block.text.strip(b"\r\n"):
-        table = csv.read_csv(
-            pa.BufferReader(block.text),
-            csv.ReadOptions(
-                column_names=[str(position) for position in range(layout.fields)],
-                block_size=len(block.text) + 1,  # one piece: it was cut where a record ends
-                use_threads=False,
-            ),
-            csv.ParseOptions(
-                delimiter=layout.dialect.delimiter,
-                quote_char=layout.dialect.quote or False,
-                invalid_row_handler=note,
-            ),
-            csv.ConvertOptions(
-                column_types=dict.fromkeys(wanted, pa.string()),
-                include_columns=list(wanted),
-                strings_can_be_null=True,
-                null_values=[""],
-                check_utf8=False,  # opening did
-            ),
-        )
-        frame = pl.DataFrame(pl.from_arrow(table.rename_columns(list(wanted.values()))), schema=schema)
-    else:
-        frame = pl.DataFrame(schema=schema)
-    malformed = np.array(invalid, np.int64) if block.malformed is None else block.malformed
-    numbers = np.delete(np.arange(1, frame.height + len(malformed) + 1), malformed - 1)
-    return _Parsed(frame.insert_column(0, pl.Series("row", numbers, pl.Int64)), malformed, swallowed)
+    if not text.strip(b"\r\n"):
+        return pl.DataFrame(schema=dict.fromkeys(layout.wanted, pl.String)), _NONE, False
+    wanted = [_NAME.format(position) for position in layout.wanted.values()]
+    table = csv.read_csv(
+        pa.BufferReader(b"\n" + text),  # an empty line first, or it would take a byte order mark out of the first field
+        csv.ReadOptions(
+            column_names=list(map(_NAME.format, range(layout.fields))),
+            block_size=len(text) + 2,  # one piece: it was cut where a record ends
+            use_threads=False,
+        ),
+        csv.ParseOptions(
+            delimiter=layout.dialect.delimiter,
+            quote_char=layout.dialect.quote or False,
+            invalid_row_handler=note,
+        ),
+        csv.ConvertOptions(
+            column_types=dict.fromkeys(wanted, pa.string()),
+            include_columns=wanted,
+            strings_can_be_null=True,
+            null_values=[""],
+            check_utf8=False,  # opening did
+        ),
+    )
+    frame = pl.from_arrow(table.rename_columns(list(layout.wanted)))
+    assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table gives one
+    return frame, np.array(invalid, np.int64), swallowed
