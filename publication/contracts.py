@@ -313,8 +313,7 @@ def _is_in(column: str, dimension: Dimension, reference: Reference) -> pl.Expr:
 
 def _finite(measure: Measure | Companion) -> pl.Expr:
     """NaN is not null, and greater than any bound: it must be refused by name."""
-    column = pl.col(measure.column)
-    return column.is_finite() if measure.type == "double" else column.is_not_null()
+    return pl.col(measure.column).is_finite()
 
 
 def _within(companion: Companion) -> pl.Expr:
@@ -355,7 +354,20 @@ NATURE = _one_of(
     "proprete_tranquillite",
     "autre",
 )
-REASON = _one_of("reason", "other")
+REASON = _one_of(
+    "reason",
+    "stationnement_genant",
+    "stationnement_tres_genant",
+    "stationnement_abusif",
+    "stationnement_dangereux",
+    "manifestation_travaux",
+    "vehicule_epave",
+    "infraction_conducteur",
+    "requisition_judiciaire",
+    "accident_panne",
+    "autre",
+    "non_precise",
+)
 DELAY_BAND = _one_of(
     "delay_band",
     "under_1_day",
@@ -363,7 +375,8 @@ DELAY_BAND = _one_of(
     "3_to_7_days",
     "7_to_30_days",
     "over_30_days",
-    "not_released",
+    "in_pound",
+    "not_impounded",
     "unknown",
 )
 DIRECTION = _one_of("direction", "in", "out", "both")

@@ -7,7 +7,7 @@ knows what identifiers look like. It reports the column and the rule, never the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +58,9 @@ MOST_LETTERS = 120
 LARGEST_NUMBER = 1_000_000_000
 """Numbers from here on are as long as a phone number; no count of a city's quarter is."""
 
+# What a match must hold as well to be taken for more than a word: plates have digits, random bytes have everything.
+_EVIDENCE: Mapping[str, Sequence[str]] = {"plate": ("[0-9]",), "base64": ("[0-9]", "[A-Z]", "[a-z]")}
+
 _ALLOWED_METADATA = frozenset({b"ARROW:schema"})
 
 
@@ -85,7 +88,7 @@ def scan(path: Path, contract: Contract, plates: Sequence[str], public: Public) 
     ``plates`` are the patterns of whole number plates of the city, upper case.
     """
     with pq.ParquetFile(path) as file:
-        found = [*_schema(file.schema, contract), *_metadata(file.metadata, _patterns(plates))]
+        found = [*_schema(file.schema, contract), *_metadata(file.metadata, _patterns(plates), public)]
         readable = [
             field.name for field in file.schema_arrow if pa.types.is_primitive(field.type) or _is_text(field.type)
         ]
@@ -133,7 +136,7 @@ def _schema(schema: pq.ParquetSchema, contract: Contract) -> Iterator[Violation]
             yield Violation("gate.identifier_name", name, None)
 
 
-def _metadata(metadata: pq.FileMetaData, patterns: Mapping[str, str]) -> Iterator[Violation]:
+def _metadata(metadata: pq.FileMetaData, patterns: Mapping[str, str], public: Public) -> Iterator[Violation]:
     """Key-value metadata, and the extremes that a file keeps of each text column, which need not be among its rows."""
     for key in metadata.metadata or {}:
         if key not in _ALLOWED_METADATA:
@@ -151,7 +154,7 @@ def _metadata(metadata: pq.FileMetaData, patterns: Mapping[str, str]) -> Iterato
                 value for value in (statistics.min, statistics.max) if isinstance(value, str)
             )
     for name, values in extremes.items():
-        for rule in _matching(pl.Series(sorted(values), dtype=pl.String), patterns):
+        for rule in _matching(pl.Series(sorted(values - public.texts), dtype=pl.String), patterns):
             yield Violation(f"gate.statistics.{rule}", name, None)
 
 
@@ -186,13 +189,13 @@ def _number(column: pl.Series) -> Iterator[Violation]:
         yield Violation("gate.long_number", column.name, None)
 
 
-def _matching(texts: pl.Series, patterns: Mapping[str, str]) -> Iterable[str]:
-    """The names of the patterns that some text matches. Plates are looked for in any letter case, and have a digit."""
+def _matching(texts: pl.Series, patterns: Mapping[str, str]) -> Iterator[str]:
+    """The names of the patterns that some text matches. Plates are looked for in any letter case."""
     upper = texts.str.to_uppercase()
     for rule, pattern in patterns.items():
-        if rule.startswith("plate"):
-            found = upper.str.extract_all(pattern).explode().drop_nulls().str.contains("[0-9]").any()
-        else:
-            found = texts.str.contains(pattern).any()
-        if found:
+        kind = rule.partition("_")[0]
+        found = (upper if kind == "plate" else texts).str.extract_all(pattern).explode().drop_nulls()
+        for evidence in _EVIDENCE.get(kind, ()):
+            found = found.filter(found.str.contains(evidence))
+        if len(found):
             yield rule

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.expressions import AlwaysTrue, BooleanExpression
+from pyiceberg.expressions import AlwaysFalse, AlwaysTrue, BooleanExpression
 from pyiceberg.table import Table, Transaction
 from pyiceberg.table.update.snapshot import ManageSnapshots
 
@@ -48,7 +48,7 @@ def commit(
             _replace_columns(transaction, table, manifest)
         transaction.overwrite(
             pa.concat_tables([_schema(manifest).empty_table(), *(rows(quarter) for quarter in changes.added)]),
-            overwrite_filter=_rows_of(changes),
+            overwrite_filter=_rows_of(table, changes),
             snapshot_properties={RELEASE: str(manifest.version), BUILD: manifest.inputs.build_id},
         )
         snapshot = transaction.table_metadata.current_snapshot()
@@ -58,10 +58,12 @@ def commit(
     return snapshot.snapshot_id
 
 
-def _rows_of(changes: Changes) -> BooleanExpression | str:
+def _rows_of(table: Table, changes: Changes) -> BooleanExpression | str:
+    """Which rows of the table must go."""
     if changes.everything:
-        return AlwaysTrue()
-    return "quarter_start in ({})".format(", ".join(f"'{quarter.isoformat()}'" for quarter in changes.removed))
+        return AlwaysTrue() if table.current_snapshot() else AlwaysFalse()
+    quarters = ", ".join(f"'{quarter.isoformat()}'" for quarter in changes.removed)
+    return f"quarter_start in ({quarters})" if quarters else AlwaysFalse()
 
 
 def _version(table: Table) -> int | None:

@@ -101,9 +101,11 @@ class Manifest(_Model):
             return Changes(everything=True, removed=(), added=self.quarters)
         before = {quarter.quarter: quarter.sha256 for quarter in previous.quarters}
         now = {quarter.quarter: quarter.sha256 for quarter in self.quarters}
-        added = tuple(quarter for quarter in self.quarters if before.get(quarter.quarter) != quarter.sha256)
-        gone = tuple(sorted(set(before) - set(now)))
-        return Changes(everything=False, removed=(*(quarter.quarter for quarter in added), *gone), added=added)
+        return Changes(
+            everything=False,
+            removed=tuple(sorted(quarter for quarter, sha256 in before.items() if now.get(quarter) != sha256)),
+            added=tuple(quarter for quarter in self.quarters if before.get(quarter.quarter) != quarter.sha256),
+        )
 
 
 class Changes(_Model):

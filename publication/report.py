@@ -1,0 +1,34 @@
+"""What is published: the marts part of ``calanque report --json``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from infra import catalog, database, registry
+from infra.build_spec import CityReference
+from infra.city import load_city
+from infra.settings import Settings
+from publication import project
+
+ROLE = "publisher"
+
+
+def marts(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Every mart the dbt project declares: ``rows``, ``release`` (its version, or None), ``period_start``,
+    ``period_end`` (ISO dates, or None) and ``held_back``: why its newest build was not released, or None.
+    """
+    declared = project.load(settings, project.code_version(CityReference.of(load_city(settings))))
+    with database.connect(settings, ROLE, catalog.DATABASE) as connection:
+        released = registry.newest_releases(connection, "released")
+        state = registry.marts(connection)
+    report: dict[str, dict[str, Any]] = {}
+    for mart in sorted(declared.marts.keys() | released.keys()):
+        row = released.get(mart)
+        report[mart] = {
+            "rows": row.rows if row else 0,
+            "release": row.version if row else None,
+            "period_start": row.period_start.isoformat() if row and row.period_start else None,
+            "period_end": row.period_end.isoformat() if row and row.period_end else None,
+            "held_back": state[mart].held_because if mart in state else None,
+        }
+    return report
