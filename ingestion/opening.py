@@ -60,7 +60,7 @@ _SIGNATURES = {
     **_OTHER_ARCHIVES,
 }
 _READABLE_YET_NOT_TEXT = (b"%PDF-", b"{\\rtf")  # they start like text, but no table starts like that
-_CONTROL = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b"))  # what text does not contain
+_CONTROL = bytes(set(range(1, 32)) - set(b"\t\n\v\f\r\x1b"))  # what text does not contain; NUL has its own rule
 _UNDEFINED_IN_CP1252 = b"\x81\x8d\x8f\x90\x9d"
 _EXPORT = "Export it again as delimited text (CSV), in UTF-8"
 _ONE_MEMBER = "Deliver a zip with exactly one text file in it, or the text file itself"
