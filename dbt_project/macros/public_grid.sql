@@ -36,26 +36,22 @@
 
 {#- An axis of the grid: its columns, and the query that lists its values. -#}
 {% macro grid_axis(axis) -%}
-    {%- set zones = ref('stg_reference__zones') -%}
     {%- set axes = {
-        'area': (['area_id', 'area_name'], zones),
-        'zone': (['zone_id', 'zone_name'], zones),
-        'place': (['place_id', 'place_name'], ref('stg_reference__places')),
-        'nature': (['nature'], ref('natures')),
-        'reason': (['reason'], ref('tow_reasons')),
-        'delay_band': (['delay_band'], ref('delay_bands')),
-        'direction': (['direction'], ref('directions')),
-        'category': (['category'], ref('footfall_categories')),
-        'time_band': (['time_band'], ref('hours')),
-        'weekday': (['iso_weekday'], ref('weekdays')),
-        'hour': (['hour'], ref('hours')),
+        'area': ('stg_reference__zones', ['area_id', 'area_name']),
+        'zone': ('stg_reference__zones', ['zone_id', 'zone_name']),
+        'place': ('stg_reference__places', ['place_id', 'place_name']),
+        'nature': ('natures', ['nature']),
+        'reason': ('tow_reasons', ['reason']),
+        'delay_band': ('delay_bands', ['delay_band']),
+        'direction': ('directions', ['direction']),
+        'category': ('footfall_categories', ['category']),
+        'time_band': ('hours', ['time_band']),
+        'weekday': ('weekdays', ['iso_weekday']),
+        'hour': ('hours', ['hour']),
     } -%}
     {%- if axis not in axes -%}
         {{ exceptions.raise_compiler_error("no grid axis '" ~ axis ~ "'; there are: " ~ axes.keys() | join(', ')) }}
     {%- endif -%}
-    {%- set columns, relation = axes[axis] -%}
-    {{ return({
-        'columns': columns,
-        'query': 'select distinct ' ~ columns | join(', ') ~ ' from ' ~ relation,
-    }) }}
+    {%- set model, columns = axes[axis] -%}
+    {{ return({'columns': columns, 'query': 'select distinct ' ~ columns | join(', ') ~ ' from ' ~ ref(model)}) }}
 {%- endmacro %}

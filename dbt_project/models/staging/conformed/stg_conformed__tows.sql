@@ -8,8 +8,7 @@ delayed as (
         local_hour,
         zone_id,
         reason,
-        removed_at,
-        released_at,
+        outcome,
         {{ hours_between('removed_at', 'released_at') }} as delay_hours
     from source
 )
@@ -20,12 +19,13 @@ select
     zone_id,
     reason,
     case
-        when removed_at is null then 'unknown'
-        when released_at is null then 'not_released'
+        when outcome in ('deplacement_technique', 'restitution_sur_place') then 'not_impounded'
         when delay_hours < 24 then 'under_1_day'
         when delay_hours < 72 then '1_to_3_days'
         when delay_hours < 168 then '3_to_7_days'
         when delay_hours < 720 then '7_to_30_days'
-        else 'over_30_days'
+        when delay_hours >= 720 then 'over_30_days'
+        when outcome = 'en_cours' then 'in_pound'
+        else 'unknown'
     end as delay_band
 from delayed
