@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
 import certifi
@@ -254,15 +254,15 @@ def digest_file(path: Path) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-class _DigestingReader(io.BufferedReader):
+class _DigestingReader:
     """A stream that remembers the digest of what was read from it."""
 
-    def __init__(self, raw: io.RawIOBase) -> None:
-        super().__init__(raw, buffer_size=_CHUNK_BYTES)
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
         self.digest = hashlib.sha256()
 
-    def read(self, size: int | None = -1) -> bytes:
-        chunk = super().read(size)
+    def read(self, size: int = -1) -> bytes:
+        chunk = self._stream.read(size)
         self.digest.update(chunk)
         return chunk
 
@@ -281,13 +281,28 @@ def put_file(
     Raises:
         ObjectChangedError: ``sha256`` was given and the bytes sent do not have it.
     """
-    with _DigestingReader(path.open("rb", buffering=0)) as reader:
-        # The size is left unknown (-1): a file that grows or shrinks meanwhile is seen by its digest, not by a hang.
-        store.put_object(bucket, key, reader, -1, content_type=content_type, part_size=PART_BYTES)
+    with path.open("rb") as stream:
+        return put_stream(store, bucket, key, stream, content_type, name=path.name, sha256=sha256)
+
+
+def put_stream(
+    store: Minio,
+    bucket: str,
+    key: str,
+    stream: BinaryIO,
+    content_type: str = "application/octet-stream",
+    *,
+    name: str,
+    sha256: str | None = None,
+) -> str:
+    """Stream what is left of an open file, called ``name`` in errors, to an object; otherwise as :func:`put_file`."""
+    reader = _DigestingReader(stream)
+    # The size is left unknown (-1): a file that grows or shrinks meanwhile is seen by its digest, not by a hang.
+    store.put_object(bucket, key, cast("BinaryIO", reader), -1, content_type=content_type, part_size=PART_BYTES)
     sent = reader.digest.hexdigest()
     if sha256 is not None and sent != sha256:
         raise ObjectChangedError(
-            f"{path.name} changed while it was being uploaded to {bucket}: deliver it again once complete"
+            f"{name} changed while it was being uploaded to {bucket}: deliver it again once complete"
         )
     return sent
 

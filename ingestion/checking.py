@@ -57,6 +57,8 @@ def reject(rows: pl.Series, rule: str, column: str | None = None, severity: Seve
 def check(model: type[pa.DataFrameModel], frame: pl.DataFrame) -> Checked:
     """Split ``frame``, which has a column ``row``, into the rows that satisfy ``model`` and the rejects.
 
+    ``row`` need not be a column of ``model``.
+
     The rule of a failing check is its ``name`` (or its ``error``, when that is a plain word); a null where none may be
     is rule ``not_nullable``. A check declared with ``raise_warning`` reports its rows as warnings and keeps them.
     Several lines of ``frame`` may share one ``row``; a line that fails does not take the others down.
@@ -82,6 +84,8 @@ def _failures(
 ) -> Iterator[tuple[str, str | None, Severity, pl.Series]]:
     """Rule, column, severity and row mask of every rule that at least one line breaks."""
     contract = _contract(model)
+    if "row" not in contract.structure.columns:
+        frame = frame.drop("row")
     for name, failed in _nulls(model, contract.structure, frame):
         yield "not_nullable", name, "error", failed
     lazy = frame.lazy()

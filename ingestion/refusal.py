@@ -26,6 +26,11 @@ REFUSALS: Mapping[str, str] = {
     "wrong_silo": "the content is that of another silo",
     "columns_missing": "a column that the format requires is missing or was renamed",
     "columns_repeated": "a column that the format reads appears twice",
+    "still_changing": "a file that changed while it was being landed",
+    "too_large": "more bytes than one object can hold",
+    "note_unreadable": "the note that goes with the file does not say what a note says",
+    "correction_unknown": "a correction of a delivery that the silo never received",
+    "correction_empty": "a correction of which no row is good",
     "individual_level": "rows about individuals where only aggregates are accepted",
 }
 """Every rule by which a delivery may be refused, and what it means."""

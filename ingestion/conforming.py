@@ -1,0 +1,173 @@
+"""From batches of source columns to data files of the conformed table, and the books of the delivery.
+
+Delivered contract, then ``Dataset.conform``, then Conformed contract, batch by batch; duplicate keys of the delivery
+last. A delivered row is accepted when at least one conformed line of it is kept; otherwise it is quarantined, with
+every rule it broke.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from infra.city import City
+from infra.registry import Tally
+from ingestion.checking import check, no_rejects, reject
+from ingestion.occurrences import Occurrences
+from ingestion.pseudonyms import Pseudonymiser
+from ingestion.reading import Batch
+from ingestion.register import Dataset, Format
+from ingestion.rejections import Rejections
+from ingestion.staging import DataFile, Stage
+
+DUPLICATE_KEY = "duplicate_key"
+KEY_DESTROYED = "month_key_destroyed"
+NOT_CONFORMED = "not_conformed"
+
+RULES = {
+    DUPLICATE_KEY: (
+        "An earlier row of the same delivery has the same key; that one was kept. Deliver each record once, or correct "
+        "its number."
+    ),
+    KEY_DESTROYED: (
+        "The row is of a month whose pseudonymisation key was destroyed at the end of its retention. It came too late "
+        "to be taken; nothing can be done."
+    ),
+    NOT_CONFORMED: (
+        "The row gave no conformed row and no reason. The fault is in Calanque, not in the delivery: report it with "
+        "the receipt."
+    ),
+}
+"""The rules of the engine itself, which hold for every silo: what each means and what to do about it."""
+
+
+class BooksError(RuntimeError):
+    """Rows in are not accepted plus quarantined: a mistake in our code; nothing of the delivery may be committed."""
+
+
+@dataclass(frozen=True)
+class Conformed:
+    """What one delivery becomes: data files ready to be committed, rejects, and the books."""
+
+    dataset: Dataset
+    files: tuple[DataFile, ...]
+    rejects: pl.LazyFrame
+    tally: Tally
+
+    @property
+    def lines(self) -> int:
+        """Conformed rows, which may be more than the delivered rows they come from."""
+        return sum(file.rows for file in self.files)
+
+
+def conform(
+    read: Callable[[], Iterator[Batch]],
+    *,
+    dataset: Dataset,
+    accepted: Format,
+    city: City,
+    pseudonymiser: Pseudonymiser,
+    schema: pa.Schema,
+    delivery_id: str,
+    scratch: Path,
+) -> Conformed:
+    """Check and conform one delivery in bounded memory.
+
+    Args:
+        read: reads the delivery's batches from the start; called twice when records are told apart by occurrence.
+        dataset: the dataset of ``accepted``.
+        accepted: the delivery's format.
+        city: places and clock.
+        pseudonymiser: of the silo, for this delivery only.
+        schema: of the data files, with Iceberg field ids.
+        delivery_id: recorded in every row.
+        scratch: an empty folder that outlives the result.
+    """
+    folders = [scratch / name for name in ("staged", "rejected", "files")]
+    for folder in folders:
+        folder.mkdir()
+    stage, rejections = Stage(dataset, folders[0]), Rejections(folders[1])
+    occurrences = None
+    if accepted.occurrence_columns:
+        occurrences = Occurrences((batch.frame for batch in read()), accepted.occurrence_columns)
+
+    rows_in = kept_rows = 0
+    for batch in read():
+        frame = batch.frame if occurrences is None else occurrences.number(batch.frame)
+        kept, rejects = _conform_frame(frame, dataset, accepted, city, pseudonymiser)
+        rejections.add(batch.rejects)
+        rejections.add(rejects)
+        rows_in += batch.rows
+        kept_rows += kept["row"].n_unique()
+        stage.add(kept)
+
+    duplicates = stage.drop_duplicates()
+    rejections.add(reject(duplicates.rows, DUPLICATE_KEY))
+    rejections.add(reject(duplicates.partly, DUPLICATE_KEY, severity="warning"))
+
+    tally = rejections.tally(accepted=kept_rows - len(duplicates.rows))
+    if tally.rows_in != rows_in:
+        raise BooksError(
+            f"of {rows_in} rows, {tally.accepted} were accepted and {tally.quarantined} quarantined: not the same"
+        )
+    files = stage.write(folders[2], schema, format=accepted.name, delivery_id=delivery_id)
+    return Conformed(dataset, tuple(files), rejections.all(), tally)
+
+
+def _conform_frame(
+    frame: pl.DataFrame, dataset: Dataset, accepted: Format, city: City, pseudonymiser: Pseudonymiser
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The conformed lines of a batch, with ``row``, and the rejects of the rows (and lines) that did not make it."""
+    if frame.is_empty():
+        return pl.DataFrame(schema={"row": pl.Int64}), no_rejects()
+    delivered = check(dataset.delivered, accepted.to_delivered(frame))
+    good = _without(delivered.good, _errors(delivered.rejects))
+    if good.is_empty():
+        return pl.DataFrame(schema={"row": pl.Int64}), delivered.rejects
+
+    lines = dataset.conform(good, accepted, city, pseudonymiser)
+    if pseudonymiser.destroyed_months:
+        too_late = pl.col("event_date").dt.strftime("%Y-%m").is_in(list(pseudonymiser.destroyed_months))
+        lines = lines.with_columns(reject=pl.when(too_late).then(pl.lit(KEY_DESTROYED)).otherwise("reject"))
+    conformed = check(dataset.conformed, lines.filter(pl.col("reject").is_null()).drop("reject", "warn"))
+    rejects = pl.concat(
+        [
+            delivered.rejects,
+            *_named(lines, "reject", "error"),
+            *_named(lines.filter(pl.col("reject").is_null()), "warn", "warning"),
+            conformed.rejects,
+        ]
+    )
+    kept = conformed.good
+    lost = frame.height - kept["row"].n_unique()
+    if lost == 0 and rejects.is_empty():
+        return kept, rejects
+
+    # A row that lost some of its lines is accepted all the same: what happened to the others is a warning.
+    partly = (pl.col("severity") == "error") & pl.col("row").is_in(kept["row"].implode())
+    rejects = rejects.with_columns(severity=pl.when(partly).then(pl.lit("warning")).otherwise("severity"))
+    silent = frame["row"].cast(pl.Int64)
+    silent = silent.filter(~silent.is_in(kept["row"].implode()) & ~silent.is_in(_errors(rejects).implode()))
+    return kept, pl.concat([rejects, reject(silent, NOT_CONFORMED)]) if silent.len() else rejects
+
+
+def _errors(rejects: pl.DataFrame) -> pl.Series:
+    return rejects.filter(pl.col("severity") == "error")["row"]
+
+
+def _without(lines: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
+    # One record may have become several delivered lines: a rule that one of them breaks rejects the record.
+    return lines if rows.is_empty() else lines.filter(~pl.col("row").is_in(rows.implode()))
+
+
+def _named(lines: pl.DataFrame, column: str, severity: str) -> Iterator[pl.DataFrame]:
+    """Rejects for the lines whose ``column`` names a rule."""
+    named = lines.filter(pl.col(column).is_not_null())
+    if named.height:
+        yield named.select("row", rule=column, column=pl.lit(None, pl.String), severity=pl.lit(severity)).unique(
+            maintain_order=True
+        )

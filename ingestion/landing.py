@@ -1,0 +1,341 @@
+"""From the drop folder to the bucket ``landing``: the delivered bytes, untouched, under their own SHA-256.
+
+A delivery is its bytes: delivering them again changes nothing, and says so. A file in the drop folder may come with a
+note, ``<file>.delivery.json``, that names its format or the delivery it corrects; :func:`drop` writes both in the right
+order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, Literal, NamedTuple
+
+import psycopg
+from minio import Minio
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from infra import database, object_store, registry
+from infra.settings import Settings
+from ingestion.opening import open_inside, open_regular
+from ingestion.refusal import Refused, printable
+from ingestion.register import silos
+
+BUCKET = "landing"
+NOTE_SUFFIX = ".delivery.json"
+REFUSED_FOLDER = ".refused"
+LARGEST = object_store.PART_BYTES * 10_000  # S3 takes ten thousand parts
+UNFINISHED = (".part", ".tmp", ".partial", ".filepart", ".crdownload")
+
+_CHUNK_BYTES = 2**20
+_NOTE_BYTES = 2**16
+_EXTENSION = re.compile(r"\.([A-Za-z0-9]{1,8})$")
+
+_log = logging.getLogger(__name__)
+
+
+class Note(BaseModel):
+    """What the sender says about a delivery."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: str | None = Field(default=None, max_length=100)
+    corrects: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="A delivery id.")
+
+
+@dataclass(frozen=True)
+class Landed:
+    """A delivery that is in landing. ``outcome``: it is new, was there already, or is there to be tried again."""
+
+    silo: str
+    delivery_id: str
+    file_name: str
+    bytes: int
+    outcome: Literal["new", "again", "reopened"]
+
+    @property
+    def sentence(self) -> str:
+        said = {
+            "new": "landed",
+            "again": "the same bytes were delivered before: nothing changes",
+            "reopened": "refused before, it will be tried again with what its note says now",
+        }
+        return f"{self.file_name}: {said[self.outcome]} (delivery {self.delivery_id[:12]})"
+
+
+class Sweep(NamedTuple):
+    """What a sweep did: ``landed`` deliveries in order, and files it could not land, each with a sentence."""
+
+    landed: list[Landed]
+    turned_away: list[Refused]
+
+
+def land(
+    settings: Settings,
+    silo: str,
+    path: Path,
+    format: str | None = None,  # noqa: A002 - its name everywhere else
+    corrects: str | None = None,
+) -> Landed:
+    """Copy one file of the drop folder of ``silo`` to landing and record the delivery; the file stays where it is.
+
+    Args:
+        settings: of the lake.
+        silo: name of a registered silo.
+        path: absolute, or relative to the silo's drop folder.
+        format: the format's name, when the sender names it.
+        corrects: the delivery (its id) that this one replaces entirely, when the sender says so.
+
+    Raises:
+        Refused: not an ordinary file inside the drop folder, too large, or changing.
+        KeyError: no such silo.
+    """
+    with closing(_Landing(settings, silo)) as landing:
+        return landing.land(path, Note(format=format, corrects=corrects))
+
+
+def sweep(settings: Settings, silo: str) -> Sweep:
+    """Land every file of the drop folder of ``silo``, in order of arrival; each leaves the folder once landed.
+
+    Left alone: names that begin with a dot or end in one of :data:`UNFINISHED`. What can never be landed (a link, a
+    folder...) is moved to the sub-folder :data:`REFUSED_FOLDER` with the reason beside it. A file that is still
+    changing stays for the next sweep.
+    """
+    folder = drop_folder(settings, silo)
+    result = Sweep([], [])
+    waiting = list(_waiting(folder))
+    if not waiting:
+        return result
+    with closing(_Landing(settings, silo)) as landing:
+        for path in waiting:
+            try:
+                landed = landing.land(path, _note(folder, path), take_away=True)
+            except FileNotFoundError:
+                continue  # taken by another sweep
+            except Refused as refused:
+                _log.warning("%s: %s", silo, refused.sentence)
+                result.turned_away.append(refused)
+                if refused.rule != "still_changing":
+                    _set_aside(folder, path, refused)
+            else:
+                _log.info("%s: %s", silo, landed.sentence)
+                result.landed.append(landed)
+    return result
+
+
+def drop(
+    settings: Settings,
+    silo: str,
+    path: Path,
+    format: str | None = None,  # noqa: A002
+    corrects: str | None = None,
+) -> Path:
+    """Deliver a copy of ``path``: put it in the drop folder of ``silo``, where it appears complete and after its note.
+
+    Raises:
+        Refused: ``path`` is not an ordinary file.
+        KeyError: no such silo.
+    """
+    folder = drop_folder(settings, silo)
+    folder.mkdir(parents=True, exist_ok=True)
+    note = Note(format=format, corrects=corrects)
+    with open_regular(path, path.name) as source, _reserved(folder, path.name.lstrip(".") or "delivery") as target:
+        draft = _draft_path(target)
+        with draft.open("wb") as copy:
+            shutil.copyfileobj(source, copy, _CHUNK_BYTES)
+        if note != Note():
+            _note_path(target).write_text(note.model_dump_json(exclude_none=True))
+        draft.rename(target)
+    return target
+
+
+def drop_folder(settings: Settings, silo: str) -> Path:
+    """Where files of ``silo`` are delivered.
+
+    Raises:
+        KeyError: no such silo.
+    """
+    if silo not in silos():
+        raise KeyError(f"there is no silo {silo!r}; there are: {', '.join(silos())}")
+    return settings.drop_dir / silo
+
+
+class _Landing:
+    """The connections that landing needs: role ``landing`` can put and list in its bucket, and nothing else."""
+
+    def __init__(self, settings: Settings, silo: str) -> None:
+        self._silo = silo
+        self._folder = drop_folder(settings, silo)
+        self._store: Minio = object_store.client(settings, "landing")
+        self._connection: psycopg.Connection = database.connect(settings, "pipeline", "lake")
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def land(self, path: Path, note: Note, *, take_away: bool = False) -> Landed:
+        with open_inside(self._folder, path) as stream:
+            before = os.fstat(stream.fileno())
+            if before.st_size > LARGEST:
+                problem = f"its {before.st_size:,} bytes are more than the {LARGEST:,} that one object can hold"
+                raise Refused("too_large", path.name, problem, "Deliver it in parts")
+            delivery_id, size = _digest(stream)
+            outcome = self._record(path, stream, delivery_id, size, note)
+            if take_away:
+                self._take_away(path, before)
+        return Landed(self._silo, delivery_id, printable(path.name), size, outcome)
+
+    def _record(
+        self, path: Path, stream: BinaryIO, delivery_id: str, size: int, note: Note
+    ) -> Literal["new", "again", "reopened"]:
+        known = registry.delivery(self._connection, self._silo, delivery_id)
+        self._connection.commit()
+        if known is not None and (known.status != "refused" or note in (Note(), _said(known))):
+            return "again"
+        key = f"{self._silo}/dt={datetime.now(UTC).date()}/{delivery_id}.{_extension(path)}"
+        self._upload(path, stream, key, delivery_id, size)
+        if known is not None:
+            reopened = registry.reopen_delivery(
+                self._connection,
+                self._silo,
+                delivery_id,
+                object_key=key,
+                format_name=note.format,
+                corrects=note.corrects,
+            )
+            self._connection.commit()
+            return "reopened" if reopened else "again"
+        added = registry.add_delivery(
+            self._connection,
+            silo=self._silo,
+            delivery_id=delivery_id,
+            object_key=key,
+            file_name=printable(path.name),
+            size=size,
+            format_name=note.format,
+            corrects=note.corrects,
+        )
+        self._connection.commit()
+        return "new" if added else "again"
+
+    def _upload(self, path: Path, stream: BinaryIO, key: str, delivery_id: str, size: int) -> None:
+        stream.seek(0)
+        try:
+            object_store.put_stream(self._store, BUCKET, key, stream, name=path.name, sha256=delivery_id)
+        except object_store.ObjectChangedError:
+            raise _still_changing(path) from None
+        # The store checked the digest of every request as it came; that all of them count is seen by the size.
+        stored = [found.size for found in self._store.list_objects(BUCKET, prefix=key) if found.object_name == key]
+        if stored != [size]:
+            raise OSError(
+                f"object {key} of bucket {BUCKET} holds {stored} bytes where {size} were sent: check the store"
+            )
+
+    def _take_away(self, path: Path, before: os.stat_result) -> None:
+        """Remove a landed file, and first its note: were the note alone to stay, the next file would get it."""
+        now = path.lstat()
+        if (now.st_ino, now.st_size, now.st_mtime_ns) != (before.st_ino, before.st_size, before.st_mtime_ns):
+            raise _still_changing(path)  # what landed is a delivery all the same; what is there now is another
+        _note_path(path).unlink(missing_ok=True)
+        path.unlink()
+
+
+def _digest(stream: BinaryIO) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    while chunk := stream.read(_CHUNK_BYTES):
+        digest.update(chunk)
+        size += len(chunk)
+    return digest.hexdigest(), size
+
+
+def _said(known: registry.DeliveryRow) -> Note:
+    return Note(format=known.format, corrects=known.corrects)
+
+
+def _still_changing(path: Path) -> Refused:
+    return Refused(
+        "still_changing",
+        path.name,
+        "it changed while it was being landed",
+        "Deliver it once complete: write it under a name that ends in .part, then rename it",
+    )
+
+
+def _extension(path: Path) -> str:
+    found = _EXTENSION.search(path.name)
+    return found.group(1).lower() if found else "bin"
+
+
+def _waiting(folder: Path) -> Iterator[Path]:
+    """What is there to be landed, in order of arrival: the change time is that of a rename, or of the last byte."""
+    arrived = []
+    try:
+        for entry in os.scandir(folder):
+            name = entry.name
+            if name.startswith(".") or name.lower().endswith(UNFINISHED) or name.endswith(NOTE_SUFFIX):
+                continue
+            arrived.append((entry.stat(follow_symlinks=False).st_ctime_ns, name))
+    except FileNotFoundError:
+        return
+    for _, name in sorted(arrived):
+        yield folder / name
+
+
+@contextmanager
+def _reserved(folder: Path, name: str) -> Iterator[Path]:
+    """A name in ``folder``, ``name`` if it can be, that no other :func:`drop` uses meanwhile: its note is its own."""
+    for candidate in (name, *(f"{count}-{name}" for count in range(1, 1000))):
+        target = folder / candidate
+        try:
+            _draft_path(target).touch(0o644, exist_ok=False)
+        except FileExistsError:
+            continue
+        try:
+            if not os.path.lexists(target):
+                yield target
+                return
+        finally:
+            _draft_path(target).unlink(missing_ok=True)
+    raise FileExistsError(f"{folder} is full of files called {name}: is anything sweeping it?")
+
+
+def _draft_path(target: Path) -> Path:
+    return target.with_name(f".{target.name}.part")
+
+
+def _note_path(path: Path) -> Path:
+    return path.with_name(path.name + NOTE_SUFFIX)
+
+
+def _note(folder: Path, path: Path) -> Note:
+    try:
+        with open_inside(folder, _note_path(path)) as stream:
+            return Note.model_validate(json.loads(stream.read(_NOTE_BYTES)))
+    except FileNotFoundError:
+        return Note()
+    except (ValidationError, ValueError):
+        problem = f'its note {_note_path(path).name} is not of the form {{"format": ..., "corrects": ...}}'
+        raise Refused("note_unreadable", path.name, problem, "Deliver it with `calanque drop`") from None
+
+
+def _set_aside(folder: Path, path: Path, refused: Refused) -> None:
+    """Move what cannot be landed out of the way, itself and not what it may point to, with the reason beside it."""
+    aside = folder / REFUSED_FOLDER
+    aside.mkdir(exist_ok=True)
+    name = path.name
+    count = 1
+    while os.path.lexists(aside / name):
+        name = f"{count}-{path.name}"
+        count += 1
+    path.rename(aside / name)
+    if os.path.lexists(_note_path(path)):
+        _note_path(path).rename(aside / (name + NOTE_SUFFIX))
+    (aside / f"{name}.why.txt").write_text(refused.sentence + "\n")

@@ -1,0 +1,54 @@
+"""The Iceberg tables that the register describes."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.io.pyarrow import schema_to_pyarrow
+from pyiceberg.table import Table
+
+from infra.catalog import ensure_table, open_catalog
+from infra.settings import Settings
+from ingestion.register import Dataset, silos
+from ingestion.schemas import arrow_schema
+
+NAMESPACE = "conformed"
+PARTITION = "event_date"
+
+# A commit is decided on one state of the table (which keys exist, which files go). Replaying it by itself on another
+# state, as PyIceberg does by default, could add a delivery twice: we decide again instead.
+_COMMIT_ONCE = {"commit.retry.num-retries": "0"}
+
+
+def identifier(dataset: Dataset) -> str:
+    return f"{NAMESPACE}.{dataset.name}"
+
+
+def ensure_tables(settings: Settings) -> None:
+    """Create the conformed table of every registered dataset that has none, partitioned by event day.
+
+    Reference data, which belongs to no day, is not partitioned. Existing tables are left as they are.
+    """
+    catalog = open_catalog(settings, "pipeline")
+    for silo in silos().values():
+        for dataset in silo.datasets:
+            ensure(catalog, dataset)
+
+
+def ensure(catalog: SqlCatalog, dataset: Dataset) -> Table:
+    """The conformed table of ``dataset``, created if it is not there."""
+    partition = None if dataset.reference else PARTITION
+    table = ensure_table(catalog, identifier(dataset), arrow_schema(dataset), partition)
+    if any(table.properties.get(name) != value for name, value in _COMMIT_ONCE.items()):
+        with table.transaction() as change:
+            change.set_properties(_COMMIT_ONCE)
+    return table
+
+
+def file_schema(table: Table) -> pa.Schema:
+    """The Arrow schema of the table's data files, with Iceberg field ids, in the string types that Polars writes."""
+    views = {pa.large_string(): pa.string_view(), pa.large_binary(): pa.binary_view()}
+    views |= {pa.string(): pa.string_view(), pa.binary(): pa.binary_view()}
+    schema = schema_to_pyarrow(table.schema())
+    # Nullability is the contracts' business: Polars writes every column as one that may be null.
+    return pa.schema(field.with_type(views.get(field.type, field.type)).with_nullable(True) for field in schema)
