@@ -1,0 +1,76 @@
+# Calanque. `make` alone says what there is to make.
+
+SHELL := /bin/sh
+.SHELLFLAGS := -eu -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Any Python from 3.11 to 3.13 does. To choose: make install PYTHON=/path/to/python
+PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11 python; do \
+	"$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
+	&& command -v "$$candidate" && break; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+MINIO_VERSION := v0.0.0-20260212201848-7aac2a2c5b7c
+TESTS ?= tests
+
+.PHONY: help install up down status minio demo test test-fast lint format bench lock clean
+
+help: ## say what there is to make
+	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+install: $(INSTALLED) ## install everything, pinned and hash-checked, into .venv
+
+$(INSTALLED): requirements.lock pyproject.toml infra/bootstrap.txt
+	@test -n "$(PYTHON)" || { echo "Calanque needs Python 3.11, 3.12 or 3.13: install one, or name it with make PYTHON=..." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r infra/bootstrap.txt
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+up: install ## start the lake: object store, PostgreSQL, Airflow
+	@$(BIN)/calanque up
+
+down: install ## stop the lake
+	@$(BIN)/calanque down
+
+status: install ## say what runs
+	@$(BIN)/calanque status
+
+minio: install ## build the MinIO server with the Go toolchain, into .venv/bin
+	@command -v go >/dev/null || { echo "building MinIO needs the Go toolchain: install Go 1.24 or newer" >&2; exit 1; }
+	@test -x $(BIN)/minio || GOBIN="$(CURDIR)/$(BIN)" go install github.com/minio/minio@$(MINIO_VERSION)
+	@$(BIN)/minio --version | head -1
+
+demo: install ## a seeded city from delivery to figures, through Airflow
+	@$(BIN)/calanque demo
+
+test: install ## run every test (services included; under 15 minutes on 2 cores)
+	@$(BIN)/python -m pytest $(TESTS)
+
+test-fast: install ## run the tests that need no services
+	@$(BIN)/python -m pytest $(TESTS) -m "not live and not slow and not airflow"
+
+lint: install ## ruff, mypy and sqlfluff
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@cd dbt_project && ../$(BIN)/sqlfluff lint --disable-progress-bar models tests
+
+format: install ## put Python and SQL in their house style
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+	@cd dbt_project && ../$(BIN)/sqlfluff fix --disable-progress-bar --quiet models tests
+
+bench: install ## measure against floors taken in the same run
+	@$(BIN)/python -m infra.bench
+
+lock: install ## pin every dependency again after editing pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group dev pyproject.toml -o requirements.lock
+
+clean: ## remove the environment and caches; never the lake
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dbt_project/target dbt_project/logs
