@@ -52,7 +52,7 @@ def landing_dag(silo: Silo) -> DAG:
             from infra.settings import Settings
             from ingestion import landing
 
-            return len(landing.sweep(Settings(), silo.name))
+            return len(landing.sweep(Settings(), silo.name).landed)
 
         @task(doc_md="Landed deliveries to the conformed tables.", outlets=[conformed(silo.name)])
         def ingest() -> int:
