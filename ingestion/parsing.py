@@ -102,11 +102,17 @@ def local_moment(day_column: str, second_column: str) -> pl.Expr:
 
 def instant(value: pl.Expr) -> pl.Expr:
     """Datetime in UTC from ISO 8601 with a UTC offset (``Z``, ``+02:00``, ``+0200``); null where it is not that."""
-    offset_spelled = value.str.replace("Z$", "+00:00")
-    return pl.coalesce(
-        offset_spelled.str.to_datetime(layout, time_unit="us", strict=False).dt.convert_time_zone("UTC")
+    # The records of a delivery share few instants.
+    return value.map_batches(lambda texts: by_distinct(texts, _instants), return_dtype=pl.Datetime("us", "UTC"))
+
+
+def _instants(texts: pl.Series) -> pl.Series:
+    spelled = texts.str.replace("Z$", "+00:00")
+    parsed = [
+        spelled.str.to_datetime(layout, time_unit="us", strict=False).dt.convert_time_zone("UTC")
         for layout in _OFFSET_FORMATS
-    )
+    ]
+    return pl.select(pl.coalesce(parsed)).to_series()
 
 
 def plate(value: pl.Expr) -> pl.Expr:
