@@ -235,10 +235,9 @@ def _dbt(settings: Settings, work: Path, due: Due, declared: Project) -> None:
             **os.environ,
             **settings.environment(),
             "CALANQUE_BUILD_SPEC": str(work / "spec.json"),
-            "CALANQUE_BUILD_DATABASE": str(work / "build.duckdb"),
             "CALANQUE_PARENT_PID": str(os.getpid()),
         },
-        cwd=work,
+        cwd=work,  # where the profile puts build.duckdb: a path in the environment would make dbt parse everything again
         capture_output=True,
         text=True,
         check=False,
