@@ -237,7 +237,7 @@ def _dbt(settings: Settings, work: Path, due: Due, declared: Project) -> None:
             "CALANQUE_BUILD_SPEC": str(work / "spec.json"),
             "CALANQUE_PARENT_PID": str(os.getpid()),
         },
-        cwd=work,  # where the profile puts build.duckdb: a path in the environment would make dbt parse everything again
+        cwd=work,  # where the profile puts build.duckdb
         capture_output=True,
         text=True,
         check=False,
@@ -297,12 +297,12 @@ def _problem(work: Path, manifest: Mapping[str, Any], result: Mapping[str, Any])
     key = result["unique_id"]
     node = manifest["nodes"].get(key) or manifest["unit_tests"].get(key) or {}
     compiled = node.get("compiled_path")
-    path = work / compiled if compiled else None
+    path = work / compiled if compiled else None  # dbt runs in the work folder, and says paths from there
     return Problem(
         node=node.get("name", key),
         status="failed" if result["status"] == "fail" else "stopped",
         message=_without_values(result.get("message") or "no message"),
-        compiled=str(path) if path and path.exists() else None,
+        compiled=str(path.relative_to(work.parents[2])) if path and path.exists() else None,
     )
 
 
