@@ -47,7 +47,10 @@ class Mart(_Model):
 
 
 class Problem(_Model):
-    """A dbt model or test that did not pass, and where to look. Never a value of the data."""
+    """A dbt model or test that did not pass, and where to look. Never a value of the data.
+
+    ``compiled`` is the path of its SQL below the lake's home.
+    """
 
     node: str
     status: str
@@ -99,6 +102,9 @@ class Build(_Model):
     @property
     def failed(self) -> tuple[BuiltMart, ...]:
         return tuple(built for built in self.marts if not built.good)
+
+    def __repr__(self) -> str:
+        return f"Build({self.build_id}: {len(self.good)} candidates, {len(self.failed)} failed, {self.seconds} s)"
 
     def report(self) -> dict[str, Any]:
         """What a person or a program wants to know of the build, in a few lines."""
