@@ -151,6 +151,11 @@ class SiloReport:
     by_rule: dict[str, int]
     warnings: dict[str, int]
 
+    @classmethod
+    def empty(cls, silo: str) -> SiloReport:
+        """The report of a silo that never delivered."""
+        return cls(silo, 0, 0, 0, 0, 0, 0, 0, {}, {})
+
 
 def add_delivery(
     connection: psycopg.Connection,

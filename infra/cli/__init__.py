@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from infra.cli import services
+from infra.cli import pipeline, services
 
 app = typer.Typer(
     name="calanque",
@@ -26,6 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 services.register(app)
+pipeline.register(app)
 
 
 def main() -> None:

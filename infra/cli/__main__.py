@@ -1,0 +1,5 @@
+"""``python -m infra.cli`` is ``calanque``."""
+
+from infra.cli import main
+
+main()

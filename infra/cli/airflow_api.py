@@ -1,0 +1,78 @@
+"""The few calls of Airflow's REST API that the command line needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+_FINISHED = frozenset({"success", "failed"})
+
+
+class AirflowError(RuntimeError):
+    """Airflow refused a call; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class DagRun:
+    dag_id: str
+    run_id: str
+    state: str
+    started: datetime | None
+    ended: datetime | None
+
+    @property
+    def finished(self) -> bool:
+        return self.state in _FINISHED
+
+
+class AirflowApi:
+    """A logged-in client of one Airflow API server."""
+
+    def __init__(self, url: str, username: str, password: str) -> None:
+        self._client = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        token = self._call("POST", "/auth/token", json={"username": username, "password": password})["access_token"]
+        self._client.headers["Authorization"] = f"Bearer {token}"
+
+    def dag_ids(self) -> set[str]:
+        """Every DAG the processor has parsed so far."""
+        return {dag["dag_id"] for dag in self._call("GET", "/api/v2/dags", params={"limit": 100})["dags"]}
+
+    def import_errors(self) -> list[str]:
+        """File and message of each DAG file that does not import."""
+        errors = self._call("GET", "/api/v2/importErrors")["import_errors"]
+        return [f"{error['filename']}: {error['stack_trace']}" for error in errors]
+
+    def trigger(self, dag_id: str) -> str:
+        """Ask the scheduler for a run now; its run id."""
+        run = self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None})
+        return str(run["dag_run_id"])
+
+    def runs(self, since: datetime) -> list[DagRun]:
+        """Every run queued at or after ``since``, of every DAG."""
+        params = {"run_after_gte": since.isoformat(), "limit": 100, "order_by": "run_after"}
+        return [_run(run) for run in self._call("GET", "/api/v2/dags/~/dagRuns", params=params)["dag_runs"]]
+
+    def task_states(self, run: DagRun) -> dict[str, str]:
+        """State by task of one run; a task not scheduled yet has state ``none``."""
+        found = self._call("GET", f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances")
+        return {task["task_id"]: task["state"] or "none" for task in found["task_instances"]}
+
+    def _call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+        try:
+            response = self._client.request(method, path, **arguments)
+        except httpx.HTTPError as error:
+            raise AirflowError(f"Airflow does not answer {method} {path}: {type(error).__name__}") from error
+        if response.is_error:
+            raise AirflowError(f"Airflow answered {response.status_code} to {method} {path}: {response.text[:300]}")
+        answer: dict[str, Any] = response.json()
+        return answer
+
+
+def _run(run: dict[str, Any]) -> DagRun:
+    def moment(key: str) -> datetime | None:
+        return datetime.fromisoformat(run[key]) if run[key] else None
+
+    return DagRun(run["dag_id"], run["dag_run_id"], run["state"], moment("start_date"), moment("end_date"))

@@ -1,0 +1,216 @@
+"""Commands that move data: drop, run, report."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from infra.registry import SiloReport
+    from infra.settings import Settings
+
+_SILO = typer.Option("--silo", help="The silo: verbalisations, tows, crowd_flows or telecom_footfall.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the application."""
+    for command in (drop, run, report):
+        app.command(rich_help_panel="The data")(command)
+
+
+def drop(
+    files: Annotated[list[Path], typer.Argument(help="Files to deliver; each is one delivery.")],
+    silo: Annotated[str, _SILO],
+    format_name: Annotated[
+        str | None, typer.Option("--format", help="Name the format instead of having it recognised from the content.")
+    ] = None,
+    corrects: Annotated[
+        str | None,
+        typer.Option("--corrects", help="Delivery id that this file replaces entirely; the report shows the ids."),
+    ] = None,
+) -> None:
+    """Deliver files to a silo: copy them into its drop folder, where Airflow or `calanque run` finds them.
+
+    Delivering the same bytes twice changes nothing. Rows with known keys replace the records they correct.
+
+    Example: [bold]calanque drop 2026-11-21_PVE.tsv --silo verbalisations[/]
+    """
+    from infra.settings import Settings
+    from ingestion import landing
+    from ingestion.refusal import Refused
+
+    settings = Settings()
+    refused = False
+    for path in files:
+        try:
+            target = landing.drop(settings, silo, path, format=format_name, corrects=corrects)
+        except Refused as reason:
+            refused = True
+            typer.secho(reason.sentence, fg=typer.colors.RED, err=True)
+        except (OSError, KeyError) as reason:
+            refused = True
+            typer.secho(f"{path}: {_plain(reason)}", fg=typer.colors.RED, err=True)
+        else:
+            typer.echo(f"{path.name}: delivered to {silo} as {target.name}")
+    if refused:
+        raise typer.Exit(1)
+
+
+def run(
+    silo: Annotated[str | None, typer.Option("--silo", help="Only this silo; all of them by default.")] = None,
+    full_refresh: Annotated[
+        bool, typer.Option("--full-refresh", help="Build every quarter of every mart again, due or not.")
+    ] = False,
+) -> None:
+    """Do the work of the DAGs now, without Airflow: land, ingest, build, release.
+
+    A delivery that fails does not stop the next, nor a silo another; the command then exits with 1.
+    """
+    from infra.settings import Settings
+    from ingestion.register import silos
+    from publication import building, release
+
+    settings = Settings()
+    names = list(silos())
+    if silo is not None:
+        if silo not in names:
+            raise typer.BadParameter(f"there is no silo {silo!r}; there are: {', '.join(names)}", param_hint="--silo")
+        names = [silo]
+    failed = bool([name for name in names if not _ingest(settings, name)])
+    _say(settings, "building marts ...")
+    built = building.build(settings, full_refresh=full_refresh)
+    for problem in built.failed if built else ():
+        failed = True
+        for cause in problem.problems:
+            typer.secho(f"mart {problem.mart.name}: {cause.sentence()}", fg=typer.colors.RED, err=True)
+    released = release.release_latest(settings)
+    for mart in released:
+        typer.echo(f"{mart.mart} v{mart.version}: {mart.rows} rows, {mart.period_start} to {mart.period_end}")
+    if not released:
+        typer.echo("no mart changed")
+    if failed:
+        raise typer.Exit(1)
+
+
+def report(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")] = False) -> None:
+    """Tell what became of every row: by silo, rows in = accepted + quarantined, by rule; by mart, its last release.
+
+    With [bold]--json[/]: {"silos": {S: {"deliveries", "rows_in", "accepted", "quarantined", "by_rule", ...}}, "marts":
+    {M: {"rows", "release", "period_start", "period_end"}}}.
+    """
+    from infra.settings import Settings
+
+    settings = Settings()
+    silos, marts = collect(settings)
+    if as_json:
+        answer = {
+            "silos": {
+                name: {
+                    "deliveries": found.deliveries,
+                    "landed": found.landed,
+                    "committed": found.committed,
+                    "refused": found.refused,
+                    "rows_in": found.rows_in,
+                    "accepted": found.accepted,
+                    "quarantined": found.quarantined,
+                    "by_rule": found.by_rule,
+                    "warnings": found.warnings,
+                }
+                for name, found in silos.items()
+            },
+            "marts": marts,
+        }
+        typer.echo(json.dumps(answer, indent=2, default=str))
+        return
+    show(silos, marts)
+
+
+def collect(settings: Settings) -> tuple[dict[str, SiloReport], dict[str, dict[str, Any]]]:
+    """What the registry knows: each silo's totals (zeros for one that never delivered) and each mart's last release."""
+    from infra import database, registry
+    from ingestion.register import silos
+    from publication.report import marts
+
+    with database.connect(settings, "pipeline", "lake") as connection:
+        known = {found.silo: found for found in registry.report(connection)}
+    return {name: known.get(name) or registry.SiloReport.empty(name) for name in silos()}, marts(settings)
+
+
+def show(silos: dict[str, SiloReport], marts: dict[str, dict[str, Any]]) -> None:
+    """Print the report as tables."""
+    from rich.console import Console
+    from rich.table import Table
+
+    deliveries = Table("silo", "deliveries", "refused", "rows in", "accepted", "quarantined", "by rule", "warnings")
+    for name, found in silos.items():
+        deliveries.add_row(
+            name,
+            str(found.deliveries),
+            str(found.refused),
+            f"{found.rows_in:,}",
+            f"{found.accepted:,}",
+            f"{found.quarantined:,}",
+            _by_rule(found.by_rule),
+            _by_rule(found.warnings),
+        )
+    released = Table("mart", "release", "rows", "from", "to", "held back")
+    for name, mart in marts.items():
+        version = mart["release"]
+        released.add_row(
+            name,
+            f"v{version}" if version else "-",
+            f"{mart['rows']:,}",
+            str(mart["period_start"] or ""),
+            str(mart["period_end"] or ""),
+            mart["held_back"] or "",
+        )
+    console = Console()
+    console.print(deliveries)
+    console.print(released)
+
+
+def _by_rule(counts: dict[str, int]) -> str:
+    return "\n".join(f"{rule} {count:,}" for rule, count in sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def _ingest(settings: Settings, silo: str) -> bool:
+    """Land and ingest one silo, telling what happened; False when something has to be looked at and run again."""
+    from ingestion import landing, pipeline
+    from ingestion.receipts import Receipt
+
+    def tell(receipt: Receipt) -> None:
+        if receipt.status == "refused":
+            typer.secho(f"{silo}: {receipt.reason}", fg=typer.colors.YELLOW, err=True)
+        else:
+            tally = receipt.tally
+            _say(
+                settings,
+                f"{silo}: {receipt.file_name}: {tally.rows_in:,} rows in, {tally.accepted:,} accepted, "
+                f"{tally.quarantined:,} quarantined",
+            )
+
+    swept = landing.sweep(settings, silo)
+    for turned_away in swept.turned_away:
+        typer.secho(f"{silo}: {turned_away.sentence}", fg=typer.colors.YELLOW, err=True)
+    try:
+        pipeline.ingest(settings, silo, tell)
+    except pipeline.IngestionError as failure:
+        typer.secho(str(failure), fg=typer.colors.RED, err=True)
+        return False
+    return True
+
+
+def _say(settings: Settings, sentence: str) -> None:
+    if not settings.quiet:
+        print(sentence, file=sys.stderr)
+
+
+def _plain(reason: OSError | KeyError) -> str:
+    """An error's own words, without Python's quoting."""
+    if isinstance(reason, OSError):
+        return reason.strerror or str(reason)
+    return str(reason.args[0])
