@@ -299,7 +299,8 @@ def _parse_all(path: Path, layout: _Layout, cutter: _Cutter) -> Iterator[_Parsed
 
 
 def _parse(block: _Block, layout: _Layout) -> _Parsed:
-    if not block.quoted and _regular(block.text, layout):
+    marked = block.text.startswith(codecs.BOM_UTF8)  # in the middle of the file: Polars would drop it
+    if not block.quoted and not marked and _regular(block.text, layout):
         return _Parsed(_numbered(_parse_with_polars(block.text, layout), _NONE), _NONE, swallowed=False)
     frame, invalid, swallowed = _parse_with_arrow(block.text, layout)
     malformed = invalid if block.malformed is None else block.malformed

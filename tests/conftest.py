@@ -1,4 +1,4 @@
-"""Fixtures shared by every test: a running lake."""
+"""Fixtures shared by every test: a running lake, without or with Airflow."""
 
 from __future__ import annotations
 
@@ -6,31 +6,50 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from infra.services import lake as services
 from infra.settings import Settings
 
 
-@pytest.fixture(scope="session")
-def lake() -> Iterator[Settings]:
-    """A provisioned lake (store and PostgreSQL, no Airflow) in a home of its own, stopped at the end.
+@contextmanager
+def running(*, airflow: bool, prefix: str = "calanque-test-") -> Iterator[Settings]:
+    """A lake in a home of its own, stopped and removed at the end.
 
     ``CALANQUE_TEST_HOME`` names a home to use instead, started if need be and left running: handy while developing.
-    ``CALANQUE_OBJECT_STORE`` chooses the store, as everywhere.
     """
     kept = os.environ.get("CALANQUE_TEST_HOME")
     # Not pytest's own folders: their paths are long, and closed to the account that PostgreSQL runs as under root.
-    home = Path(kept) if kept else Path(tempfile.mkdtemp(prefix="calanque-test-"))
+    home = Path(kept) if kept else Path(tempfile.mkdtemp(prefix=prefix))
     home.mkdir(mode=0o755, parents=True, exist_ok=True)
     home.chmod(0o755)
     settings = Settings(home=home, quiet=True)
     try:
-        services.up(settings, airflow=False)
+        services.up(settings, airflow=airflow)
         yield settings
     finally:
         if not kept:
             services.down(settings)
             shutil.rmtree(home, ignore_errors=True)
+
+
+hypothesis.settings.register_profile("calanque", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("calanque")
+
+
+@pytest.fixture(scope="session")
+def lake() -> Iterator[Settings]:
+    """A provisioned lake: object store and PostgreSQL. ``CALANQUE_OBJECT_STORE`` chooses the store, as everywhere."""
+    with running(airflow=False) as settings:
+        yield settings
+
+
+@pytest.fixture(scope="session")
+def airflow_lake() -> Iterator[Settings]:
+    """A lake of its own with all of Airflow, whose scheduler runs the real DAGs."""
+    with running(airflow=True, prefix="calanque-airflow-") as settings:
+        yield settings

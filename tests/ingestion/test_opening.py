@@ -10,7 +10,6 @@ import random
 import socket
 import stat
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -218,14 +217,10 @@ def test_refuses_a_bomb_before_it_goes_off(deliver: Callable[..., Opened], pack:
         deliver(bomb, expanded_bytes=2_000_000)
 
 
-@pytest.mark.slow
 def test_refuses_a_true_bomb(tmp_path: Path) -> None:
-    """Ten gigabytes of nothing in ten megabytes: refused with the default limits, in bounded space."""
-    packer = zlib.compressobj(9, wbits=31)
-    with (tmp_path / "bomb.gz").open("wb") as file:
-        for _ in range(10 * 2**10):
-            file.write(packer.compress(bytes(2**20)))
-        file.write(packer.flush())
+    """Ten gigabytes in ten megabytes: refused with the default limits, in bounded space."""
+    member = gzip.compress(bytes(2**26))
+    (tmp_path / "bomb.gz").write_bytes(member * 160)
     with pytest.raises(Refused) as refusal:
         open_delivery(tmp_path / "bomb.gz", "bomb.gz", tmp_path)
     assert refusal.value.rule == "archive_bomb"
@@ -260,13 +255,11 @@ def test_line_limit_is_exact(tmp_path_factory: pytest.TempPathFactory, lengths: 
             open_delivery(folder / "f", "f", folder, Limits(line_bytes=30))
 
 
-@pytest.mark.slow
 def test_refuses_a_true_line_of_two_gigabytes(tmp_path: Path) -> None:
     path = tmp_path / "line.csv"
     with path.open("wb") as file:
-        file.write(b"a;b\n")
-        for _ in range(2 * 2**10):
-            file.write(b"x" * 2**20)
+        file.write(b"a;b\n" + b"x" * 2**22)
+        file.truncate(2 * 2**30)  # sparse: the rest is never read
     with pytest.raises(Refused, match="line 2 is longer than 1,048,576 bytes"):
         open_delivery(path, "line.csv", tmp_path)
 
