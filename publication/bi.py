@@ -83,14 +83,17 @@ def publish(
 
 def describe(connection: psycopg.Connection, manifest: Manifest) -> None:
     """Give the table and its columns the descriptions of dbt, which BI tools show."""
-    table = sql.Identifier(SCHEMA, manifest.mart)
-    connection.execute(sql.SQL("comment on table {} is {}").format(table, sql.Literal(manifest.description)))
-    for column in manifest.columns:
-        connection.execute(
-            sql.SQL("comment on column {} is {}").format(
-                sql.Identifier(SCHEMA, manifest.mart, column.name), sql.Literal(column.description)
-            )
+    statements = [
+        sql.SQL("comment on table {} is {}").format(
+            sql.Identifier(SCHEMA, manifest.mart), sql.Literal(manifest.description)
         )
+    ] + [
+        sql.SQL("comment on column {} is {}").format(
+            sql.Identifier(SCHEMA, manifest.mart, column.name), sql.Literal(column.description)
+        )
+        for column in manifest.columns
+    ]
+    connection.execute(sql.SQL("; ").join(statements))
 
 
 def _replace(

@@ -1,0 +1,75 @@
+"""What is published, read back the way its users read it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import polars as pl
+import psycopg
+
+from infra import catalog, database, object_store
+from infra.settings import Settings
+from publication.contracts import CONTRACTS, Contract
+
+
+def in_bi(connection: psycopg.Connection, contract: Contract) -> pl.DataFrame:
+    columns = ", ".join(contract.columns)
+    rows = connection.execute(f"select {columns} from marts.{contract.mart} order by {', '.join(contract.order)}")
+    return pl.DataFrame(
+        rows.fetchall(), schema=pl.Schema(pl.DataFrame(contract.arrow_schema().empty_table()).schema), orient="row"
+    )
+
+
+def in_iceberg(settings: Settings, contract: Contract, version: int | None = None) -> pl.DataFrame:
+    table = catalog.open_catalog(settings, "publisher").load_table(f"marts.{contract.mart}")
+    snapshot = table.refs()[f"v{version}"].snapshot_id if version else None
+    rows = table.scan(snapshot_id=snapshot).to_arrow().cast(contract.arrow_schema())
+    return pl.DataFrame(rows).sort(contract.order)
+
+
+def in_files(settings: Settings, contract: Contract, version: int) -> pl.DataFrame:
+    store = object_store.client(settings, "analyst")
+    document = object_store.get_json(store, "lake", f"releases/{contract.mart}/v{version}.json")
+    parts = []
+    for quarter in document["quarters"]:
+        data = object_store.get_bytes(store, "lake", quarter["key"])
+        assert hashlib.sha256(data).hexdigest() == quarter["sha256"] == Path(quarter["key"]).stem
+        part = pl.read_parquet(io.BytesIO(data))
+        assert part.height == quarter["rows"]
+        parts.append(part)
+    whole = pl.concat(parts)
+    assert document["rows"] == whole.height
+    return whole.sort(contract.order)
+
+
+def everything(settings: Settings, analyst: psycopg.Connection) -> dict[str, object]:
+    """All that a release leaves behind, but for times and ids that may differ between runs."""
+    store = object_store.client(settings, "admin")
+    state: dict[str, object] = {
+        bucket: sorted(
+            key
+            for key in object_store.list_keys(store, bucket)
+            if not key.startswith(("marts/", "candidates/", "conformed/"))
+        )
+        for bucket in ("lake", "receipts")
+    }
+    present = {name for (name,) in analyst.execute("select tablename from pg_tables where schemaname = 'marts'")}
+    for mart, contract in CONTRACTS.items():
+        if mart in present:
+            state[f"bi {mart}"] = in_bi(analyst, contract).rows()
+            state[f"iceberg {mart}"] = in_iceberg(settings, contract).rows()
+            table = catalog.open_catalog(settings, "publisher").load_table(f"marts.{mart}")
+            state[f"tags {mart}"] = sorted(name for name in table.refs() if name != "main")
+            state[f"snapshots {mart}"] = len(table.snapshots())
+    with database.connect(settings, "steward", "lake") as connection:
+        state["registry"] = connection.execute(
+            "select mart, version, build_id, commit_seq, rows, sha256, status from registry.release order by 1, 2"
+        ).fetchall()
+        state["marts"] = connection.execute("select * from registry.mart order by mart").fetchall()
+    if "release_info" in present:
+        state["info"] = analyst.execute(
+            "select mart, version, rows, sha256 from marts.release_info order by 1"
+        ).fetchall()
+    return state

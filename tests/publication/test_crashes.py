@@ -1,0 +1,115 @@
+"""Kill -9 anywhere in a build or a release: the next run finishes it, nothing is lost, nothing is doubled."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import crash
+import polars as pl
+import psutil
+import psycopg
+import pytest
+from conformed_lake import populate
+from conftest import wipe
+from released import everything, in_bi, in_files, in_iceberg
+from synthetic_marts import make, reference, spec, stage
+
+from infra import object_store
+from infra.settings import Settings
+from publication import building, candidates, release
+from publication.contracts import CONTRACTS
+
+pytestmark = [pytest.mark.live, pytest.mark.slow]
+MARTS = ("fines_by_day", "tows_delay")
+
+
+def frames(seed: int) -> dict[str, pl.DataFrame]:
+    return {mart: make(CONTRACTS[mart], reference(CONTRACTS[mart]), seed) for mart in MARTS}
+
+
+def test_a_release_killed_before_any_call_is_finished_by_the_next(
+    clean_lake: Settings, analyst: psycopg.Connection, tmp_path: Path
+) -> None:
+    """Build after build, each killed one call later, until one lives; then the same builds without a kill."""
+    builds: list[dict[str, pl.DataFrame]] = []
+    killed = True
+    while killed:
+        version = len(builds) + 1
+        builds.append(frames(version))
+        stage(clean_lake, spec(f"b{version}"), builds[-1], tmp_path, commit_seq=version)
+        exit_code, calls = crash.run(release.release, clean_lake, f"b{version}", kill_at=len(builds) - 1)
+        killed = exit_code == -signal.SIGKILL
+        finished = release.release(clean_lake, f"b{version}")
+        assert killed or (exit_code == 0 and finished == [])
+        for mart, frame in builds[-1].items():
+            assert in_bi(analyst, CONTRACTS[mart]).equals(frame), f"{mart} after a kill before call {calls}"
+    assert len(builds) > 30, "too few calls were watched to prove anything"
+
+    after_crashes = everything(clean_lake, analyst)
+    for number, build in enumerate(builds, 1):
+        for mart, frame in build.items():
+            assert in_iceberg(clean_lake, CONTRACTS[mart], number).equals(frame)
+            assert in_files(clean_lake, CONTRACTS[mart], number).equals(frame)
+    wipe(clean_lake)
+    for number, build in enumerate(builds, 1):
+        stage(clean_lake, spec(f"b{number}"), build, tmp_path, commit_seq=number)
+        release.release(clean_lake, f"b{number}")
+    assert everything(clean_lake, analyst) == after_crashes
+
+
+DAYS = [date(2026, 3, 25) + timedelta(days=number) for number in range(10)]
+
+
+def candidates_of(settings: Settings) -> dict[str, dict[str, str | None]]:
+    store = object_store.client(settings, "publisher")
+    assert set(candidates.builds(store)) == candidates.stored(store), "half a build was left"
+    return {
+        build_id: {built.mart.name: built.sha256 for built in candidates.load(store, build_id).marts}
+        for build_id in candidates.builds(store)
+    }
+
+
+def test_a_build_killed_before_any_call_is_repeated_in_place(clean_lake: Settings) -> None:
+    populate(clean_lake, DAYS, ["tows"])
+    exit_code, calls = crash.run(building.build, clean_lake)
+    assert exit_code == 0
+    wanted = candidates_of(clean_lake)
+    assert [set(marts) for marts in wanted.values()] == [{"tows_by_day", "tows_by_month", "tows_profile", "tows_delay"}]
+    store = object_store.client(clean_lake, "publisher")
+    for kill_at in range(calls - 6, calls):  # the calls after dbt; those before only read
+        for build_id in wanted:
+            candidates.discard(store, build_id)
+        exit_code, _ = crash.run(building.build, clean_lake, kill_at=kill_at)
+        assert exit_code == -signal.SIGKILL
+        assert building.build(clean_lake) is not None
+        assert candidates_of(clean_lake) == wanted, f"after a kill before call {kill_at}"
+        assert not list((clean_lake.work_dir / "builds").glob("*")), "a work folder was left"
+
+
+def test_dbt_does_not_outlive_a_build_that_is_killed(clean_lake: Settings) -> None:
+    populate(clean_lake, DAYS, ["tows"])
+    child = crash.server().Process(target=building.build, args=(clean_lake,))
+    child.start()
+    dbt = wait_for(lambda: next(iter(psutil.Process(child.pid).children(recursive=True)), None))
+    child.kill()
+    child.join()
+    gone, alive = psutil.wait_procs([dbt], timeout=30)
+    assert (len(gone), alive) == (1, [])
+    built = building.build(clean_lake)
+    assert built is not None
+    assert not built.failed
+
+
+def wait_for(found: Callable[[], psutil.Process | None]) -> psutil.Process:
+    while True:
+        try:
+            process = found()
+        except psutil.NoSuchProcess:
+            process = None
+        if process is not None:
+            return process
+        time.sleep(0.05)
