@@ -72,11 +72,11 @@ def recognise(silo: Silo, sample: Sample, file: str) -> Format:
         names = ", ".join(dict.fromkeys(candidate.name for candidate in matching))
         problem = f"its content fits several formats of {silo.name}: {names}"
         raise Refused("format_ambiguous", file, problem, "Deliver it again and name the format (--format)")
-    forbidden = _forbidden(silo, most_specific or silo.formats, sample, file)
-    if forbidden is not None:
-        raise forbidden
     if not most_specific:
         raise _explained(silo, sample, file)
+    forbidden = _forbidden(silo, most_specific, sample, file)
+    if forbidden is not None:
+        raise forbidden
     return most_specific[0]
 
 
@@ -138,9 +138,9 @@ def _explained(silo: Silo, sample: Sample, file: str) -> Refused:
             if other.name != silo.name and candidate.recognise(sample):
                 problem = f"this looks like format {candidate.name} of silo {other.name}, not like {silo.name}"
                 return Refused("wrong_silo", file, problem, f"Deliver it to {other.name} (--silo {other.name})")
-    near = _nearest(silo.formats, sample, file)
-    if near is not None:
-        return near
+    specific = _forbidden(silo, silo.formats, sample, file) or _nearest(silo.formats, sample, file)
+    if specific is not None:
+        return specific
     start = sample.lines[0].lstrip()[:1] if sample.lines else ""
     looks = {"<": ", it looks like a web page or XML", "{": ", it looks like JSON", "[": ", it looks like JSON"}
     names = ", ".join(dict.fromkeys(candidate.name for candidate in silo.formats))
