@@ -205,7 +205,7 @@ class Supervisor:
                 "autostart": "false",
                 "autorestart": "true",
                 "startsecs": 2,
-                "startretries": 5,
+                "startretries": 3,
                 "stopsignal": service.stop_signal,
                 "stopwaitsecs": service.stop_seconds,
                 "killasgroup": "true",
