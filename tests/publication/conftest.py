@@ -22,7 +22,9 @@ def clean_lake(lake: Settings) -> Settings:
 def wipe(settings: Settings) -> None:
     """Take everything out of a lake but its roles."""
     with database.connect(settings, "admin", "lake", autocommit=True) as connection:
-        connection.execute("truncate registry.release, registry.mart, registry.commit, registry.delivery")
+        connection.execute(
+            "truncate registry.release, registry.mart, registry.commit, registry.delivery restart identity"
+        )
     with database.connect(settings, "admin", "bi", autocommit=True) as connection:
         for mart in (*CONTRACTS, "release_info"):
             connection.execute(f"drop table if exists marts.{mart}")
