@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, task
 from airflow.sdk.exceptions import AirflowSkipException
-
 from assets import conformed
+
 from ingestion.register import Silo, silos
 
 DOC = """
@@ -18,9 +18,9 @@ DOC = """
 *Steward:* {steward}. *Legal basis:* {legal_basis}.
 
 1. **land** moves every file of the silo's drop folder into the bucket `landing`, untouched and content-addressed.
-2. **ingest** opens each landed delivery, checks it against its contract, conforms it (pseudonyms, zone, time), checks it
-   again and commits it to the Iceberg tables, exactly once. Rows that break a rule go to `quarantine`; a delivery that
-   cannot be read is refused with a sentence. See the receipts for every figure.
+2. **ingest** opens each landed delivery, checks it against its contract, conforms it (pseudonyms, zone, time), checks
+   it again and commits it to the Iceberg tables, exactly once. Rows that break a rule go to `quarantine`; a delivery
+   that cannot be read is refused with a sentence. See the receipts for every figure.
 
 Running it again is always safe: delivered bytes that were seen before change nothing.
 """
@@ -30,9 +30,7 @@ def landing_dag(silo: Silo) -> DAG:
     with DAG(
         dag_id=f"land_{silo.name}",
         description=f"{silo.title}: from the drop folder to the conformed tables",
-        doc_md=DOC.format(
-            title=silo.title, purpose=silo.purpose, steward=silo.steward, legal_basis=silo.legal_basis
-        ),
+        doc_md=DOC.format(title=silo.title, purpose=silo.purpose, steward=silo.steward, legal_basis=silo.legal_basis),
         schedule=timedelta(minutes=15),
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,
@@ -47,24 +45,30 @@ def landing_dag(silo: Silo) -> DAG:
         },
     ) as dag:
 
-        @task(doc_md="Deliveries from the drop folder to the bucket `landing`.")
+        @task(doc_md="Deliveries from the drop folder to the bucket `landing`; the newest commit before this run.")
         def land() -> int:
             from infra.settings import Settings
-            from ingestion import landing
+            from ingestion import landing, pipeline
 
-            return len(landing.sweep(Settings(), silo.name).landed)
+            settings = Settings()
+            before = pipeline.newest_commit(settings, silo.name)
+            landing.sweep(settings, silo.name)
+            return before
 
         @task(doc_md="Landed deliveries to the conformed tables.", outlets=[conformed(silo.name)])
-        def ingest() -> int:
+        def ingest(before: int) -> int:
             from infra.settings import Settings
             from ingestion import pipeline
 
-            changed = sum(bool(receipt.days) for receipt in pipeline.ingest(Settings(), silo.name))
-            if not changed:
-                raise AirflowSkipException("no landed delivery changed the conformed tables")
-            return changed
+            settings = Settings()
+            pipeline.ingest(settings, silo.name)
+            # Not the receipts of this attempt: an earlier one may have committed before it failed.
+            newest = pipeline.newest_commit(settings, silo.name)
+            if newest == before:
+                raise AirflowSkipException("no delivery changed the conformed tables")
+            return newest
 
-        land() >> ingest()
+        ingest(land())
     return dag
 
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from functools import reduce
 from operator import or_
 
-from airflow.sdk import DAG, task
-from airflow.sdk.exceptions import AirflowSkipException
-
+from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, task
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from assets import CANDIDATES, MARTS, conformed
+
 from ingestion.register import silos
 
 DEFAULTS = {
@@ -31,7 +31,11 @@ Runs dbt in a database private to the run, for the quarters that changed since e
 marts whose models and tests all passed as candidates. What is due is read from the registry, never from the event that
 started the run: several events may be served by one run, and a run that finds nothing due is skipped.
 """,
-    schedule=reduce(or_, (conformed(name) for name in silos())),
+    # The clock as well as the assets: an event may be lost, what is due is not.
+    schedule=AssetOrTimeSchedule(
+        timetable=CronTriggerTimetable("7-59/15 * * * *", timezone="UTC"),
+        assets=reduce(or_, (conformed(name) for name in silos())),
+    ),
     start_date=START,
     catchup=False,
     max_active_runs=1,
@@ -57,9 +61,9 @@ with DAG(
     doc_md="""
 ### Release marts
 
-Each candidate is checked against its contract and scanned for personal data; those that pass are released together: one
-Iceberg commit and tag per mart, one PostgreSQL transaction for all, immutable Parquet with a manifest. A mart that fails
-keeps its last release and does not stop the others.
+Each candidate is checked against its contract and scanned for personal data; those that pass are released together:
+one Iceberg commit and tag per mart, one PostgreSQL transaction for all, immutable Parquet with a manifest. A mart that
+fails keeps its last release, does not stop the others, and fails the last task with the reason.
 """,
     schedule=[CANDIDATES],
     start_date=START,
@@ -79,4 +83,13 @@ keeps its last release and does not stop the others.
             raise AirflowSkipException("nothing changed: every mart keeps its last release")
         return [f"{released.mart} v{released.version}" for released in releases]
 
-    release()
+    @task(doc_md="Fails when a mart is behind its data, so that somebody looks.", trigger_rule="none_failed")
+    def every_mart_is_current() -> None:
+        from infra.settings import Settings
+        from publication import report
+
+        held = report.held_back(Settings())
+        if held:
+            raise AirflowFailException("; ".join(f"{mart}: {because}" for mart, because in held.items()))
+
+    release() >> every_mart_is_current()

@@ -125,6 +125,12 @@ def ingest(settings: Settings, silo: str, report: Callable[[Receipt], None] | No
     return done
 
 
+def newest_commit(settings: Settings, silo: str) -> int:
+    """The sequence number of the newest commit of ``silo``; 0 when there is none."""
+    with closing(database.connect(settings, "pipeline", "lake")) as connection:
+        return registry.newest_commits(connection).get(silo, 0)
+
+
 def _in_order(deliveries: list[DeliveryRow]) -> Iterator[DeliveryRow]:
     """In order of landing, but each after the one it corrects when both wait."""
     waiting = {delivery.delivery_id: delivery for delivery in deliveries}

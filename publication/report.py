@@ -32,3 +32,9 @@ def marts(settings: Settings) -> dict[str, dict[str, Any]]:
             "held_back": state[mart].held_because if mart in state else None,
         }
     return report
+
+
+def held_back(settings: Settings) -> dict[str, str]:
+    """Why, by mart, for each whose newest build was not released."""
+    with database.connect(settings, ROLE, catalog.DATABASE) as connection:
+        return {name: row.held_because for name, row in registry.marts(connection).items() if row.held_because}

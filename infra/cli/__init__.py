@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from infra.cli import pipeline, services
+from infra.cli import demo, pipeline, services
 
 app = typer.Typer(
     name="calanque",
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 services.register(app)
 pipeline.register(app)
+demo.register(app)
 
 
 def main() -> None:
@@ -44,9 +45,24 @@ def _is_expected(failure: Exception) -> bool:
     """Whether the message of this exception is written for the person at the terminal."""
     from pydantic import ValidationError
 
+    from infra.city import ProfileError
+    from infra.cli.airflow_api import AirflowError
     from infra.endpoints import NotRunning
     from infra.secrets import SecretMissing
     from infra.services.model import ServiceError
     from ingestion.refusal import Refused
+    from publication.building import BuildError
+    from publication.project import ProjectError
 
-    return isinstance(failure, NotRunning | SecretMissing | ServiceError | Refused | ValidationError)
+    return isinstance(
+        failure,
+        NotRunning
+        | SecretMissing
+        | ServiceError
+        | Refused
+        | ValidationError
+        | ProfileError
+        | AirflowError
+        | BuildError
+        | ProjectError,
+    )
