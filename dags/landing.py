@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, task
 from airflow.sdk.exceptions import AirflowSkipException
-from assets import conformed
 
 from ingestion.register import Silo, silos
+
+from assets import conformed
 
 DOC = """
 ### {title}

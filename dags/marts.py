@@ -8,9 +8,10 @@ from operator import or_
 
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-from assets import CANDIDATES, MARTS, conformed
 
 from ingestion.register import silos
+
+from assets import CANDIDATES, MARTS, conformed
 
 DEFAULTS = {
     "owner": "data-platform",

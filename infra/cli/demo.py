@@ -73,9 +73,7 @@ def demo(
         typer.echo(line)
     new = sorted(name for name, mart in marts.items() if mart["release"] != before.get(name))
     typer.echo(f"new releases: {len(new)}" + (f" ({', '.join(new)})" if new else ": every mart is as it was"))
-    typer.echo(
-        f"{seconds:.0f} s in all, {time.monotonic() - written:.0f} s of them for Airflow to run {len(runs)} DAG runs"
-    )
+    typer.echo(f"{seconds:.0f} s in all, {run_seconds:.0f} s of them for {len(runs)} DAG runs")
     _how_to_look(settings, endpoints.load(settings).airflow_url)
     failed = [run for run in runs if run.state == "failed"]
     for run in failed:
