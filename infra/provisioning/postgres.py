@@ -63,21 +63,41 @@ alter role analyst in database bi set search_path = marts;
 """
 
 
+# Attributes that no role of ours has, by their column in pg_roles.
+_EXCESS = {
+    "rolsuper": "nosuperuser",
+    "rolcreatedb": "nocreatedb",
+    "rolcreaterole": "nocreaterole",
+    "rolreplication": "noreplication",
+    "rolbypassrls": "nobypassrls",
+}
+_MAY_ENTER = {
+    "airflow": ("airflow",),
+    "lake": ("pipeline", "publisher", "steward"),
+    "bi": ("publisher", "analyst"),
+}
+
+
 def provision_postgres(settings: Settings) -> None:
-    """Create or repair roles, databases, schemas and grants. Existing data is left alone."""
+    """Create or repair roles, databases, schemas and grants. Existing data is left alone.
+
+    The administrator of an external server needs the right to create roles and databases, not to be a superuser.
+    """
     with database.connect(settings, database.ADMIN, "postgres", autocommit=True) as server:
         server.execute("select pg_advisory_lock(%s)", [_LOCK])
         for role in database.ROLES:
             _ensure_role(server, role, secrets.read(settings, f"pg-{role}"))
+        if server.pgconn.parameter_status(b"is_superuser") != b"on":
+            server.execute("grant airflow, publisher to current_user")  # to give them what they shall own
         server.execute("alter role analyst set default_transaction_read_only = on")
         server.execute("alter role steward set default_transaction_read_only = on")
         for name in database.DATABASES:
             _ensure_database(server, name)
-        _open_only_to(server, "postgres", ())
-        _open_only_to(server, "airflow", ("airflow",))
-        _open_only_to(server, "lake", ("pipeline", "publisher", "steward"))
-        _open_only_to(server, "bi", ("publisher", "analyst"))
+            _open_only_to(server, name, _MAY_ENTER[name])
         server.execute("alter database airflow owner to airflow")
+        if settings.postgres == "embedded":  # on a server that others use too, these are not ours to close
+            for name in ("postgres", "template1"):
+                _open_only_to(server, name, ())
 
         with database.connect(settings, database.ADMIN, "lake") as lake:
             lake.execute(registry.SCHEMA)
@@ -90,13 +110,21 @@ def provision_postgres(settings: Settings) -> None:
 
 
 def _ensure_role(server: psycopg.Connection, role: str, password: str) -> None:
-    if server.execute("select from pg_roles where rolname = %s", [role]).fetchone() is None:
+    """Create the role or bring it back to what it should be: it logs in with ``password`` and has no attribute."""
+    found = sql.SQL("select {} from pg_roles where rolname = {}").format(
+        sql.SQL(", ").join(map(sql.Identifier, _EXCESS)), sql.Literal(role)
+    )
+    has = server.execute(found).fetchone()
+    if has is None:
         server.execute(sql.SQL("create role {}").format(sql.Identifier(role)))
+        has = (False,) * len(_EXCESS)
+    # Only what is wrong is named: an administrator who is not a superuser may not even take away what is not there.
+    excess = [option for option, present in zip(_EXCESS.values(), has, strict=True) if present]
     # Hashed here, so that the password itself is never in a statement that the server may log.
     verifier = server.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
     server.execute(
-        sql.SQL("alter role {} login nosuperuser nocreatedb nocreaterole noreplication nobypassrls password {}").format(
-            sql.Identifier(role), sql.Literal(verifier)
+        sql.SQL("alter role {} login {} password {}").format(
+            sql.Identifier(role), sql.SQL(" ").join(map(sql.SQL, excess)), sql.Literal(verifier)
         )
     )
 
@@ -107,10 +135,16 @@ def _ensure_database(server: psycopg.Connection, name: str) -> None:
 
 
 def _open_only_to(server: psycopg.Connection, name: str, roles: tuple[str, ...]) -> None:
-    """Take from everyone the right to connect (and to make temporary tables), and give the first to ``roles``."""
-    server.execute(sql.SQL("revoke all on database {} from public").format(sql.Identifier(name)))
+    """Let ``roles`` connect to a database; take every right on it from everyone else, temporary tables included."""
+    database_name = sql.Identifier(name)
+    others = [role for role in database.ROLES if role not in roles]
+    server.execute(
+        sql.SQL("revoke all on database {} from {}").format(
+            database_name, sql.SQL(", ").join([sql.SQL("public"), *map(sql.Identifier, others)])
+        )
+    )
     for role in roles:
-        server.execute(sql.SQL("grant connect on database {} to {}").format(sql.Identifier(name), sql.Identifier(role)))
+        server.execute(sql.SQL("grant connect on database {} to {}").format(database_name, sql.Identifier(role)))
 
 
 def _ensure_namespaces(lake: psycopg.Connection) -> None:

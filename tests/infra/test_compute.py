@@ -53,11 +53,15 @@ def test_nothing_is_left_in_the_home_folder_nor_fetched(
     store: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     home = tmp_path_factory.mktemp("home")
+    key = f"conformed/test-{uuid.uuid4().hex}.csv"
+    object_store.put_bytes(object_store.client(store, "pipeline"), "lake", key, b"n\n1\n")
+    path = f"s3://lake/{key}"
     program = (
+        "import sys\n"
         "from infra import compute\n"
         "from infra.settings import Settings\n"
         "connection = compute.connect(Settings(), 'pipeline')\n"
-        "print(connection.sql('select 1').fetchall())\n"
+        "print(connection.sql(f\"from '{sys.argv[1]}'\").fetchall())\n"
         "try:\n"
         "    connection.execute('load spatial')\n"
         "except Exception as error:\n"
@@ -68,13 +72,13 @@ def test_nothing_is_left_in_the_home_folder_nor_fetched(
         "HOME": str(home),
         "CALANQUE_HOME": str(store.home),
         "CALANQUE_OBJECT_STORE": store.object_store,
-        # Any request to a public registry would go through here, and fail.
-        "HTTP_PROXY": "http://127.0.0.1:9",
-        "HTTPS_PROXY": "http://127.0.0.1:9",
+        # Any request that goes to a proxy of the calling shell, to a public registry for instance, fails.
+        **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9"),
         "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
     }
     answer = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", program, path], env=environment, capture_output=True, text=True, check=True, timeout=60
     )
     assert answer.stdout.split() == ["[(1,)]", "IOException"]
     assert list(home.rglob("*")) == []

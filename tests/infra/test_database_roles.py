@@ -51,7 +51,7 @@ def marts_table(lake: Settings) -> Iterator[str]:
         connection.execute(sql.SQL("drop table marts.{}").format(sql.Identifier(name)))
 
 
-@pytest.mark.parametrize("name", ["postgres", *database.DATABASES])
+@pytest.mark.parametrize("name", ["postgres", "template1", *database.DATABASES])
 @pytest.mark.parametrize("role", database.ROLES)
 def test_each_role_enters_its_own_databases_only(lake: Settings, role: str, name: str) -> None:
     if name in MAY_CONNECT[role]:

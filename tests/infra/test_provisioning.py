@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from infra import database, object_store, provisioning, secrets
+from infra import database, endpoints, object_store, provisioning, secrets
 from infra.object_store import GRANTS
 from infra.provisioning import iam_policy
 from infra.settings import Settings
@@ -95,7 +95,7 @@ def test_provisioning_repairs_what_drifted(store: Settings) -> None:
     admin.delete_bucket_lifecycle("quarantine")
     with database.connect(store, "admin", "postgres", autocommit=True) as server:
         server.execute("alter role steward password 'lost'")
-        server.execute("grant connect on database lake to public")
+        server.execute("grant connect on database lake to public, analyst")
         server.execute("alter role analyst createdb")
     provisioning.provision(store)
     assert admin.get_bucket_lifecycle("quarantine") is not None
@@ -103,3 +103,21 @@ def test_provisioning_repairs_what_drifted(store: Settings) -> None:
     with database.connect(store, "admin", "postgres") as server:
         assert server.execute("select has_database_privilege('analyst', 'lake', 'connect')").fetchone() == (False,)
         assert server.execute("select rolcreatedb from pg_roles where rolname = 'analyst'").fetchone() == (False,)
+
+
+@pytest.mark.live
+def test_external_services_are_provisioned_alike(store: Settings, tmp_path_factory: pytest.TempPathFactory) -> None:
+    listening = endpoints.load(store)
+    outside = Settings(
+        home=tmp_path_factory.mktemp("home"),
+        secrets=store.secrets_dir,
+        object_store="external",
+        s3_endpoint=listening.s3_url,
+        postgres="external",
+        postgres_host=listening.postgres_host,
+        postgres_port=listening.postgres_port,
+    )
+    provisioning.provision(outside)
+    assert list(object_store.list_keys(object_store.client(outside, "analyst"), "docs", "test/nothing")) == []
+    with database.connect(outside, "publisher", "bi") as connection:
+        assert connection.execute("select current_user").fetchone() == ("publisher",)
