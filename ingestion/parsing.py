@@ -91,8 +91,12 @@ def local_day(value: pl.Expr) -> pl.Expr:
 
 
 def local_second(value: pl.Expr) -> pl.Expr:
-    """The time of a local date and time, see :func:`second_of_day`: whatever follows the day and a blank or ``T``."""
-    return second_of_day(value.str.slice(11).replace("", None))
+    """The time of a local date and time, see :func:`second_of_day`: what follows the day and a blank or ``T``.
+
+    Null where nothing does, or where the day cannot be read.
+    """
+    time = value.str.slice(11)
+    return second_of_day(pl.when((time != "") & local_day(value).is_not_null()).then(time))
 
 
 def local_moment(day_column: str, second_column: str) -> pl.Expr:

@@ -136,7 +136,7 @@ class Delivered(pa.DataFrameModel):
         lambda start: pl.coalesce("starts_local", start.dt.replace_time_zone(None)).dt.epoch("s") % 3600 == 0,
     )
     count_unreadable = rule("count_unreadable", "people", lambda people: people.is_not_null() & people.is_finite())
-    count_absurd = rule("count_absurd", "people", lambda people: people.is_between(0, ABSURD_PEOPLE))
+    count_absurd = rule("count_absurd", "people", lambda people: people.is_between(0, ABSURD_PEOPLE) | people.is_nan())
     under_operator_threshold = rule("under_operator_threshold", "people", lambda people: people >= pl.col("threshold"))
 
     class Config:

@@ -117,6 +117,10 @@ _RELEASED = ("mainlevee", "restitution", "restitution_sur_place", "destruction",
 _DEPOT = r"^[a-z0-9_]{1,40}$"
 
 
+def _told_time(second_of_day: pl.Expr) -> pl.Expr:
+    return second_of_day.is_between(0, 86_399).fill_null(False)
+
+
 class Delivered(pa.DataFrameModel):
     """A removal as delivered, whatever the format. Lives in memory only."""
 
@@ -146,7 +150,7 @@ class Delivered(pa.DataFrameModel):
     release_unreadable = rule(
         "release_unreadable",
         "release_told",
-        lambda told: ~told | (pl.col("released_on").is_not_null() & pl.col("released_second").is_between(0, 86_399)),
+        lambda told: ~told | (pl.col("released_on").is_not_null() & _told_time(pl.col("released_second"))),
     )
 
     class Config:

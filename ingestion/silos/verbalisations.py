@@ -240,7 +240,7 @@ def _from_essen(batch: pl.DataFrame) -> pl.DataFrame:
 
 
 def _looks_like_essen(sample: Sample) -> bool:
-    records = pl.Series(sample.lines, dtype=pl.String)
+    records = pl.Series([line for line in sample.lines if line.strip()], dtype=pl.String)
     return len(records) > 0 and bool(records.str.contains(_ESSEN_RECORD).mean() >= 0.8)  # type: ignore[operator]
 
 

@@ -1,0 +1,99 @@
+"""The register is complete: it is the city's register of processing, and everything else derives from it."""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import fields
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from ingestion.natures import NATURES
+from ingestion.register import Dataset, Silo, silos
+from ingestion.schemas import arrow_schema, polars_schema
+from ingestion.silos.crowd_flows import DIRECTIONS
+from ingestion.silos.telecom_footfall import CATEGORIES
+from ingestion.silos.tows import REASONS
+
+ROOT = Path(__file__).parents[3]
+SILOS = pytest.mark.parametrize("silo", silos().values(), ids=lambda silo: silo.name)
+
+
+def test_the_four_silos_are_registered() -> None:
+    assert list(silos()) == ["crowd_flows", "telecom_footfall", "tows", "verbalisations"]
+
+
+@SILOS
+def test_a_silo_says_everything_about_itself(silo: Silo) -> None:
+    for field in fields(silo):
+        assert getattr(silo, field.name), field.name
+    assert silo.retention.landing <= timedelta(days=7)
+    assert silo.retention.quarantine <= timedelta(days=30)
+    if silo.name in {"tows", "verbalisations"}:
+        assert silo.retention.conformed is not None
+        assert silo.retention.conformed <= timedelta(days=13 * 31)
+    for rule, meaning in silo.rules.items():
+        assert re.fullmatch(r"[a-z_]+", rule)
+        assert meaning.endswith(".")
+        assert len(meaning) > 40, f"{rule} says neither what it means nor what to do"
+
+
+@SILOS
+def test_formats_belong_to_datasets_and_have_names_of_their_own(silo: Silo) -> None:
+    assert {accepted.dataset for accepted in silo.formats} == {dataset.name for dataset in silo.datasets}
+    layouts = {(accepted.name, accepted.dialect, accepted.required) for accepted in silo.formats}
+    assert len(layouts) == len(silo.formats)
+    for accepted in silo.formats:
+        assert not set(accepted.required) & set(accepted.optional)
+        assert set(accepted.occurrence_columns) <= set(accepted.required)
+    others = {accepted.name for other in silos().values() if other is not silo for accepted in other.formats}
+    assert not others & {accepted.name for accepted in silo.formats}
+
+
+@pytest.mark.parametrize(
+    "dataset", [dataset for silo in silos().values() for dataset in silo.datasets], ids=lambda dataset: dataset.name
+)
+def test_the_table_has_the_columns_of_the_architecture(dataset: Dataset) -> None:
+    described = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    row = next(line for line in described.splitlines() if line.startswith(f"| `conformed.{dataset.name}`"))
+    _, _, columns, key, _ = row.split("|")
+    names = [re.match(r"\w+", name)[0] for name in re.findall(r"`([^`]*)`", columns)]  # type: ignore[index]
+    schema = arrow_schema(dataset)
+    assert schema.names == [*names, "event_date", "format", "delivery_id"]
+    assert [part.strip() for part in key.split(",")] == list(dataset.key)
+    assert list(polars_schema(dataset)) == schema.names[:-2]
+    for spelled in re.findall(r"`([^`]*)`", columns):
+        name, _, kind = spelled.rstrip("?").partition(" ")
+        optional = spelled.endswith("?")
+        assert schema.field(name).nullable == optional, name
+        types = {"binary": pa.binary(), "int": pa.int32(), "long": pa.int64(), "double": pa.float64()}
+        types |= {"timestamptz": pa.timestamp("us", tz="UTC"), "": pa.string()}
+        assert schema.field(name).type == types[kind], name
+
+
+@pytest.mark.parametrize(
+    ("seed", "words"),
+    [
+        ("natures", NATURES),
+        ("tow_reasons", REASONS),
+        ("directions", DIRECTIONS),
+        ("footfall_categories", CATEGORIES),
+    ],
+)
+def test_the_marts_have_the_same_words(seed: str, words: object) -> None:
+    with (ROOT / "dbt_project" / "seeds" / f"{seed}.csv").open(encoding="utf-8", newline="") as file:
+        assert {row[0] for row in csv.reader(file)} - {seed, "nature", "reason", "direction", "category"} == set(words)  # type: ignore[call-overload]
+
+
+def test_the_documentation_names_every_format_and_rule() -> None:
+    formats = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    for silo in silos().values():
+        for accepted in silo.formats:
+            assert f"`{accepted.name}`" in formats
+            for column in (*accepted.required, *accepted.optional):
+                assert f"`{column}`" in formats, f"{accepted.name}: {column}"
+        for rule in silo.rules:
+            assert f"`{rule}`" in formats, rule
