@@ -1,0 +1,149 @@
+"""What the project promises of itself: documented to the last column, contracts enforced, no identifier let through."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_lake
+from small_lake import PROJECT, Lake
+from test_marts import MARTS, seed
+
+from infra.dbt_plugin import COMMON, CONFORMED
+from ingestion.natures import NATURES
+from ingestion.register import silos
+from ingestion.silos.crowd_flows import DIRECTIONS
+from ingestion.silos.telecom_footfall import CATEGORIES
+from ingestion.silos.tows import OUTCOMES, REASONS
+from publication.contracts import CONTRACTS
+
+IDENTIFIERS = {"vehicle", "record_key", "delivery_id"}
+
+
+@pytest.fixture(scope="session")
+def manifest(built: Lake) -> dict[str, Any]:
+    return json.loads((built.folder / "target" / "manifest.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def models(manifest: dict[str, Any]) -> dict[str, Any]:
+    return {node["name"]: node for node in manifest["nodes"].values() if node["resource_type"] == "model"}
+
+
+@pytest.fixture(scope="session")
+def catalog(built: Lake, manifest: dict[str, Any]) -> dict[str, list[str]]:
+    """The physical columns of every model, seed and source, as `dbt docs generate` finds them."""
+    done = small_lake.dbt(built, "docs", "generate", "--no-compile")
+    assert done.returncode == 0, done.stdout[-2000:]
+    read = json.loads((built.folder / "target" / "catalog.json").read_text())
+    return {key: list(table["columns"]) for kind in ("nodes", "sources") for key, table in read[kind].items()}
+
+
+def test_every_model_and_column_is_described(manifest: dict[str, Any], catalog: dict[str, list[str]]) -> None:
+    described = {**manifest["nodes"], **manifest["sources"]}
+    for key, columns in catalog.items():
+        node = described[key]
+        assert node["description"].strip(), f"{key} has no description"
+        documented = {name for name, column in node["columns"].items() if column["description"].strip()}
+        assert documented == set(columns), f"{key}: documented and physical columns differ"
+    models = {key for key, node in manifest["nodes"].items() if node["resource_type"] in {"model", "seed"}}
+    assert models | set(manifest["sources"]) == set(catalog)
+
+
+def test_every_mart_has_an_enforced_contract_and_a_grain(models: dict[str, Any]) -> None:
+    marts = {name: node for name, node in models.items() if node["schema"] == "marts"}
+    assert set(marts) == set(MARTS) == set(CONTRACTS)
+    for name, node in marts.items():
+        assert node["config"]["contract"]["enforced"], name
+        assert node["config"]["access"] == "public", name
+        contract = CONTRACTS[name]
+        assert tuple(node["config"]["meta"]["grain"]) == contract.grain
+        assert {column: spec["data_type"] for column, spec in node["columns"].items()} == dict(contract.columns)
+        assert list(node["columns"]) == list(contract.columns)
+
+
+def test_vocabularies_are_those_of_the_register_and_of_the_contracts() -> None:
+    assert seed("natures") == list(NATURES)
+    assert seed("tow_reasons") == list(REASONS)
+    assert seed("footfall_categories") == list(CATEGORIES)
+    assert seed("directions") == list(DIRECTIONS)
+    used = set(re.findall(r"'(\w+)'", (PROJECT / "models/staging/conformed/stg_conformed__tows.sql").read_text()))
+    assert {"deplacement_technique", "restitution_sur_place", "en_cours"} == used & set(OUTCOMES)
+    seeds = {
+        "nature": "natures",
+        "reason": "tow_reasons",
+        "delay_band": "delay_bands",
+        "direction": "directions",
+        "category": "footfall_categories",
+    }
+    for contract in CONTRACTS.values():
+        for dimension in contract.dimensions:
+            if dimension.column in seeds:
+                assert set(dimension.values(None)) == set(seed(seeds[dimension.column])), contract.mart  # type: ignore[arg-type]
+
+
+def test_no_identifier_passes_staging(catalog: dict[str, list[str]]) -> None:
+    reached = {key: IDENTIFIERS & set(columns) for key, columns in catalog.items() if not key.startswith("source.")}
+    assert not {key: names for key, names in reached.items() if names}
+    assert any(IDENTIFIERS & set(columns) for key, columns in catalog.items() if key.startswith("source."))
+
+
+def test_marts_name_every_column_they_select(models: dict[str, Any]) -> None:
+    for name in MARTS:
+        final = models[name]["raw_code"].rstrip().rpartition("\nselect\n")[2]
+        assert final, name
+        assert "*" not in final, name
+
+
+def test_conformed_sources_are_the_tables_of_the_register(manifest: dict[str, Any]) -> None:
+    sources = {
+        source["name"]: source for source in manifest["sources"].values() if source["source_name"] == "conformed"
+    }
+    datasets = {dataset.name: (silo, dataset) for silo in silos().values() for dataset in silo.datasets}
+    assert set(sources) == set(CONFORMED) == set(datasets)
+    for name, (silo, dataset) in datasets.items():
+        meta = sources[name]["config"]["meta"]
+        assert meta == {"silo": silo.name, "steward": silo.steward}
+        fields = list(dataset.conformed.to_schema().columns)
+        assert sorted({*CONFORMED[name], *COMMON}) == sorted({*fields, *COMMON}), name
+        if name == silo.name:
+            warn = sources[name]["freshness"]["warn_after"]
+            assert (warn["count"], warn["period"]) == (silo.freshness.days, "day")
+
+
+def test_exposures_and_groups_name_the_steward(manifest: dict[str, Any]) -> None:
+    register = silos()
+    exposed: set[str] = set()
+    for exposure in manifest["exposures"].values():
+        assert exposure["owner"]["name"] == register[exposure["config"]["meta"]["silo"]].steward
+        exposed |= {name.rpartition(".")[2] for name in exposure["depends_on"]["nodes"]}
+    assert exposed == set(MARTS)
+    for name in MARTS:
+        node = manifest["nodes"][f"model.calanque.{name}"]
+        owner = manifest["groups"][f"group.calanque.{node['config']['group']}"]["owner"]["name"]
+        assert owner == register[node["config"]["meta"]["silo"]].steward
+
+
+def test_a_mart_depends_on_its_own_silo_only(manifest: dict[str, Any]) -> None:
+    """Otherwise a silo that fails would stop the marts of the others."""
+
+    def sources(key: str) -> set[str]:
+        parents = manifest["parent_map"].get(key, [])
+        return {key} if key.startswith("source.calanque.conformed.") else set().union(*map(sources, parents))
+
+    for name in MARTS:
+        node = manifest["nodes"][f"model.calanque.{name}"]
+        assert sources(node["unique_id"]) == {f"source.calanque.conformed.{node['config']['meta']['silo']}"}
+
+
+def test_thresholds_are_the_same_everywhere(manifest: dict[str, Any]) -> None:
+    written = re.findall(r"display_threshold\w*: (\d+)", Path(PROJECT / "dbt_project.yml").read_text())
+    assert [int(value) for value in written] == [11, 20]
+    for path in (PROJECT / "models" / "marts").rglob("*.sql"):
+        telecom = path.parent.name == "footfall"
+        expected = "display_threshold_telecom" if telecom else "display_threshold"
+        assert re.findall(r"threshold=var\('(\w+)'\)", path.read_text()) == [expected], path.name
+        assert CONTRACTS[path.stem].measure.threshold == (20 if telecom else 11)

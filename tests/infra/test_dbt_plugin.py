@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from infra import catalog
+from infra.build_spec import BuildSpec, CityReference, DayRange, Place, Zone
+from infra.dbt_plugin import COMMON, CONFORMED, SpecMissingError, attach, calendar, read_spec
+from infra.settings import Settings
+
+ZONES = tuple(
+    Zone(
+        zone_id=name,
+        zone_name=name,
+        area_id=name,
+        area_name=name,
+        published_zone_id=name,
+        published_zone_name=name,
+    )
+    for name in ("port", "unknown")
+)
+CITY = CityReference(
+    name="small",
+    time_zone="Europe/Paris",
+    footfall_measure="presence",
+    zones=ZONES,
+    places=(Place(place_id="quay", place_name="Quay", zone_id="port", area_m2=10.0, density_threshold=2.0),),
+)
+
+
+def spec(*, tables: dict[str, str | None] | None = None, city: CityReference = CITY) -> BuildSpec:
+    return BuildSpec(
+        build_id="b",
+        tables=tables or {},
+        quarters=(date(2025, 10, 1), date(2026, 4, 1)),
+        coverage={
+            "tows": DayRange(first_day=date(2025, 10, 24), last_day=date(2026, 4, 2)),
+            "crowd_flows": DayRange(first_day=date(2026, 1, 1), last_day=date(2026, 3, 31)),
+        },
+        city=city,
+    )
+
+
+def test_the_calendar_holds_the_covered_days_of_the_quarters_to_build() -> None:
+    days = calendar(spec())
+    assert days["silo"].unique().to_list() == ["tows"]  # crowd_flows covers none of the quarters
+    assert days["day"].min() == date(2025, 10, 24)
+    assert days.filter(pl.col("day").is_between(date(2026, 1, 1), date(2026, 3, 31))).is_empty()
+    assert days["day"].max() == date(2026, 4, 2)
+    assert len(days) == 8 + 30 + 31 + 2
+    assert days.filter(day=date(2026, 4, 2)).row(0, named=True) == {
+        "silo": "tows",
+        "day": date(2026, 4, 2),
+        "month_start": date(2026, 4, 1),
+        "quarter_start": date(2026, 4, 1),
+        "iso_weekday": 4,
+        "is_clock_change": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("time_zone", "changes"),
+    [("Europe/Paris", [date(2025, 10, 26)]), ("America/Chicago", [date(2025, 11, 2)]), ("Asia/Tokyo", [])],
+)
+def test_clocks_change_on_the_days_of_the_city(time_zone: str, changes: list[date]) -> None:
+    days = calendar(spec(city=CITY.model_copy(update={"time_zone": time_zone})))
+    assert days.filter("is_clock_change")["day"].to_list() == changes
+
+
+def test_tables_without_a_snapshot_are_empty_and_typed() -> None:
+    with duckdb.connect() as connection:
+        attach(connection, spec())
+        for table, columns in CONFORMED.items():
+            relation = connection.sql(f"from conformed.{table}")
+            assert relation.columns == [*columns, *COMMON]
+            assert relation.aggregate("count(*)").fetchall() == [(0,)]
+        places = connection.execute("select place_id, density_threshold from reference.places order by 1").fetchall()
+        assert places == [("quay", 2.0), ("unknown", None)]
+        assert connection.execute("select * from reference.settings").fetchall() == [
+            ("small", "Europe/Paris", "presence")
+        ]
+
+
+def test_the_plugin_forbids_downloads() -> None:
+    with duckdb.connect() as connection:
+        attach(connection, spec())
+        installs = (
+            "select current_setting('autoinstall_known_extensions'), current_setting('autoload_known_extensions')"
+        )
+        assert connection.execute(installs).fetchall() == [(False, False)]
+
+
+def test_a_missing_spec_is_a_clear_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SpecMissingError, match="CALANQUE_BUILD_SPEC is not set"):
+        read_spec({})
+    with pytest.raises(SpecMissingError, match="is not a file"):
+        read_spec({"CALANQUE_BUILD_SPEC": str(tmp_path / "none.json")})
+
+
+@pytest.mark.live
+def test_tables_in_the_object_store_are_read_as_publisher(lake: Settings) -> None:
+    """Only the days of the quarters to build, whatever else the table holds."""
+    rows = pa.table(
+        {
+            "place_id": ["quay"] * 3,
+            "direction": ["in"] * 3,
+            "people": pa.array([1, 2, 4], pa.int64()),
+            "event_date": pa.array([date(2025, 9, 30), date(2025, 10, 1), date(2026, 2, 1)]),
+        }
+    )
+    missing = {
+        name: kind for name, kind in {**CONFORMED["crowd_flows"], **COMMON}.items() if name not in rows.column_names
+    }
+    types = {
+        "varchar": pa.string(),
+        "integer": pa.int32(),
+        "double": pa.float64(),
+        "timestamptz": pa.timestamp("us", "UTC"),
+    }
+    for name, kind in missing.items():
+        rows = rows.append_column(name, pa.nulls(3, types[kind]))
+    tables = catalog.open_catalog(lake, "pipeline")
+    table = catalog.ensure_table(tables, "conformed.plugin_test", rows.schema, partition_by="event_date")
+    table.append(rows)
+    location = catalog.metadata_location(table.refresh())
+    assert location.startswith("s3://")
+    with duckdb.connect() as connection, pytest.MonkeyPatch.context() as environment:
+        for name, value in lake.environment().items():
+            environment.setenv(name, value)
+        attach(connection, spec(tables={"crowd_flows": location}))
+        assert connection.execute("select people from conformed.crowd_flows").fetchall() == [(2,)]
+    tables.drop_table("conformed.plugin_test")
