@@ -237,15 +237,15 @@ class _Cutter:
 
 
 def _read(file: BinaryIO, start: int, size: int) -> tuple[bytes, bool]:
-    """``size`` bytes from ``start``, and whether they are the last ones; these always end their line."""
+    """At most ``size`` bytes from ``start``, and whether they are the last ones; these always end their line."""
     file.seek(start)
-    text = file.read(size + 1)
-    last = len(text) <= size
+    text = file.read(size)
+    last = len(text) < size
     if last and text and not text.endswith(b"\n"):
         text += b"\n"
     if b"\r" in text:
         text = _BARE_CR.sub(b" ", text)  # within a record, where Arrow would see the end of a line
-    return (text if last else text[:size]), last
+    return text, last
 
 
 def _batches(path: Path, layout: _Layout, batch_rows: int, cutter: _Cutter) -> Iterator[Batch]:

@@ -218,9 +218,9 @@ def test_refuses_a_bomb_before_it_goes_off(deliver: Callable[..., Opened], pack:
 
 
 def test_refuses_a_true_bomb(tmp_path: Path) -> None:
-    """Ten gigabytes in ten megabytes: refused with the default limits, in bounded space."""
+    """A gigabyte in a megabyte: refused with the default limits, in bounded space."""
     member = gzip.compress(bytes(2**26))
-    (tmp_path / "bomb.gz").write_bytes(member * 160)
+    (tmp_path / "bomb.gz").write_bytes(member * 16)
     with pytest.raises(Refused) as refusal:
         open_delivery(tmp_path / "bomb.gz", "bomb.gz", tmp_path)
     assert refusal.value.rule == "archive_bomb"

@@ -8,7 +8,7 @@ import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 import psutil
@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingestion.checking import REJECTS
-from ingestion.opening import open_delivery
+from ingestion.opening import Limits, open_delivery
 from ingestion.reading import MALFORMED, Batch, read_batches
 from ingestion.recognition import header_has
 from ingestion.refusal import Refused
@@ -331,12 +331,14 @@ def test_agrees_with_the_definition_without_quotes(
 # ---- at scale
 
 
-def test_a_stray_quote_costs_one_record_of_many(write: Callable[[bytes], Path]) -> None:
-    lines = [f"{number};lieu {number % 7};3" for number in range(1, 200_001)]
+@pytest.mark.parametrize("sizes", [{}, {"block_bytes": 5000, "limits": Limits(line_bytes=100)}])
+def test_a_stray_quote_costs_one_record_of_many(write: Callable[[bytes], Path], sizes: dict[str, Any]) -> None:
+    """Also where the file is sorted piece by piece, with records that straddle the pieces."""
+    lines = [f'{number};"lieu\n{number % 7}";3' for number in range(1, 200_001)]
     lines[999] = '1000;"lieu;3'
     lines[150_000] = '150001;lieu;"3'
     path = write(b"a;b;c\n" + "\n".join(lines).encode() + b"\n")
-    batches = list(read_batches(path, fmt(), batch_rows=50_000))
+    batches = list(read_batches(path, fmt(), batch_rows=50_000, **sizes))
     frame = pl.concat(batch.frame for batch in batches)
     assert pl.concat(batch.rejects for batch in batches)["row"].to_list() == [1000, 150_001]
     assert frame["row"].cast(pl.String).to_list() == frame["a"].to_list()
