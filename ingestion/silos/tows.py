@@ -114,7 +114,8 @@ _CHICAGO_POUNDS = (
     ("police_pound", "police_pound"),
 )
 _RELEASED = ("mainlevee", "restitution", "restitution_sur_place", "destruction", "alienation")
-_DEPOT = r"^[a-z0-9_]{1,40}$"
+_LONGEST_DEPOT = 40
+_DEPOT_DIGITS = 3
 
 
 def _told_time(second_of_day: pl.Expr) -> pl.Expr:
@@ -131,7 +132,7 @@ class Delivered(pa.DataFrameModel):
     lon: float = pa.Field(nullable=True, description="WGS84 degrees; null when unknown.")
     lat: float = pa.Field(nullable=True)
     reason: str = pa.Field(nullable=True, description="One of REASONS; null when it is none.")
-    depot: str = pa.Field(nullable=True, description="The pound, as a label.")
+    depot: str = pa.Field(nullable=True, description="The pound, as a label; null when it is no short name.")
     plate: str = pa.Field(nullable=True, description="Letters and digits only.")
     released_on: pl.Date = pa.Field(nullable=True, description="Local day of the release.")
     released_second: pl.Int32 = pa.Field(nullable=True, description="Local time of the release.")
@@ -145,7 +146,7 @@ class Delivered(pa.DataFrameModel):
     longitude_readable = rule("coordinates_unreadable", "lon", lambda lon: lon.is_between(-180, 180))
     latitude_readable = rule("coordinates_unreadable", "lat", lambda lat: lat.is_between(-90, 90))
     reason_unknown = rule("reason_unknown", "reason", present)
-    depot_missing = rule("depot_missing", "depot", lambda depot: depot.is_not_null() & depot.str.contains(_DEPOT))
+    depot_missing = rule("depot_missing", "depot", present)
     outcome_unknown = rule("outcome_unknown", "outcome", present)
     release_unreadable = rule(
         "release_unreadable",
@@ -187,6 +188,23 @@ def _one_of(column: str, vocabulary: Mapping[str, str]) -> pl.Expr:
     )
 
 
+def _depot(names: pl.Series) -> pl.Series:
+    """The pounds' names as labels; null for what is no short name: a telephone number, an address."""
+    return parsing.by_distinct(
+        names,
+        lambda distinct: (
+            pl.DataFrame({"label": parsing.label(distinct)})
+            .select(
+                pl.when(
+                    (pl.col("label").str.len_chars() <= _LONGEST_DEPOT)
+                    & (pl.col("label").str.count_matches(r"\d") <= _DEPOT_DIGITS)
+                ).then("label")
+            )
+            .to_series()
+        ),
+    )
+
+
 def _from_fourriere(batch: pl.DataFrame) -> pl.DataFrame:
     """``fourriere``: the city's own CSV, see docs/formats.md. The vehicle is released when it is given back, or else
     when its release is ordered; a blank ``issue`` means that it is still in the pound.
@@ -198,7 +216,7 @@ def _from_fourriere(batch: pl.DataFrame) -> pl.DataFrame:
         lon=parsing.coordinate("longitude"),
         lat=parsing.coordinate("latitude"),
         reason=_one_of("motif", _REASON_SYNONYMS),
-        depot=text("fourriere").map_batches(parsing.label, return_dtype=pl.String),
+        depot=text("fourriere").map_batches(_depot, return_dtype=pl.String),
         plate=parsing.plate(pl.col("immatriculation")),
         released=pl.coalesce(text("date_heure_restitution"), text("date_heure_mainlevee")),
         outcome=pl.when(text("issue").is_null())

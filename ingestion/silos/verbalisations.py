@@ -104,6 +104,7 @@ PVE_PLATE = "MIFVAO_VehiculeImmatriculation"
 
 _NATINF = r"^0*[1-9]\d{0,5}$"
 _TBNR = r"^[1-9]\d{5}$"
+_LOS_ANGELES = r"^\d[0-9A-Z.+-]{0,9}$"
 _DAMAGED_CODE = r"^\d(\.\d+)?E\+\d+$"
 _ESSEN_RECORD = r"^\d{4}-\d\d-\d\d,.+,\d{1,6}$"
 
@@ -208,7 +209,7 @@ def _from_los_angeles(batch: pl.DataFrame) -> pl.DataFrame:
         parsing.day(text("Issue Date").str.slice(0, 10), "%Y-%m-%d", "%m/%d/%Y").alias("occurred_on"),
         parsing.second_of_day_hhmm(text("Issue time")).alias("second_of_day"),
         *parsing.place(),
-        text("Violation code").alias("offence_code"),
+        _code(text("Violation code"), _LOS_ANGELES).alias("offence_code"),
         text("Violation Description").alias("offence_label"),
         pl.lit(None, pl.String).alias("corps"),
         pl.lit(None, pl.String).alias("plate"),

@@ -292,3 +292,17 @@ def test_a_named_format_takes_the_layout_of_the_delivery() -> None:
     assert silo.format("mitma", spanish).dialect.delimiter == "|"
     with pytest.raises(KeyError, match="presence, mitma, mitma_zones"):
         silo.format("orange")
+
+
+@pytest.mark.parametrize("name", ["pve", "fourriere", "counter", "moers", "presence", "mitma"])
+def test_what_a_record_becomes_does_not_depend_on_its_neighbours(name: str) -> None:
+    _, accepted = layout(name)
+    good, told_apart_by = GOOD[name][1], GOOD[name][2]
+    size = 150_000  # more than one of the chunks in which engines work
+    batch = pl.DataFrame(good).select(pl.col(accepted.required).repeat_by(size).explode())
+    numbers = pl.int_range(1, size + 1, eager=True)
+    batch = batch.with_columns(row=numbers, **{told_apart_by: "7" + numbers.cast(pl.String)})
+    cut = size // 3
+    together = accepted.to_delivered(batch).sort("row", maintain_order=True)
+    apart = pl.concat([accepted.to_delivered(batch[:cut]), accepted.to_delivered(batch[cut:])])
+    assert together.equals(apart.sort("row", maintain_order=True))
