@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from infra.endpoints import Endpoints
 from infra.services import airflow as airflow_service
 from infra.services import minio, postgres, processes, seaweedfs
 from infra.services.model import NotReady, Service, ServiceError
+from infra.services.places import socket_dir
 from infra.services.ports import LOOPBACK, choose, load
 from infra.services.supervision import FAILED, RUNNING, ProcessState, Supervisor
 from infra.settings import Settings
@@ -137,6 +139,10 @@ def down(settings: Settings, *, report: Report = lambda _: None) -> bool:
         left = processes.stop_left_over(settings)
         if left and not was_up:
             report("stopped processes left by a lake that was killed")
+        if load(settings):
+            for path in (path for service in foundation(settings) for path in service.leavings):
+                path.unlink(missing_ok=True)
+        shutil.rmtree(socket_dir(settings))
     return was_up or left > 0
 
 

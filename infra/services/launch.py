@@ -22,6 +22,8 @@ def launch(name: str) -> None:
     service = next(candidate for candidate in services(settings) if candidate.name == name)
     os.umask(0o077)
     processes.stop_left_over(settings, name, seconds=service.stop_seconds)
+    for path in service.leavings:
+        path.unlink(missing_ok=True)
     if service.prepare is not None:
         service.prepare()
     service.directory.mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,7 @@ class Service:
     ``ready`` returns when the service does its work and raises :class:`NotReady` when it does not yet. ``configure``
     writes the service's configuration files and says whether they changed. ``prepare`` runs in the service's own
     process just before ``command`` replaces it, each time, so that a restart after a crash finds its files in order.
+    ``leavings`` are files that a killed server leaves and that would be in the way of the next one.
     ``environment`` may hold secrets, so it is asked for in that process too.
     ``account`` is the system account to run as when the lake is started by root.
     """
@@ -34,6 +35,7 @@ class Service:
     environment: Callable[[], Mapping[str, str]] = dict
     configure: Callable[[], bool] | None = None
     prepare: Callable[[], None] | None = None
+    leavings: tuple[Path, ...] = ()
     account: str | None = None
     keep_capabilities: bool = False
     stop_signal: str = "TERM"

@@ -58,9 +58,6 @@ def service(settings: Settings, ports: Mapping[str, int]) -> Service:
     def prepare() -> None:
         data.mkdir(parents=True, exist_ok=True)
         (data / "mini.options").unlink(missing_ok=True)  # the options of last time, which must not outlive it
-        # Sockets of a store that was killed would keep the new one from binding its own.
-        for name in ("filer.sock", "s3.sock"):
-            (sockets / name).unlink(missing_ok=True)
 
     options: dict[str, object] = {
         "dir": data,
@@ -99,10 +96,18 @@ def service(settings: Settings, ports: Mapping[str, int]) -> Service:
         configure=configure,
         prepare=prepare,
         ready=lambda: answers_s3(ports["s3"]),
+        leavings=(sockets / "filer.sock", sockets / "s3.sock", *_grpc_sockets(ports)),
         stop_seconds=20,
         remedy="free some disk space if it says so; a damaged store is in home/data/seaweedfs",
         ports=(*(ports[name] for name in PORTS), *(ports[name] + step for name, step in COMPANIONS.items())),
     )
+
+
+def _grpc_sockets(ports: Mapping[str, int]) -> tuple[Path, ...]:
+    """The unix sockets that each gRPC server opens beside its port, at a place that cannot be configured."""
+    numbers = {part: ports[f"{NAME}-{part}-grpc"] for part in ("master", "volume", "filer", "s3")}
+    numbers["admin"] = ports["seaweedfs-admin"] + COMPANIONS["seaweedfs-admin"]
+    return tuple(Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock") for part, port in numbers.items())  # noqa: S108
 
 
 def answers_s3(port: int) -> None:

@@ -95,6 +95,7 @@ def test_down_leaves_no_process_and_up_brings_everything_back(up: Settings) -> N
     ports = load(up)
     assert services.down(up)
     assert list(processes.of_lake(up)) == []
+    assert not [path for port in ports.values() for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock")]  # noqa: S108
     assert all(is_free(port) for port in ports.values())
     with pytest.raises(endpoints.NotRunning, match="calanque up"):
         endpoints.load(up)
