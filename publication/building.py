@@ -15,7 +15,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -189,31 +189,35 @@ def _run(settings: Settings, store: Minio, due: Due, spec: BuildSpec, declared: 
     spec.save(work / "spec.json")
     _dbt(settings, work, due, declared)
     problems = _problems(work, due)
-    marts = []
-    with _open(work) as connection:
-        places = dict(connection.execute("select place_id, place_name from reference.places order by 1").fetchall())
-        for mart in due.marts:
-            begun = time.monotonic()
-            if problems[mart.name]:
-                marts.append(BuiltMart(mart=mart, problems=problems[mart.name]))
-                continue
-            rows, sha256 = _export(connection, store, mart, spec.build_id, work)
-            marts.append(BuiltMart(mart=mart, rows=rows, sha256=sha256, seconds=round(time.monotonic() - begun, 3)))
+    good = [mart for mart in due.marts if not problems[mart.name]]
+    marts, places = _export(store, good, spec.build_id, work) if good else ([], {})
     built = Build(
         build_id=spec.build_id,
         code_version=declared.version,
         commits=dict(due.commits),
         spec=spec,
         places=places,
-        marts=tuple(marts),
+        marts=(
+            *marts,
+            *(BuiltMart(mart=mart, problems=problems[mart.name]) for mart in due.marts if problems[mart.name]),
+        ),
         seconds=round(time.monotonic() - started, 3),
     )
     candidates.save(store, built)
-    # The database holds conformed rows; the compiled SQL is kept only when somebody has to look at it.
-    (work / "build.duckdb").unlink()
-    if not built.failed:
-        shutil.rmtree(work)
+    _leave_only_compiled(work, built.failed)
     return built
+
+
+def _leave_only_compiled(work: Path, failed: Sequence[BuiltMart]) -> None:
+    """Remove the work folder, but for the SQL that somebody has to look at: the rest may hold conformed values."""
+    compiled = work / "target" / "compiled"
+    kept = work.with_name(f"{work.name}.compiled")
+    if failed and compiled.exists():
+        compiled.rename(kept)
+    shutil.rmtree(work)
+    if kept.exists():
+        compiled.parent.mkdir(parents=True)
+        kept.rename(compiled)
 
 
 def _dbt(settings: Settings, work: Path, due: Due, declared: Project) -> None:
@@ -314,25 +318,26 @@ def _without_values(message: str) -> str:
 # --- candidates ------------------------------------------------------------------------------------------------------
 
 
-def _open(work: Path) -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(
-        str(work / "build.duckdb"),
-        read_only=True,
-        config={"memory_limit": f"{compute.default_memory_limit()}B", "temp_directory": str(work / "spill")},
-    )
+def _export(store: Minio, marts: Sequence[Mart], build_id: str, work: Path) -> tuple[list[BuiltMart], dict[str, str]]:
+    """Store marts exactly as dbt made them, all columns, by quarter and grain; with them, the names of places by id."""
+    database_file = str(work / "build.duckdb")
+    with duckdb.connect(database_file, read_only=True, config={"temp_directory": str(work / "spill")}) as connection:
+        connection.execute(f"set memory_limit = '{compute.default_memory_limit()}B'")
+        places = dict(connection.execute("select place_id, place_name from reference.places order by 1").fetchall())
+        return [_export_mart(connection, store, mart, build_id, work) for mart in marts], places
 
 
-def _export(
+def _export_mart(
     connection: duckdb.DuckDBPyConnection, store: Minio, mart: Mart, build_id: str, work: Path
-) -> tuple[int, str]:
-    """Store a mart exactly as dbt made it, every column of it, by quarter and grain; its rows and SHA-256."""
+) -> BuiltMart:
+    started = time.monotonic()
     order = ", ".join(f'"{column}"' for column in ("quarter_start", *mart.grain))
     reader = connection.execute(f"from {mart.relation} order by {order}").to_arrow_reader(BATCH_ROWS)
     path = work / f"{mart.name}.parquet"
     rows = parquet.write(path, reader.schema, reader)
     sha256 = object_store.put_file(store, candidates.BUCKET, candidates.key(build_id, mart.name), path)
     path.unlink()
-    return rows, sha256
+    return BuiltMart(mart=mart, rows=rows, sha256=sha256, seconds=round(time.monotonic() - started, 3))
 
 
 def _clean(settings: Settings, store: Minio) -> None:

@@ -1,13 +1,15 @@
-"""What is published, read back the way its users read it."""
+"""What is published, read back the way its users read it; and how to take it all away."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 from pathlib import Path
 
 import polars as pl
 import psycopg
+from pyiceberg.exceptions import NoSuchTableError
 
 from infra import catalog, database, object_store
 from infra.settings import Settings
@@ -73,3 +75,25 @@ def everything(settings: Settings, analyst: psycopg.Connection) -> dict[str, obj
             "select mart, version, rows, sha256 from marts.release_info order by 1"
         ).fetchall()
     return state
+
+
+def wipe(settings: Settings) -> None:
+    """Take everything out of a lake but its roles."""
+    with database.connect(settings, "admin", "lake", autocommit=True) as connection:
+        connection.execute(
+            "truncate registry.release, registry.mart, registry.commit, registry.delivery restart identity"
+        )
+    with database.connect(settings, "admin", "bi", autocommit=True) as connection:
+        for mart in (*CONTRACTS, "release_info"):
+            connection.execute(f"drop table if exists marts.{mart}")
+    tables = catalog.open_catalog(settings, "publisher")
+    for mart in CONTRACTS:
+        with contextlib.suppress(NoSuchTableError):
+            tables.drop_table(f"marts.{mart}")
+    conformed = catalog.open_catalog(settings, "pipeline")
+    for identifier in conformed.list_tables("conformed"):
+        conformed.drop_table(identifier)
+    store = object_store.client(settings, "admin")
+    for bucket in ("lake", "receipts"):
+        for key in list(object_store.list_keys(store, bucket)):
+            store.remove_object(bucket, key)
