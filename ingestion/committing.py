@@ -51,7 +51,7 @@ DELIVERY_PROPERTY = "calanque.delivery-id"
 """The snapshot property that says which delivery a snapshot committed."""
 
 _ATTEMPTS = 5
-_UPLOADS = 4
+_AT_ONCE = 4
 _EPOCH = date(1970, 1, 1)
 
 _log = logging.getLogger(__name__)
@@ -152,7 +152,8 @@ class Committer:
         return Committed(tuple(sorted(days)), tuple(sorted(outputs, key=lambda output: output.key)), snapshot_id)
 
     def _change(self, table: Table, dataset: Dataset, delivery: _Delivery) -> None:
-        later = registry.later_deliveries(self._connection, delivery.silo, delivery.delivery_id)
+        later = set(registry.later_deliveries(self._connection, delivery.silo, delivery.delivery_id))
+        later.discard(delivery.corrects or "")  # it may have landed after its own correction
         corrected_days: set[date] = set()
         if delivery.corrects is not None:
             corrected = registry.commit(self._connection, dataset.name, delivery.corrects)
@@ -211,19 +212,26 @@ class Committer:
                 existing[found.file_path] = found
                 leaving.setdefault(found.file_path, pl.DataFrame())
 
-        removed = []
-        for path, keys in leaving.items():
+        def rewrite(path: str) -> tuple[TableFile, DataFile | None] | None:
             lines = pl.read_parquet(path, storage_options=self._read_options)
+            keys = leaving[path]
             kept = lines if keys.is_empty() else lines.join(keys, on=dataset.key, how="anti", maintain_order="left")
             if delivery.corrects is not None:
                 kept = kept.filter(pl.col("delivery_id") != delivery.corrects)
             if kept.height == lines.height:
-                continue
-            removed.append(existing[path])
-            if kept.height:
-                target = delivery.scratch / f"kept-{len(removed)}.parquet"
-                write_data_file(kept, schema, target)
-                added.append(DataFile(target, _day(existing[path]), kept.height))
+                return None
+            if kept.is_empty():
+                return existing[path], None
+            target = delivery.scratch / f"kept-{PurePosixPath(path).name}"
+            write_data_file(kept, schema, target)
+            return existing[path], DataFile(target, _day(existing[path]), kept.height)
+
+        removed = []
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for rewritten in filter(None, pool.map(rewrite, leaving)):
+                removed.append(rewritten[0])
+                if rewritten[1] is not None:
+                    added.append(rewritten[1])
         return _Change(added, removed)
 
     def _matches(self, dataset: Dataset, mine: list[DataFile], theirs: list[str]) -> pl.DataFrame:
@@ -244,7 +252,7 @@ class Committer:
             object_store.put_file(self._store, bucket, key, file.path, sha256=sha256)
             return _table_file(table, file, address, size)
 
-        with ThreadPoolExecutor(_UPLOADS) as pool:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
             return list(pool.map(upload, files))
 
 

@@ -1,0 +1,367 @@
+"""From the drop folder to the conformed tables on a live lake, compared with a model of a few lines."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import uuid
+from datetime import date
+from typing import Any
+
+import essai
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from infra import database, object_store, registry
+from infra.keys import KeyStore
+from infra.settings import Settings
+from ingestion import conforming, landing, pipeline, staging
+from ingestion.register import Silo
+
+pytestmark = pytest.mark.live
+
+Row = tuple[int, int, int]  # record, day number, value
+
+
+def new_silo() -> Silo:
+    return essai.make(f"essai_{uuid.uuid4().hex[:12]}")
+
+
+def delivery_id(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def records(rows: list[Row]) -> bytes:
+    return essai.csv(essai.RECORDS, [(f"r{r}", essai.day(d), v, f"AB-{r:03}-CD") for r, d, v in rows])
+
+
+def contents(lake: Settings, silo: Silo) -> set[tuple[str, date, int, str]]:
+    frame = essai.table(lake, silo.datasets[0]).select("record", "event_date", "value", "delivery_id")
+    rows = frame.rows()
+    assert len(rows) == len(set(rows)), "a row is there twice"
+    return set(rows)
+
+
+class Model:
+    """What the table must hold: deliveries in order of landing, the last word on a record being the last delivered."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[int, int], tuple[str, date, int, str]] = {}
+        self.landed: set[str] = set()
+
+    def deliver(self, rows: list[Row], content: bytes, corrects: str | None) -> None:
+        identity = delivery_id(content)
+        if identity in self.landed:
+            return
+        self.landed.add(identity)
+        good = [(r, d, v) for r, d, v in rows if v >= 0 and v != 13]
+        if corrects is not None:
+            if not good or corrects not in self.landed or corrects == identity:
+                return
+            self.rows = {key: row for key, row in self.rows.items() if row[3] != corrects}
+        fresh: dict[tuple[int, int], tuple[str, date, int, str]] = {}
+        for r, d, v in good:
+            key = (r, essai.day(d).month)  # a pseudonym does not outlive its month
+            fresh.setdefault(key, (f"r{r}", essai.day(d), v, identity))
+        self.rows |= fresh
+
+
+ROWS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 6), st.sampled_from([-1, 0, 1, 2, 7, 13])), max_size=8)
+DELIVERIES = st.lists(st.tuples(ROWS, st.none() | st.integers(0, 4), st.booleans()), min_size=1, max_size=5)
+
+
+@hypothesis_settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(DELIVERIES, st.integers(1, 4))
+def test_the_table_is_what_the_deliveries_say(lake: Settings, deliveries: list, buffer_rows: int) -> None:
+    silo, model, sent = new_silo(), Model(), []
+    with pytest.MonkeyPatch.context() as patch, essai.registered(silo):
+        patch.setattr(staging, "BUFFER_ROWS", buffer_rows)
+        patch.setattr(staging, "FILE_ROWS", buffer_rows + 1)
+        for number, (rows, corrected, ingest_now) in enumerate(deliveries):
+            content = records(rows)
+            corrects = delivery_id(sent[corrected]) if corrected is not None and corrected < len(sent) else None
+            essai.deliver(lake, silo.name, f"{number}.csv", content, corrects=corrects)
+            landing.sweep(lake, silo.name)
+            model.deliver(rows, content, corrects)
+            sent.append(content)
+            if ingest_now:
+                pipeline.ingest(lake, silo.name)
+        pipeline.ingest(lake, silo.name)
+        assert contents(lake, silo) == set(model.rows.values())
+        for content in sent:
+            receipt = essai.receipt(lake, silo.name, delivery_id(content))
+            assert receipt["rows_in"] == receipt["accepted"] + receipt["quarantined"]
+
+
+def test_every_row_is_accounted_for_with_every_rule_it_broke(lake: Settings) -> None:
+    silo = new_silo()
+    rows: list[tuple[Any, ...]] = [
+        ("a", "2025-01-30", 1, "P1"),
+        ("a", "2025-01-31", 2, "P1"),  # the same record on another day of the month
+        ("a", "2025-02-01", 2, "P1"),  # another month: another key
+        (None, "2025-01-30", -4, "P2"),
+        ("b", "30/01/2025", 3, "P3"),
+        ("c", "2025-01-30", 13, "P4"),
+        ("d", "2025-01-30", 7, "P5"),
+        ("e", "2025-01-30", 5),
+    ]
+    content = essai.csv(essai.RECORDS, rows)
+    with essai.registered(silo):
+        essai.deliver(lake, silo.name, "rows.csv", content)
+        landing.sweep(lake, silo.name)
+        [receipt] = pipeline.ingest(lake, silo.name)
+
+    assert receipt.status == "committed"
+    assert (receipt.tally.rows_in, receipt.tally.accepted, receipt.tally.quarantined) == (8, 3, 5)
+    assert receipt.tally.by_rule == {
+        "day_unreadable": 1,
+        "duplicate_key": 1,
+        "record_missing": 1,
+        "row_malformed": 1,
+        "unlucky": 1,
+        "value_negative": 1,
+    }
+    assert receipt.tally.warnings == {"lucky": 1}
+    assert receipt.days == (date(2025, 1, 30), date(2025, 2, 1))
+    assert {(row["record"], row["event_date"]) for row in essai.table(lake, silo.datasets[0]).to_dicts()} == {
+        ("a", date(2025, 1, 30)),
+        ("a", date(2025, 2, 1)),
+        ("d", date(2025, 1, 30)),
+    }
+    rejected = essai.quarantine(lake, silo.name, receipt.delivery_id)
+    assert rejected.columns == ["row", "rule", "column", "severity"]
+    assert set(rejected.rows()) == {
+        (2, "duplicate_key", None, "error"),
+        (4, "record_missing", "record", "error"),
+        (4, "value_negative", "value", "error"),
+        (5, "day_unreadable", "day", "error"),
+        (6, "unlucky", None, "error"),
+        (7, "lucky", None, "warning"),
+        (8, "row_malformed", None, "error"),
+    }
+    stored = essai.receipt(lake, silo.name, receipt.delivery_id)
+    assert stored == receipt.as_json() | {"file_name": "rows.csv"}
+    store = object_store.client(lake, "pipeline")
+    for output in stored["outputs"]:
+        assert hashlib.sha256(object_store.get_bytes(store, "lake", output["key"])).hexdigest() == output["sha256"]
+    assert sum(output["rows"] for output in stored["outputs"]) == stored["lines"] == 3
+
+
+def test_a_row_of_several_lines_is_accepted_when_one_is_kept(lake: Settings) -> None:
+    silo = new_silo()
+    rows = [
+        ("p1", "2025-03-01T10:00", 5),
+        ("p1", "2025-03-01T11:00", 99),  # one way is refused
+        ("p1", "2025-03-01T12:00", 100),  # both are
+        ("p1", "2025-03-01T10:00", 6),  # both are there already
+        ("p1", "2025-03-01T11:00", 6),  # one is there already
+        ("p1", "noon", 6),
+    ]
+    with essai.registered(silo):
+        essai.deliver(lake, silo.name, "counts.csv", essai.csv(essai.COUNTS, rows))
+        landing.sweep(lake, silo.name)
+        [receipt] = pipeline.ingest(lake, silo.name)
+    assert (receipt.tally.rows_in, receipt.tally.accepted, receipt.tally.quarantined) == (6, 3, 3)
+    assert receipt.tally.by_rule == {"duplicate_key": 1, "full": 1, "hour_unreadable": 1}
+    assert receipt.tally.warnings == {"duplicate_key": 1, "full": 1}
+    kept = essai.table(lake, silo.datasets[1]).select("starts_at", "direction", "people").sort("starts_at", "direction")
+    assert [(at.hour, direction, people) for at, direction, people in kept.rows()] == [
+        (10, "in", 5),
+        (10, "out", 5),
+        (11, "in", 99),
+        (11, "out", 6),
+    ]
+
+
+def test_identical_records_without_a_number_stay_distinct_whatever_the_batches(
+    lake: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silo = new_silo()
+    rows = [("2025-03-01", 1), ("2025-03-01", 2), ("2025-03-01", 1), ("2025-03-02", 1), ("2025-03-01", 1)] * 40
+    read = pipeline.read_batches
+    monkeypatch.setattr(pipeline, "read_batches", lambda *args, **named: read(*args, **named, batch_rows=7))
+    with essai.registered(silo):
+        essai.deliver(lake, silo.name, "nameless.csv", essai.csv(("nameless_day", "nameless_value"), rows))
+        landing.sweep(lake, silo.name)
+        [receipt] = pipeline.ingest(lake, silo.name)
+    assert (receipt.tally.rows_in, receipt.tally.accepted) == (200, 200)
+    counted = essai.table(lake, silo.datasets[0]).group_by("event_date", "value").len().sort("event_date", "value")
+    assert counted["len"].to_list() == [120, 40, 40]
+
+
+def test_the_same_bytes_again_change_nothing(lake: Settings) -> None:
+    silo = new_silo()
+    content = records([(1, 0, 1), (2, 1, 2)])
+    with essai.registered(silo):
+        essai.deliver(lake, silo.name, "first.csv", content)
+        assert [landed.outcome for landed in landing.sweep(lake, silo.name).landed] == ["new"]
+        assert len(pipeline.ingest(lake, silo.name)) == 1
+        before = essai.table(lake, silo.datasets[0])
+        essai.deliver(lake, silo.name, "again.csv", content)
+        [landed] = landing.sweep(lake, silo.name).landed
+        assert landed.outcome == "again"
+        assert "delivered before" in landed.sentence
+        assert pipeline.ingest(lake, silo.name) == []
+        assert essai.table(lake, silo.datasets[0]).equals(before)
+
+
+def test_a_declared_correction_replaces_the_delivery_and_nothing_else(lake: Settings) -> None:
+    silo = new_silo()
+    kept, wrong = records([(9, 0, 1)]), records([(1, 0, 1), (2, 0, 1), (3, 5, 1)])
+    right = records([(1, 0, 2), (4, 1, 2)])
+    with essai.registered(silo):
+        for name, content in (("kept.csv", kept), ("wrong.csv", wrong)):
+            essai.deliver(lake, silo.name, name, content)
+            landing.sweep(lake, silo.name)
+        pipeline.ingest(lake, silo.name)
+        essai.deliver(lake, silo.name, "right.csv", right, corrects=delivery_id(wrong))
+        landing.sweep(lake, silo.name)
+        [receipt] = pipeline.ingest(lake, silo.name)
+    assert contents(lake, silo) == {
+        ("r9", essai.day(0), 1, delivery_id(kept)),
+        ("r1", essai.day(0), 2, delivery_id(right)),
+        ("r4", essai.day(1), 2, delivery_id(right)),
+    }
+    assert receipt.days == (essai.day(0), essai.day(1), essai.day(5))  # day 5 lost a row
+
+
+def test_a_correction_that_waits_with_what_it_corrects_comes_after_it(lake: Settings) -> None:
+    silo = new_silo()
+    wrong, right = records([(1, 0, 1), (2, 0, 1)]), records([(1, 0, 2)])
+    with essai.registered(silo):
+        essai.deliver(lake, silo.name, "right.csv", right, corrects=delivery_id(wrong))
+        landing.sweep(lake, silo.name)
+        essai.deliver(lake, silo.name, "wrong.csv", wrong)
+        landing.sweep(lake, silo.name)
+        assert [receipt.file_name for receipt in pipeline.ingest(lake, silo.name)] == ["wrong.csv", "right.csv"]
+    assert contents(lake, silo) == {("r1", essai.day(0), 2, delivery_id(right))}
+
+
+@pytest.mark.parametrize(
+    ("rows", "corrects", "rule"),
+    [([(1, 0, 2)], "0" * 64, "correction_unknown"), ([(1, 0, -1)], None, "correction_empty")],
+)
+def test_a_correction_that_cannot_be_made_replaces_nothing(
+    lake: Settings, rows: list[Row], corrects: str | None, rule: str
+) -> None:
+    silo, first = new_silo(), records([(1, 0, 1)])
+    with essai.registered(silo):
+        essai.deliver(lake, silo.name, "first.csv", first)
+        landing.sweep(lake, silo.name)
+        pipeline.ingest(lake, silo.name)
+        essai.deliver(lake, silo.name, "mend.csv", records(rows), corrects=corrects or delivery_id(first))
+        landing.sweep(lake, silo.name)
+        [receipt] = pipeline.ingest(lake, silo.name)
+    assert (receipt.status, receipt.rule) == ("refused", rule)
+    assert contents(lake, silo) == {("r1", essai.day(0), 1, delivery_id(first))}
+
+
+def test_a_refused_delivery_is_kept_and_does_not_stop_the_next(lake: Settings) -> None:
+    silo = new_silo()
+    with essai.registered(silo):
+        essai.deliver(lake, silo.name, "junk.bin", b"\x00\x01\x02" * 100)
+        essai.deliver(lake, silo.name, "empty.csv", b"")
+        essai.deliver(lake, silo.name, "other.csv", b"a,b\n1,2\n")
+        essai.deliver(lake, silo.name, "good.csv", records([(1, 0, 1)]))
+        landing.sweep(lake, silo.name)
+        found = {receipt.file_name: receipt for receipt in pipeline.ingest(lake, silo.name)}
+    assert {name: receipt.status for name, receipt in found.items()} == {
+        "junk.bin": "refused",
+        "empty.csv": "refused",
+        "other.csv": "refused",
+        "good.csv": "committed",
+    }
+    with database.connect(lake, "steward", "lake") as connection:
+        for name in ("junk.bin", "empty.csv", "other.csv"):
+            refused = registry.delivery(connection, silo.name, found[name].delivery_id)
+            assert refused is not None
+            assert refused.status == "refused"
+            assert refused.reason is not None
+            assert refused.reason.startswith(name)
+            assert object_store.exists(object_store.client(lake, "pipeline"), "landing", refused.object_key)
+            assert (refused.rows_in, refused.accepted, refused.quarantined) == (0, 0, 0)
+
+
+def test_a_refused_delivery_is_tried_again_when_its_sender_says_more(lake: Settings) -> None:
+    silo, content = new_silo(), records([(1, 0, 1)])
+    with essai.registered(silo):
+        essai.deliver(lake, silo.name, "a.csv", content, named="counts")
+        landing.sweep(lake, silo.name)
+        assert [receipt.status for receipt in pipeline.ingest(lake, silo.name)] == ["refused"]
+        essai.deliver(lake, silo.name, "a.csv", content)
+        assert [landed.outcome for landed in landing.sweep(lake, silo.name).landed] == ["again"]
+        essai.deliver(lake, silo.name, "a.csv", content, named="records")
+        assert [landed.outcome for landed in landing.sweep(lake, silo.name).landed] == ["reopened"]
+        assert [receipt.status for receipt in pipeline.ingest(lake, silo.name)] == ["committed"]
+    assert len(contents(lake, silo)) == 1
+
+
+def test_a_delivery_that_fails_stays_landed_and_the_others_go_on(
+    lake: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    silo = new_silo()
+    conform, secret = conforming.conform, "AB-SECRET-99"
+
+    def fragile(read: Any, **named: Any) -> Any:
+        if named["delivery_id"] == delivery_id(records([(1, 0, 1)])):
+            raise ValueError(f"cannot convert {secret}")
+        return conform(read, **named)
+
+    with essai.registered(silo), caplog.at_level(logging.INFO):
+        for name, rows in (("first.csv", [(1, 0, 1)]), ("second.csv", [(2, 0, 1)])):
+            essai.deliver(lake, silo.name, name, records(rows))  # type: ignore[arg-type]
+            landing.sweep(lake, silo.name)
+        monkeypatch.setattr(pipeline, "conform", fragile)
+        with pytest.raises(pipeline.IngestionError, match=r"first\.csv .*ValueError at .*fragile") as caught:
+            pipeline.ingest(lake, silo.name)
+        assert [receipt.file_name for receipt in caught.value.receipts] == ["second.csv"]
+        assert secret not in str(caught.value) + caplog.text
+        monkeypatch.undo()
+        with essai.registered(silo):
+            assert [receipt.file_name for receipt in pipeline.ingest(lake, silo.name)] == ["first.csv"]
+    assert len(contents(lake, silo)) == 2
+
+
+def test_rows_of_a_month_whose_key_was_destroyed_are_quarantined(lake: Settings) -> None:
+    silo = new_silo()
+    KeyStore(lake.keys_dir).destroy(silo.name, "2025-02")
+    with essai.registered(silo):
+        essai.deliver(lake, silo.name, "late.csv", records([(1, 0, 1), (2, 4, 1), (3, 5, 1)]))
+        landing.sweep(lake, silo.name)
+        [receipt] = pipeline.ingest(lake, silo.name)
+    assert receipt.tally.by_rule == {"month_key_destroyed": 2}
+    assert {record for record, *_ in contents(lake, silo)} == {"r1"}
+
+
+def test_no_value_leaves_the_conformed_columns(lake: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    silo, canary = new_silo(), "CANARI-7391"
+    rows = [
+        (f"{canary}-r", "2025-01-30", 1, f"{canary}-p"),
+        (f"{canary}-r2", f"{canary}-d", -1, f"{canary}-p"),
+        (f"{canary}-r", "2025-01-30", 1, f"{canary}-p"),
+        (f"{canary}-r3", "2025-01-30", 13, f"{canary}-p", f"{canary}-extra"),
+    ]
+    with essai.registered(silo), caplog.at_level(logging.DEBUG):
+        essai.deliver(lake, silo.name, "rows.csv", essai.csv(essai.RECORDS, rows))
+        landing.sweep(lake, silo.name)
+        [receipt] = pipeline.ingest(lake, silo.name)
+    assert receipt.tally.quarantined == 3
+    store, looked = object_store.client(lake, "admin"), 0
+    for bucket, prefix in (("quarantine", silo.name), ("receipts", f"deliveries/{silo.name}")):
+        for key in object_store.list_keys(store, bucket, prefix):
+            content = object_store.get_bytes(store, bucket, key)
+            text = str(pl.read_parquet(content).rows()) if key.endswith(".parquet") else content.decode()
+            assert canary not in text
+            assert canary.encode() not in content
+            looked += 1
+    assert looked == 2
+    assert canary not in str(essai.table(lake, silo.datasets[0]).drop("record").rows())
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith(("ingestion", "infra"))]
+    assert ours
+    assert canary not in "\n".join(ours)
+    assert not list((lake.work_dir / "ingest" / silo.name).iterdir())
