@@ -90,13 +90,13 @@ def local_day(value: pl.Expr) -> pl.Expr:
     return day(value.str.slice(0, 10), "%Y-%m-%d", "%d/%m/%Y")
 
 
-def local_second(value: pl.Expr) -> pl.Expr:
+def local_second(value: pl.Expr, readable_day: pl.Expr) -> pl.Expr:
     """The time of a local date and time, see :func:`second_of_day`: what follows the day and a blank or ``T``.
 
-    Null where nothing does, or where the day cannot be read.
+    Null where nothing does, or where ``readable_day``, the :func:`local_day` of the same value, is null.
     """
     time = value.str.slice(11)
-    return second_of_day(pl.when((time != "") & local_day(value).is_not_null()).then(time))
+    return second_of_day(pl.when((time != "") & readable_day.is_not_null()).then(time))
 
 
 def local_moment(day_column: str, second_column: str) -> pl.Expr:

@@ -223,19 +223,21 @@ def _from_fourriere(batch: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("en_cours"))
         .otherwise(_one_of("issue", _OUTCOME_SYNONYMS)),
     )
-    removed, released = pl.col("removed"), pl.col("released")
-    return prepared.select(
+    dated = prepared.with_columns(
+        removed_on=parsing.local_day(pl.col("removed")), released_on=parsing.local_day(pl.col("released"))
+    )
+    return dated.select(
         pl.col("row").cast(pl.Int64),
         "record",
-        parsing.local_day(removed).alias("removed_on"),
-        parsing.local_second(removed).alias("second_of_day"),
+        "removed_on",
+        parsing.local_second(pl.col("removed"), pl.col("removed_on")).alias("second_of_day"),
         *parsing.place(),
         "reason",
         "depot",
         "plate",
-        parsing.local_day(released).alias("released_on"),
-        parsing.local_second(released).alias("released_second"),
-        released.is_not_null().alias("release_told"),
+        "released_on",
+        parsing.local_second(pl.col("released"), pl.col("released_on")).alias("released_second"),
+        pl.col("released").is_not_null().alias("release_told"),
         "outcome",
     )
 

@@ -181,6 +181,7 @@ def _from_pve(batch: pl.DataFrame) -> pl.DataFrame:
         lat=parsing.coordinate("MIFVAO_CoordGPSLatitude"),
         plate=plate,
     ).with_columns(
+        occurred_on=parsing.local_day(pl.col("moment")),
         lon=pl.when(~pl.col("longitude").is_in(parsing.UNKNOWN_COORDINATES) | (pl.col("longitude") == 0)).then(
             "longitude"
         ),
@@ -188,8 +189,8 @@ def _from_pve(batch: pl.DataFrame) -> pl.DataFrame:
     return prepared.select(
         pl.col("row").cast(pl.Int64),
         text("DI_Id").alias("record"),
-        parsing.local_day(pl.col("moment")).alias("occurred_on"),
-        parsing.local_second(pl.col("moment")).alias("second_of_day"),
+        "occurred_on",
+        parsing.local_second(pl.col("moment"), pl.col("occurred_on")).alias("second_of_day"),
         *parsing.place(),
         _code(text("NI_CodeNatinf"), _NATINF).str.strip_chars_start("0").alias("offence_code"),
         text("NI_Qualification").alias("offence_label"),

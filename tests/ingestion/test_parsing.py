@@ -31,7 +31,7 @@ PARSERS = [
     parsing.second_of_day(VALUE),
     parsing.second_of_day_hhmm(VALUE),
     parsing.local_day(VALUE),
-    parsing.local_second(VALUE),
+    parsing.local_second(VALUE, parsing.local_day(VALUE)),
     parsing.instant(VALUE),
     parsing.plate(VALUE),
 ]
@@ -50,8 +50,9 @@ def test_local_times_in_every_spelling(day: date, moment: time) -> None:
     spelled = [f"{day} {moment:%H:%M}", f"{day}T{moment:%H:%M}", f"{day:%d/%m/%Y} {moment:%H:%M}"]
     exact = [f"{day} {moment:%H:%M:%S}", f"{day}T{moment:%H:%M:%S.%f}", f"{day:%d/%m/%Y} {moment:%H:%M:%S}"]
     assert parse(parsing.local_day(VALUE), *spelled, *exact, f"{day}") == [day] * 7
-    assert parse(parsing.local_second(VALUE), *spelled) == [seconds] * 3
-    assert parse(parsing.local_second(VALUE), *exact, f"{day}") == [seconds + moment.second] * 3 + [None]
+    told = parsing.local_second(VALUE, parsing.local_day(VALUE))
+    assert parse(told, *spelled) == [seconds] * 3
+    assert parse(told, *exact, f"{day}", "10 mars 2025 12:00") == [seconds + moment.second] * 3 + [None] * 2
 
 
 @given(st.times())
