@@ -117,7 +117,7 @@ ROW_FAULTS: Mapping[str, tuple[RowFault, ...]] = {
             record="DI_Id",
         ),
         RowFault("bad_code", "offence_code_unknown", _fixed(NI_CodeNatinf="STAT-12")),
-        RowFault("foreign_plate", "plate_unusual", _fixed(MIFVAO_VehiculeImmatriculation="B-XX 12345"), "warning"),
+        RowFault("foreign_plate", "plate_unusual", _fixed(MIFVAO_VehiculeImmatriculation="XX-123456-CD-99"), "warning"),
     ),
     "tows": (
         *_shared(

@@ -71,9 +71,9 @@ OFFENCES = (
     _Offence(6088, "2", "EMPLOI D'UN AVERTISSEUR SONORE SANS NÉCESSITÉ", 0, (22, 35, 75), 0.5, 0.8),
 )  # fmt: skip
 _UNITS = (
-    ("30", "POLICE MUNICIPALE", "SERVICE DE LA POLICE MUNICIPALE", 62),
+    ("30", "POLICE MUNICIPALE", "PM CENTRE", 62),
     ("31", "AGENTS DE SURVEILLANCE DE LA VOIE PUBLIQUE (ASVP)", "BRIGADE DE SURVEILLANCE", 20),
-    ("10", "POLICE NATIONALE", "CIRCONSCRIPTION DE SÉCURITÉ PUBLIQUE", 17),
+    ("10", "POLICE NATIONALE", "SÉCURITÉ PUBLIQUE", 17),
     ("20", "GENDARMERIE NATIONALE", "BRIGADE MOTORISÉE", 1),
 )
 _MAKES = ("RENAULT", "PEUGEOT", "CITROEN", "VOLKSWAGEN", "TOYOTA", "FIAT", "FORD", "DACIA", "YAMAHA", "MERCEDES")
@@ -104,7 +104,7 @@ class Fines:
         statuses = [("DOSSIER CLOS", "PAIEMENT"), ("DOSSIER EN COURS", "EN ATTENTE"), ("DOSSIER CLOS", "MAJORATION")]
         self._files = pl.Series(
             [  # SD_Libelle to FI_Libelle
-                _joined((status, mode, None, "CERTIFICAT D'IMMATRICULATION", "TITULAIRE", "FRANCE", "13", None, None,
+                _joined((status, mode, None, "CI", "TITULAIRE", "FRANCE", "13", None, None,
                          None, "N", f"PVE{terminal:05d}", 1 + terminal % 4, "CONTRAVENTION"))
                 for status, mode in statuses for terminal in range(100)
             ]
@@ -117,7 +117,7 @@ class Fines:
         self._places = pl.Series(
             [  # MI_Departement to IS_PERSONNE_INTERCEPTEE
                 _joined((area[:2], area, None, None, number, street.split(" ")[0], street.split(" ", 1)[1],
-                         city.title.upper(), None, None, None, None, "FRANCE", "VOIE COMMUNALE", None, lat, lon,
+                         city.title.upper(), None, None, None, None, "FRANCE", None, None, lat, lon,
                          None, None, None, "N", "N", "N"))
                 for lon, lat, _, area, number, street in where.table.iter_rows()
             ]
@@ -129,14 +129,14 @@ class Fines:
         )
         self._units = pl.Series(
             [  # UNITE_Code to CORPSUNITE_Libelle
-                _joined((f"{code}{city.name[:3].upper()}", service, "SAISIE TERMINAL", code, corps))
+                _joined((f"{code}{city.name[:3].upper()}", service, None, code, corps))
                 for code, corps, service, _ in _UNITS
             ]
         )
         plates = pl.concat([self._vehicles.plates, pl.Series([""])])  # the last one: no plate
         make = pl.Series(_MAKES).gather(np.arange(len(plates)) % len(_MAKES))
         self._cars = pl.DataFrame({"make": make, "plate": plates}).select(
-            pl.format("{}\t01\tVP\tVOITURE PARTICULIERE\tSIV\tFRANCE\t{}", "make", "plate")
+            pl.format("{}\t01\tVP\tVOITURE\tSIV\tFRANCE\t{}", "make", "plate")
         ).to_series()  # fmt: skip
         self._clock = pl.select(pl.time_ranges(interval="1s", closed="both").explode()).to_series().cast(pl.String)
 
@@ -145,10 +145,10 @@ class Fines:
         random = generator(self._seed, self.silo, day.toordinal())
         return self.table(day, spread(random, self._a_day * _DAY_WEIGHT[day_kind(day)]), random)
 
-    def table(self, day: date, rows: int, random: np.random.Generator) -> Table:
-        """``rows`` fines of a local day, in order of time."""
-        if rows >= _LAST_ID:
-            raise ValueError(f"at most {_LAST_ID - 1} fines a day, not {rows}: spread them over more days")
+    def table(self, day: date, rows: int, random: np.random.Generator, first: int = 1) -> Table:
+        """``rows`` fines of a local day, in order of time, numbered from ``first`` on."""
+        if first + rows > _LAST_ID:
+            raise ValueError(f"at most {_LAST_ID - 1} fines a day: spread them over more days")
         hours = list(FINES[day_kind(day)])
         length = clock_changes(self._time_zone, day, day).get(day, 24)
         hours[2] = 0 if length < 24 else hours[2] * 2 if length > 24 else hours[2]  # 2 a.m. is skipped, or comes twice
@@ -159,7 +159,7 @@ class Fines:
         car[random.random(rows) < WITHOUT_PLATE] = len(self._cars) - 1
         pieces = pl.DataFrame(
             {
-                "id": day.toordinal() * _LAST_ID + np.arange(1, rows + 1),
+                "id": day.toordinal() * _LAST_ID + np.arange(first, first + rows),
                 "file": self._files.gather(random.integers(0, len(self._files), rows)),
                 "nature": self._natures.gather(offence),
                 "place": self._places.gather(self._address.draw(random, rows)),

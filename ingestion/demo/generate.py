@@ -198,24 +198,28 @@ class _Saboteur:
     def _period(self) -> int:
         return int(self._random.integers(len(self._season.periods)))
 
-    def _pick(self, period: _Period, *, only_once: bool = False) -> list[int]:
-        """Positions of a few sound rows, preferably of those delivered once only; fewer when there are fewer."""
-        rows = _without(period.table.rows.with_row_index("position"), period.taken)
-        if only_once:
-            rows = rows.filter(pl.col("key").is_in(self._once.implode()))
-        # Most of a small delivery stays sound.
-        count = min(wrong.ROWS_PER_FAULT, rows.height // 8)
-        return sorted(rows["position"].gather(self._random.permutation(rows.height)[:count]).to_list())
+    def _pick(self, *, only_once: bool = False, leave: int = 0) -> tuple[int, list[int]]:
+        """A period and the positions of a few sound rows of it; no rows when no period has any left.
+
+        ``only_once`` asks for records that are delivered once only; ``leave`` leaves the last periods alone.
+        """
+        periods = self._season.periods
+        for number in self._random.permutation(len(periods) - leave):
+            rows = _without(periods[number].table.rows.with_row_index("position"), periods[number].taken)
+            if only_once:
+                rows = rows.filter(pl.col("key").is_in(self._once.implode()))
+            if rows.height:
+                count = min(wrong.ROWS_PER_FAULT, (rows.height + 7) // 8)  # most of a small delivery stays sound
+                chosen = rows["position"].gather(self._random.permutation(rows.height)[:count])
+                return int(number), sorted(chosen.to_list())
+        return 0, []
 
     def _late(self) -> None:
         periods = self._season.periods
-        if len(periods) < 2:
-            return
-        to = int(self._random.integers(1, len(periods)))
-        source, target = periods[max(to - _LATE_BY, 0)], periods[to]
-        moved = self._pick(source, only_once=True)
+        at, moved = self._pick(only_once=True, leave=1)
         if not moved:
             return
+        source, target = periods[at], periods[min(at + _LATE_BY, len(periods) - 1)]
         rows = source.table.rows
         late = rows[moved]
         source.table = replace(source.table, rows=_without(rows, moved))
@@ -225,11 +229,11 @@ class _Saboteur:
         self._season.note("late_rows", self._season.regular_name(target), "own_period", rows=_numbers(positions))
 
     def _duplicated(self) -> None:
-        period = self._season.periods[self._period()]
-        twice = self._pick(period)
-        rows = period.table.rows
+        at, twice = self._pick()
         if not twice:
             return
+        period = self._season.periods[at]
+        rows = period.table.rows
         period.table = replace(period.table, rows=pl.concat([rows, rows[twice]]))
         again = range(rows.height, rows.height + len(twice))
         period.taken.update(twice, again)
@@ -238,9 +242,9 @@ class _Saboteur:
         self._season.note("duplicated_rows", name, "quarantined", DUPLICATE_KEY, _numbers(again))
 
     def _rows(self, fault: wrong.RowFault) -> None:
-        period = self._season.periods[self._period()]
+        at, positions = self._pick()
+        period = self._season.periods[at]
         cells = fault.cells(wrong.scene(self._city, period.last_day, self._season.sender.format))
-        positions = self._pick(period)
         if not cells or not positions:
             return
         delimiter = period.table.delimiter
@@ -273,8 +277,7 @@ class _Saboteur:
 
     def _corrected(self) -> None:
         periods = self._season.periods
-        at = self._period()
-        wrong_rows = self._pick(periods[at], only_once=True)
+        at, wrong_rows = self._pick(only_once=True)
         if not wrong_rows:
             return
         later = periods[min(at + 2, len(periods) - 1)]

@@ -7,7 +7,6 @@ reading them from a lake.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import polars as pl
@@ -114,7 +113,7 @@ class _Seen:
 
 
 def score(truth: Truth, outcome: Outcome) -> Score:
-    """Compare what a lake made of a drop folder with the truth about it."""
+    """Compare what a lake made of a drop folder with the truth about it; its other deliveries are not looked at."""
     seen = _Seen(outcome)
     by_file = {(delivery.silo, delivery.file): delivery for delivery in truth.deliveries}
     injected = Counter((fault.silo, fault.kind) for fault in truth.faults)
@@ -130,7 +129,6 @@ def score(truth: Truth, outcome: Outcome) -> Score:
         *(f"{each.silo}/{each.file}: a sound delivery was {_status(each, seen)}" for each in lost),
         *(f"{file}: {len(rows)} sound rows were turned away" for file, rows in false_rows.items() if rows),
         *(f"{file}: {rows} rows are missing or too many in the lake" for file, rows in misplaced.items() if rows),
-        *_strangers(truth, seen),
     ]
     return Score(
         injected=injected,
@@ -179,10 +177,3 @@ def _expected(fault: Fault) -> str:
         "own_period": "loaded under its own days",
     }
     return said[fault.expect]
-
-
-def _strangers(truth: Truth, seen: _Seen) -> Iterator[str]:
-    known = {(delivery.silo, delivery.delivery_id) for delivery in truth.deliveries}
-    for key, line in seen.deliveries.items():
-        if key not in known:
-            yield f"{line['silo']}/{line['file_name']}: a delivery that was never dropped"

@@ -81,15 +81,15 @@ class Tows:
         released = [table.filter(pl.col("released").dt.date() == day) for table in earlier]
         return self._written(pl.concat([own, *released]), as_of=day)
 
-    def table(self, day: date, rows: int, random: np.random.Generator, as_of: date) -> Table:
-        """``rows`` removals of a local day, with what was known of their release on the evening of ``as_of``."""
-        return self._written(self._drawn(day, rows, random), as_of)
+    def table(self, day: date, rows: int, random: np.random.Generator, *, as_of: date, first: int = 1) -> Table:
+        """``rows`` removals of a local day, numbered from ``first`` on, as they were known at the end of ``as_of``."""
+        return self._written(self._drawn(day, rows, random, first), as_of)
 
     def _removals(self, day: date) -> pl.DataFrame:
         random = generator(self._seed, self.silo, day.toordinal())
         return self._drawn(day, spread(random, self._a_day * _DAY_WEIGHT[day_kind(day)]), random)
 
-    def _drawn(self, day: date, rows: int, random: np.random.Generator) -> pl.DataFrame:
+    def _drawn(self, day: date, rows: int, random: np.random.Generator, first: int = 1) -> pl.DataFrame:
         hours = list(TOWS[day_kind(day)])
         length = clock_changes(self._time_zone, day, day).get(day, 24)
         hours[2] = 0 if length < 24 else hours[2] * 2 if length > 24 else hours[2]  # 2 a.m. is skipped, or comes twice
@@ -104,7 +104,7 @@ class Tows:
                 {
                     "second": second,
                     "stay": stay,
-                    "number": np.arange(1, rows + 1),
+                    "number": np.arange(first, first + rows),
                     "place": self._address.draw(random, rows),
                     "plate": self._vehicles.plates.gather(self._vehicles.draw(random, rows)),
                     "issue": pl.Series([name for name, *_ in _FATES]).gather(fate),

@@ -14,7 +14,6 @@ from infra.keys import KeyStore
 from infra.settings import Settings
 from ingestion.conforming import conform
 from ingestion.demo.score import DELIVERIES, LOADED, REJECTS, Outcome
-from ingestion.demo.truth import Truth
 from ingestion.opening import open_delivery
 from ingestion.pseudonyms import Pseudonymiser
 from ingestion.reading import read_batches
