@@ -15,13 +15,16 @@ from infra.services.lake import services
 from infra.services.model import ServiceError
 from infra.settings import Settings
 
+# Workers whose scheduler was killed take no notice of being asked; what they were doing will be done again.
+_ORPHAN_SECONDS = 5
+
 
 def launch(name: str) -> None:
     """Replace this process by the service ``name`` of the lake that the environment describes."""
     settings = Settings()
     service = next(candidate for candidate in services(settings) if candidate.name == name)
     os.umask(0o077)
-    processes.stop_left_over(settings, name, seconds=service.stop_seconds)
+    processes.stop_left_over(settings, name, seconds=_ORPHAN_SECONDS)
     for path in service.leavings:
         path.unlink(missing_ok=True)
     if service.prepare is not None:

@@ -40,7 +40,7 @@ def test_every_secret_is_a_file_and_every_one_used_is_declared(compose: dict[str
 def test_no_variable_holds_a_secret(compose: dict[str, Any]) -> None:
     for service in compose["services"].values():
         for name, value in service.get("environment", {}).items():
-            if re.search(r"PASSWORD|SECRET_KEY|FERNET|JWT_SECRET|CONN", name):
+            if re.search(r"PASSWORD|SECRET_KEY|FERNET|JWT_SECRET|SQL_ALCHEMY", name):
                 assert name.endswith(("_FILE", "_CMD")), name
                 assert "/run/secrets/" in value, name
 
