@@ -182,6 +182,7 @@ def test_a_literal_day_reads_that_day_only(store: Settings, table: Table) -> Non
     assert "Total Files Read: 1" in plan
 
 
+@pytest.mark.filterwarnings("ignore:Delete operation did not match")
 def test_tags_come_with_their_data_and_stay_readable(store: Settings) -> None:
     opened = catalog.open_catalog(store, "publisher")
     name = f"marts.test_{uuid.uuid4().hex}"
@@ -212,7 +213,11 @@ def test_nothing_to_tag_is_said(table: Table) -> None:
         catalog.tag(table.transaction(), "v1")
 
 
-def test_history_stays_short_and_tags_stay(store: Settings, name: str, table: Table) -> None:
+def test_history_stays_short_and_tags_stay(
+    store: Settings, name: str, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "KEPT_SNAPSHOTS", 3)
+    monkeypatch.setattr(catalog, "TRIMMED_BEYOND", 6)
     with table.transaction() as transaction:
         transaction.append(_rows(MARCH[0], 1))
         catalog.tag(transaction, "kept")
