@@ -224,7 +224,7 @@ def _port(url: str) -> int:
 
 def _health(url: str) -> dict[str, Any]:
     try:
-        with urllib.request.urlopen(f"{url}/api/v2/monitor/health", timeout=5) as answer:  # noqa: S310 - our own address
+        with urllib.request.urlopen(f"{url}/api/v2/monitor/health", timeout=15) as answer:  # noqa: S310 - our own address
             return dict(json.load(answer))
     except (OSError, ValueError) as failure:
         raise NotReady(f"the API server does not answer at {url} ({failure})") from None

@@ -154,7 +154,7 @@ def answers(settings: Settings, port: int) -> None:
             user=SUPERUSER,
             dbname="postgres",
             password=secrets.read(settings, "pg-admin"),
-            connect_timeout=5,
+            connect_timeout=15,
         ) as connection:
             connection.execute("select 1")
     except (psycopg.Error, secrets.SecretMissing) as failure:

@@ -117,7 +117,7 @@ def answers_s3(port: int) -> None:
         NotReady: nobody answers, or not as an S3 gateway does.
     """
     try:
-        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/", timeout=15) as answer:
             raise NotReady(f"answered {answer.status} to an unsigned request, where 403 was expected")
     except urllib.error.HTTPError as refusal:
         if refusal.code != 403:
