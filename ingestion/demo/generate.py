@@ -293,6 +293,8 @@ class _Saboteur:
 
     def _truncated(self) -> None:
         period = self._season.periods[self._period()]
+        if period.table.rows.is_empty():
+            return
         content, rows = wrong.truncated(period.table)
         name = period.name(f"{_BEFORE}_{self._season.sender.format}_interrompu")
         bad = {position for position in period.rejected if position < rows - 1} | {rows - 1}

@@ -76,6 +76,8 @@ def outcome_of(drop: Path, city: City, scratch: Path) -> Outcome:
             )
             columns = [*dataset.key, "event_date", "delivery_id"]
             lines += [pl.read_parquet(file.path, columns=columns).select(columns) for file in conformed.files]
+        if not lines:
+            continue
         last = pl.concat(lines).unique(dataset.key, keep="last", maintain_order=True)
         counts = last.group_by("delivery_id", "event_date").agg(rows=pl.len().cast(pl.Int64))
         loaded.append(counts.select(pl.lit(silo.name).alias("silo"), "delivery_id", "event_date", "rows"))

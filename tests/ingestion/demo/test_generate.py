@@ -81,7 +81,7 @@ def test_the_real_checks_find_every_fault_and_turn_nothing_sound_away(
     assert {("verbalisations", "wrong_encoding"), ("tows", "wrong_encoding")} <= kinds
 
 
-def test_weekly_deliveries_and_polygons_of_another_kind(tmp_path: Path) -> None:
+def test_deliveries_of_two_days_in_a_city_of_h3_cells(tmp_path: Path) -> None:
     """Any profile will do; several days to a delivery too."""
     city = load_city(Settings(city="elsewhere", geo=None))
     truth = generate(
@@ -90,11 +90,14 @@ def test_weekly_deliveries_and_polygons_of_another_kind(tmp_path: Path) -> None:
     result = score(truth, outcome_of(tmp_path / "drop", city, tmp_path / "scratch"))
     assert result.complaints == ()
     regular = [delivery for delivery in truth.deliveries if re.search(r"_2_pve\.csv$", delivery.file)]
-    assert [len(delivery.file) > 0 and delivery.file[:10] for delivery in regular] == [
-        "2025-09-16",
-        "2025-09-18",
-        "2025-09-19",
-    ]
+    assert [delivery.file[:10] for delivery in regular] == ["2025-09-16", "2025-09-18", "2025-09-19"]
+
+
+def test_a_day_with_next_to_no_rows_is_scored_too(marseille: City, tmp_path: Path) -> None:
+    truth = generate(marseille, seed=1, start=MONDAY, days=1, scale=0.005, drop_dir=tmp_path / "drop")
+    result = score(truth, outcome_of(tmp_path / "drop", marseille, tmp_path / "scratch"))
+    assert result.complaints == ()
+    assert "late_rows" not in {fault.kind for fault in truth.faults}  # there is no earlier delivery
 
 
 def test_every_rule_that_is_expected_exists(marseille: City, tmp_path: Path) -> None:
