@@ -37,18 +37,19 @@ def save(settings: Settings, endpoints: Endpoints) -> None:
 def load(settings: Settings) -> Endpoints:
     """The endpoints of this lake.
 
-    External services given by configuration need no file, as long as both are external.
+    External services given by configuration need no ``calanque up``, as long as both are external.
 
     Raises:
         NotRunning: the lake was never started, or was stopped; the message names the remedy.
     """
-    if settings.s3_endpoint and settings.postgres_host:
-        return Endpoints(
-            s3_url=settings.s3_endpoint, postgres_host=settings.postgres_host, postgres_port=settings.postgres_port
-        )
     try:
         return Endpoints.model_validate_json(_file(settings).read_text())
     except FileNotFoundError:
+        external = settings.object_store == "external" and settings.postgres == "external"
+        if external and settings.s3_endpoint and settings.postgres_host:
+            return Endpoints(
+                s3_url=settings.s3_endpoint, postgres_host=settings.postgres_host, postgres_port=settings.postgres_port
+            )
         raise NotRunning(f"no lake is running in {settings.home}: start it with `calanque up`") from None
 
 
