@@ -119,7 +119,7 @@ class Tally:
     rows_in: int
     accepted: int
     quarantined: int
-    by_rule: dict[str, int]  # quarantined rows by rule; a row that broke two rules counts under both
+    by_rule: dict[str, int]  # quarantined rows by rule, each row under one of its rules
     warnings: dict[str, int]  # accepted rows by warning rule
 
 

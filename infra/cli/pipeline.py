@@ -145,36 +145,29 @@ def show(silos: dict[str, SiloReport], marts: dict[str, dict[str, Any]]) -> None
     from rich.console import Console
     from rich.table import Table
 
-    deliveries = Table("silo", "deliveries", "refused", "rows in", "accepted", "quarantined", "by rule", "warnings")
+    deliveries = Table("silo", "deliveries", "refused", "rows in", "accepted", "quarantined", title="Deliveries")
+    rules = Table("silo", "rule", "rows", "", title="Rows by rule")
     for name, found in silos.items():
-        deliveries.add_row(
-            name,
-            str(found.deliveries),
-            str(found.refused),
-            f"{found.rows_in:,}",
-            f"{found.accepted:,}",
-            f"{found.quarantined:,}",
-            _by_rule(found.by_rule),
-            _by_rule(found.warnings),
-        )
-    released = Table("mart", "release", "rows", "from", "to", "held back")
+        figures = (found.deliveries, found.refused, found.rows_in, found.accepted, found.quarantined)
+        deliveries.add_row(name, *(f"{figure:,}" for figure in figures))
+        for counts, became in ((found.by_rule, "quarantined"), (found.warnings, "accepted, with a warning")):
+            for rule, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+                rules.add_row(name, rule, f"{count:,}", became)
+    released = Table("mart", "release", "rows", "from", "to", title="Marts")
     for name, mart in marts.items():
-        version = mart["release"]
-        released.add_row(
-            name,
-            f"v{version}" if version else "-",
-            f"{mart['rows']:,}",
-            str(mart["period_start"] or ""),
-            str(mart["period_end"] or ""),
-            mart["held_back"] or "",
-        )
-    console = Console()
-    console.print(deliveries)
-    console.print(released)
-
-
-def _by_rule(counts: dict[str, int]) -> str:
-    return "\n".join(f"{rule} {count:,}" for rule, count in sorted(counts.items(), key=lambda item: -item[1]))
+        version, first, last = mart["release"], mart["period_start"], mart["period_end"]
+        released.add_row(name, f"v{version}" if version else "none", f"{mart['rows']:,}", first or "", last or "")
+    console = Console(highlight=False)
+    for table in (deliveries, rules, released):
+        for column in table.columns[1:]:
+            column.no_wrap = True
+        if table.row_count:
+            console.print(table)
+    for name, mart in marts.items():
+        if mart["held_back"]:
+            console.print(
+                f"{name} is held back, its last release stays: {mart['held_back']}", style="red", markup=False
+            )
 
 
 def _ingest(settings: Settings, silo: str) -> bool:
