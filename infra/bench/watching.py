@@ -1,0 +1,82 @@
+"""Running a step in a process of its own, and the most memory that it and its children held."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from tempfile import TemporaryFile
+from typing import Any
+
+import psutil
+
+from infra.settings import Settings
+
+_SAMPLE_SECONDS = 0.05
+
+
+class FailedError(RuntimeError):
+    """A step failed; the message ends with what it said."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """``seconds`` are the step's own, without starting Python and importing; ``peak_bytes`` is resident memory."""
+
+    seconds: float
+    peak_bytes: int
+    found: dict[str, Any]
+
+
+def watch(settings: Settings, step: str, **parameters: str) -> Measured:
+    """Run one of :data:`infra.bench.steps.STEPS` and wait for it.
+
+    The peak is the larger of two: the sum over the process and its descendants (dbt, for instance), sampled twenty
+    times a second, and what the system remembers of the largest single one.
+
+    Raises:
+        FailedError: it exited with an error.
+    """
+    command = [sys.executable, "-m", "infra.bench.steps", step, json.dumps(parameters)]
+    with TemporaryFile() as answer, TemporaryFile() as complaints:
+        process = subprocess.Popen(
+            command, env={**os.environ, **settings.environment()}, stdout=answer, stderr=complaints
+        )
+        sampled, largest = _wait(process)
+        answer.seek(0)
+        complaints.seek(0)
+        if process.returncode != 0:
+            said = complaints.read().decode(errors="replace").strip()[-2000:]
+            raise FailedError(f"step {step} {parameters} failed:\n{said}")
+        found = json.loads(answer.read().splitlines()[-1])
+    return Measured(found.pop("seconds"), max(sampled, largest), found)
+
+
+def _wait(process: subprocess.Popen[bytes]) -> tuple[int, int]:
+    """Bytes: the largest sample of the tree, and the largest of its processes."""
+    tree, peak = psutil.Process(process.pid), 0
+    while True:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            unit = 1 if sys.platform == "darwin" else 1024
+            return peak, usage.ru_maxrss * unit
+        peak = max(peak, _resident(tree))
+        time.sleep(_SAMPLE_SECONDS)
+
+
+def _resident(tree: psutil.Process) -> int:
+    total = 0
+    try:
+        members = [tree, *tree.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0
+    for member in members:
+        try:
+            total += member.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return total
