@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -51,6 +52,13 @@ def load(settings: Settings) -> Endpoints:
                 s3_url=settings.s3_endpoint, postgres_host=settings.postgres_host, postgres_port=settings.postgres_port
             )
         raise NotRunning(f"no lake is running in {settings.home}: start it with `calanque up`") from None
+
+
+def beside_proxies(environment: Mapping[str, str]) -> dict[str, str]:
+    """What to add to ``environment`` so that no client sends calls to this machine's own services to a proxy."""
+    kept = environment.get("NO_PROXY") or environment.get("no_proxy") or ""
+    exempt = ",".join(dict.fromkeys([*filter(None, kept.split(",")), "127.0.0.1", "localhost"]))
+    return {"NO_PROXY": exempt, "no_proxy": exempt}
 
 
 def clear(settings: Settings) -> None:

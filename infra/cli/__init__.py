@@ -5,11 +5,13 @@ Modules import what they need inside their commands, so that ``calanque --help``
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
 
 from infra.cli import demo, pipeline, services
+from infra.endpoints import beside_proxies
 
 app = typer.Typer(
     name="calanque",
@@ -32,6 +34,7 @@ demo.register(app)
 
 def main() -> None:
     """Run the command line; what can be expected to go wrong ends in a sentence, anything else in a traceback."""
+    os.environ.update(beside_proxies(os.environ))
     try:
         app()
     except Exception as failure:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from infra.endpoints import beside_proxies
 from infra.settings import Settings
 
 HOME_MARK = "CALANQUE_SERVICE_HOME"
@@ -27,7 +28,8 @@ _FOREIGN = ("AIRFLOW", "AWS_", "PG", "WEED_", "MINIO_", "PYTHON")
 
 def clean_environment() -> dict[str, str]:
     """The environment of the calling process, without what is not meant for the services."""
-    return {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
+    return kept | beside_proxies(kept)
 
 
 def marks(settings: Settings, service: str) -> dict[str, str]:
