@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from infra.settings import Settings
 
 
-class NotRunning(ConnectionError):  # noqa: N818 - a state, not a failure
+class NotRunning(ConnectionError):
     """The services of this lake are not up."""
 
 

@@ -38,7 +38,7 @@ REFUSALS: Mapping[str, str] = {
 _LONGEST_NAME = 120
 
 
-class Refused(Exception):  # noqa: N818 - reads as the verdict it is
+class Refused(Exception):
     """A delivery that cannot be accepted at all.
 
     Args:

@@ -11,7 +11,7 @@ class ServiceError(RuntimeError):
     """A service could not be started, stopped or reached; the message says which, why, and what to do."""
 
 
-class NotReady(Exception):  # noqa: N818 - a state, not a failure
+class NotReady(Exception):
     """The service runs but does not answer as it should yet; the message says what it answered."""
 
 
