@@ -16,7 +16,7 @@ INSTALLED := $(VENV)/.installed
 MINIO_VERSION := v0.0.0-20260212201848-7aac2a2c5b7c
 TESTS ?= tests
 
-.PHONY: help install up down status minio demo test test-fast lint format bench lock clean
+.PHONY: help install up down status minio demo test test-fast lint format docs bench lock clean
 
 help: ## say what there is to make
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -65,6 +65,11 @@ format: install ## put Python and SQL in their house style
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 	@cd dbt_project && ../$(BIN)/sqlfluff fix --disable-progress-bar --quiet models tests
+
+docs: install ## the dbt documentation, one page: var/docs/dbt/static_index.html
+	@cd dbt_project && ../$(BIN)/dbt --quiet docs generate --static --empty-catalog --target offline \
+		--profiles-dir . --target-path "$(CURDIR)/var/docs/dbt" --log-path "$(CURDIR)/var/docs/dbt"
+	@echo "open var/docs/dbt/static_index.html"
 
 bench: install ## measure against floors taken in the same run
 	@$(BIN)/python -m infra.bench
