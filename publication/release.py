@@ -111,17 +111,17 @@ def _desk(settings: Settings) -> Iterator[_Desk]:
 
 def _prepare(desk: _Desk, build: Build) -> None:
     """Store the files of every candidate that passes and changed, then record all of them as prepared at once."""
-    city = load_city(desk.settings)
     up_to_date = registry.marts(desk.registry)
     newest = registry.newest_releases(desk.registry)
     prepared: list[Manifest] = []
     unchanged: list[Manifest] = []
     held: list[_Held] = []
-    for built in build.good:
+    waiting = [built for built in build.good if not _is_settled(up_to_date.get(built.mart.name), build, built)]
+    if not waiting:
+        return
+    city = load_city(desk.settings)
+    for built in waiting:
         mart = built.mart.name
-        seen = up_to_date.get(mart)
-        if seen and (seen.build_id == build.build_id or (seen.commit_seq or 0) > build.commits[built.mart.silo]):
-            continue  # released already, or overtaken by a newer build
         verdict = judge(desk.store, city, build, built, desk.scratch)
         previous = Manifest.model_validate(newest[mart].manifest) if mart in newest else None
         violations = verdict.violations or _unreplaced(verdict, build, previous)
@@ -144,6 +144,13 @@ def _prepare(desk: _Desk, build: Build) -> None:
             registry.advance_mart(desk.registry, _state(manifest))
         for each in held:
             registry.hold_mart(desk.registry, each.mart, each.silo, build.build_id, each.sentence)
+
+
+def _is_settled(seen: registry.MartRow | None, build: Build, built: BuiltMart) -> bool:
+    """Whether a candidate was released already, or overtaken by a newer build."""
+    if seen is None:
+        return False
+    return seen.build_id == build.build_id or (seen.commit_seq or 0) > build.commits[built.mart.silo]
 
 
 @dataclass(frozen=True)
