@@ -1,0 +1,204 @@
+"""The DAGs: derived from the register, documented, retried, connected by assets, parsed without side effects."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingestion.register import silos
+
+ROOT = Path(__file__).parents[2]
+DAGS = ROOT / "dags"
+BUILD, RELEASE = "build_marts", "release_marts"
+MOST_STATEMENTS = 10
+
+# What a DAG file may import at its top: everything else is imported by the task that needs it, when it runs.
+AT_TOP = {"__future__", "datetime", "functools", "operator", "airflow.sdk", "airflow.sdk.exceptions"}
+OURS_AT_TOP = {"assets", "ingestion.register"}
+IN_TASKS = ("infra", "ingestion", "publication")
+
+Found = dict[str, Any]
+
+
+def parse(folder: Path, scratch: Path, seed: int) -> subprocess.Popen[str]:
+    home = scratch / f"airflow-{seed}"
+    home.mkdir()
+    return subprocess.Popen(
+        (sys.executable, Path(__file__).with_name("parsing.py"), folder),
+        env={
+            **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "CALANQUE"))},
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__DAGS_FOLDER": str(folder),
+            "CALANQUE_HOME": str(scratch / "no-lake"),
+            "PYTHONHASHSEED": str(seed),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def outcome(parser: subprocess.Popen[str], out: str, errors: str) -> Found:
+    assert parser.returncode == 0, errors
+    return dict(json.loads(out.splitlines()[-1]))
+
+
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory: pytest.TempPathFactory) -> tuple[Found, Found]:
+    """The folder parsed by two processes that hash differently."""
+    scratch = tmp_path_factory.mktemp("parsed")
+    parsers = [parse(DAGS, scratch, seed) for seed in (1, 2)]
+    answers = [(parser, *parser.communicate(timeout=300)) for parser in parsers]
+    first, second = (outcome(*answer) for answer in answers)
+    assert not (scratch / "no-lake").exists()
+    return first, second
+
+
+@pytest.fixture(scope="module")
+def dags(twice: tuple[Found, Found]) -> dict[str, Found]:
+    return dict(twice[0]["dags"])
+
+
+@pytest.fixture(scope="module")
+def landing(dags: dict[str, Found]) -> dict[str, Found]:
+    return {silo: dags[f"land_{silo}"] for silo in silos()}
+
+
+def test_every_file_parses_without_an_error_or_a_warning(twice: tuple[Found, Found]) -> None:
+    for found in twice:
+        assert found["import_errors"] == {}
+        assert found["warnings"] == []
+
+
+def test_parsing_loads_only_what_declaring_a_silo_needs(twice: tuple[Found, Found]) -> None:
+    print(f"CPU seconds of parsing: {twice[0]['cpu_seconds']:.2f}")
+    assert not {"minio", "pyiceberg", "psycopg", "dbt", "publication"} & set(twice[0]["loaded"])
+
+
+def test_there_is_one_dag_per_silo_and_one_to_build_and_one_to_release(dags: dict[str, Found]) -> None:
+    assert set(dags) == {*(f"land_{silo}" for silo in silos()), BUILD, RELEASE}
+
+
+def test_serialised_alike_by_every_process(twice: tuple[Found, Found]) -> None:
+    first, second = ({name: dag["serialized"] for name, dag in found["dags"].items()} for found in twice)
+    assert first == second
+
+
+def test_every_dag_says_what_it_is_and_runs_once_at_a_time(dags: dict[str, Found]) -> None:
+    for name, dag in dags.items():
+        assert len(dag["description"]) > 20, name
+        assert dag["doc_md"].strip().startswith("### "), name
+        assert dag["tags"], name
+        assert dag["max_active_runs"] == 1, name
+        assert dag["catchup"] is False, name
+
+
+def test_every_task_has_an_owner_and_a_doc_and_is_tried_again(dags: dict[str, Found]) -> None:
+    for name, dag in dags.items():
+        for task, said in dag["tasks"].items():
+            assert said["owner"] not in {"", "airflow"}, (name, task)
+            assert len(said["doc_md"]) > 20, (name, task)
+            assert said["retries"] >= 2, (name, task)
+            assert said["retry_seconds"] > 0, (name, task)
+            assert said["backs_off"], (name, task)
+            assert said["timeout_seconds"], (name, task)
+
+
+def test_a_landing_dag_says_what_the_register_says(landing: dict[str, Found]) -> None:
+    for silo, dag in landing.items():
+        declared = silos()[silo]
+        assert {task["owner"] for task in dag["tasks"].values()} == {declared.steward}
+        assert silo in dag["tags"]
+        for said in (declared.title, declared.purpose, declared.legal_basis, declared.steward):
+            assert said in dag["doc_md"]
+
+
+def test_assets_lead_from_landing_to_build_to_release(dags: dict[str, Found], landing: dict[str, Found]) -> None:
+    conformed = [outlet for dag in landing.values() for outlet in dag["tasks"]["ingest"]["outlets"]]
+    assert len(conformed) == len(set(conformed)) == len(landing)
+    assert dags[BUILD]["scheduled_by"] == sorted(conformed)
+    assert dags[BUILD]["scheduled_by_any"]
+    assert dags[RELEASE]["scheduled_by"] == dags[BUILD]["tasks"]["build"]["outlets"] != []
+    assert dags[RELEASE]["tasks"]["release"]["outlets"] == ["marts"]
+    produced = {outlet for dag in dags.values() for task in dag["tasks"].values() for outlet in task["outlets"]}
+    assert produced == {*conformed, *dags[RELEASE]["scheduled_by"], "marts"}
+
+
+def test_a_silo_lands_before_it_is_ingested(landing: dict[str, Found]) -> None:
+    for dag in landing.values():
+        assert {task: said["upstream"] for task, said in dag["tasks"].items()} == {"land": [], "ingest": ["land"]}
+
+
+def test_a_file_that_reaches_outside_when_parsed_is_caught(tmp_path: Path) -> None:
+    """The control: without it, a watch that sees nothing would look like DAGs that do nothing."""
+    folder = tmp_path / "dags"
+    shutil.copytree(DAGS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    beginning = "from airflow.sdk import DAG\nimport os, socket\n"
+    dag = "with DAG('extra', schedule=None):\n    pass\n"
+    (folder / "connects.py").write_text(f"{beginning}socket.create_connection(('127.0.0.1', 9))\n{dag}")
+    (folder / "reads.py").write_text(f"{beginning}open(os.environ['CALANQUE_HOME'] + '/secrets/pg-admin')\n{dag}")
+    (folder / "warns.py").write_text(f"{beginning}import warnings\nwarnings.warn('old')\n{dag}")
+    parser = parse(folder, tmp_path, 1)
+    found = outcome(parser, *parser.communicate(timeout=300))
+    assert set(found["import_errors"]) == {"connects.py", "reads.py"}
+    assert all("parsing a DAG must not" in said for said in found["import_errors"].values())
+    assert "old" in found["warnings"]
+    assert "extra" in found["dags"]
+
+
+def problems(source: str) -> list[str]:
+    """Why the source of a DAG file is more than wiring; nothing when it is not."""
+    tree = ast.parse(source)
+    top = {id(node) for node in tree.body}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for name in [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or "."]:
+                ours = name.split(".")[0] in IN_TASKS
+                if not (name in AT_TOP | OURS_AT_TOP or (ours and id(node) not in top)):
+                    found.append(f"line {node.lineno} imports {name}")
+        if isinstance(node, ast.FunctionDef) and not _holds_a_dag(node):
+            count = sum(isinstance(inner, ast.stmt) for statement in node.body for inner in ast.walk(statement))
+            if count > MOST_STATEMENTS:
+                found.append(f"{node.name} has {count} statements")
+        if isinstance(node, ast.While | ast.Try | ast.Lambda | ast.ClassDef):
+            found.append(f"line {node.lineno} has logic of its own")
+    return found
+
+
+def _holds_a_dag(function: ast.FunctionDef) -> bool:
+    return any(isinstance(node, ast.With) for node in function.body)
+
+
+@pytest.mark.parametrize("path", sorted(DAGS.glob("*.py")), ids=lambda path: path.name)
+def test_dags_are_wiring_only(path: Path) -> None:
+    assert problems(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import polars as pl",
+        "from infra.settings import Settings",
+        "def task():\n    import duckdb\n",
+        "def task():\n    from minio import Minio\n",
+        "def task():\n" + "    a = 1\n" * (MOST_STATEMENTS + 1),
+        "def task():\n    try:\n        pass\n    finally:\n        pass\n",
+    ],
+)
+def test_the_rule_of_wiring_can_fail(source: str) -> None:
+    assert problems(source)
+
+
+def test_only_files_that_hold_dags_are_parsed(dags: dict[str, Found]) -> None:
+    ignored = {line for line in (DAGS / ".airflowignore").read_text().splitlines() if line and not line.startswith("#")}
+    assert {dag["file"] for dag in dags.values()} == {path.name for path in DAGS.glob("*.py")} - ignored
