@@ -15,6 +15,8 @@ import typer
 
 from infra.bench import results, suites
 from infra.bench.deliveries import SENDERS
+from infra.bench.watching import FailedError
+from infra.services.model import ServiceError
 
 SIZES = (1_000_000, 10_000_000)
 LARGEST = {"telecom_footfall": 50_000_000}
@@ -111,5 +113,13 @@ def _require_disk(workshop: Path, wanted: list[tuple[str, int]]) -> None:
             raise typer.Exit(1)
 
 
+def main() -> None:
+    """Run the command; what can go wrong is told in a sentence."""
+    try:
+        typer.run(bench)
+    except (FailedError, ServiceError) as reason:
+        sys.exit(str(reason))
+
+
 if __name__ == "__main__":
-    typer.run(bench)
+    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -31,11 +32,10 @@ class Copied(NamedTuple):
 
 
 class Queried(NamedTuple):
-    """Seconds until the marts were there, until they were also stored as Parquet, and their rows by mart."""
+    """Seconds until the marts were there, and until they were also stored as Parquet."""
 
     seconds: float
     stored_seconds: float
-    rows: dict[str, int]
 
 
 class DifferentMartsError(RuntimeError):
@@ -66,13 +66,8 @@ def copy_delivery(settings: Settings, silo: str, delivery_id: str) -> Copied:
     return Copied(seconds, rows)
 
 
-def query_marts(settings: Settings, silo: str, build_id: str) -> Queried:
-    """Make a silo's marts with its hand-written query, from the same files, and compare every row with the build's.
-
-    Raises:
-        DifferentMartsError: a mart is not the same.
-    """
-    marts = [each.mart.name for each in candidates.load(object_store.client(settings, ROLE), build_id).good]
+def query_marts(settings: Settings, silo: str, marts: Collection[str]) -> Queried:
+    """Make a silo's marts with its hand-written query from the same files, and store them as Parquet (zstd)."""
     script = (MARTS / f"{silo}.sql").read_text()
     city = load_city(settings)
     started = time.perf_counter()
@@ -82,11 +77,20 @@ def query_marts(settings: Settings, silo: str, build_id: str) -> Queried:
         seconds = time.perf_counter() - started
         for mart in marts:
             connection.execute(f"copy {mart} to '{_TARGET}/{mart}.parquet' (format parquet, compression zstd)")
-        stored_seconds = time.perf_counter() - started
+        return Queried(seconds, time.perf_counter() - started)
+
+
+def compare_marts(settings: Settings, marts: Collection[str], build_id: str) -> dict[str, int]:
+    """The rows of each mart, once every row that :func:`query_marts` stored is known to be the build's; it then goes.
+
+    Raises:
+        DifferentMartsError: a mart is not the same.
+    """
+    with compute.connect(settings, ROLE) as connection:
         rows = {mart: _compared(connection, mart, build_id) for mart in marts}
     for mart in marts:
         _remove(settings, f"bench/{mart}.parquet")
-    return Queried(seconds, stored_seconds, rows)
+    return rows
 
 
 def _give(connection: duckdb.DuckDBPyConnection, silo: str, city: City) -> None:
@@ -105,16 +109,15 @@ def _give(connection: duckdb.DuckDBPyConnection, silo: str, city: City) -> None:
 
 
 def _compared(connection: duckdb.DuckDBPyConnection, mart: str, build_id: str) -> int:
-    """The rows of a mart, once it is known to be that of the build."""
-    built = f"(select columns(*) from 's3://{candidates.BUCKET}/{candidates.key(build_id, mart)}')"
-    columns = ", ".join(f'"{name}"' for name, *_ in connection.execute(f"describe {built}").fetchall())
-    ours = f"(select {columns} from {mart})"
+    built = f"'s3://{candidates.BUCKET}/{candidates.key(build_id, mart)}'"
+    columns = ", ".join(f'"{name}"' for name, *_ in connection.execute(f"describe from {built}").fetchall())
+    queried = f"(select {columns} from '{_TARGET}/{mart}.parquet')"
     missing, extra, rows = connection.execute(
         f"""
         select
-            (select count(*) from (from {built} except all from {ours})),
-            (select count(*) from (from {ours} except all from {built})),
-            (select count(*) from {mart})
+            (select count(*) from (from {built} except all from {queried})),
+            (select count(*) from (from {queried} except all from {built})),
+            (select count(*) from {built})
         """
     ).fetchall()[0]
     if missing or extra:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import metadata
 from statistics import median
 from typing import Any
@@ -63,7 +63,7 @@ def of_size(silo: str, rows: int, runs: Sequence[SizeRun]) -> dict[str, Any]:
             "ratio": middle(lambda run: ingest_seconds(run) / run.copy.seconds),
         },
         "marts": {
-            "rows": first.query.found["rows"],
+            "rows": first.mart_rows,
             "seconds": middle(lambda run: run.build.seconds),
             "rows_per_second": middle(lambda run: rows / run.build.seconds),
             "peak_bytes": middle(lambda run: run.build.peak_bytes),
@@ -94,41 +94,29 @@ def of_day(days: int, runs: Sequence[DayRun]) -> dict[str, Any]:
 
 def show(sizes: Iterable[dict[str, Any]], day: dict[str, Any] | None) -> None:
     """Print the figures as tables."""
-    console = Console()
     way_in = Table("silo", "rows", "s", "rows/s", "peak MiB", "floor s", "floor MiB", "ratio", title="Ingest")
-    marts = Table(
-        *("silo", "rows", "s", "rows/s", "peak MiB", "floor s", "ratio", "SQL s", "floor s", "ratio", "floor MiB"),
-        title="Marts: the whole build, and its SQL alone",
+    whole = Table(
+        "silo", "rows", "s", "rows/s", "peak MiB", "floor s", "floor MiB", "ratio", title="Marts: whole build"
     )
+    models = Table("silo", "rows", "s", "rows/s", "floor s", "ratio", title="Marts: their SQL alone")
     for each in sizes:
+        rows = each["rows"]
+        name = (each["silo"], _short(rows))
         found = each["ingest"]
-        way_in.add_row(
-            each["silo"],
-            f"{each['rows']:,}",
-            f"{found['seconds']:.1f}",
-            f"{found['rows_per_second']:,.0f}",
-            _mebibytes(found["peak_bytes"]),
-            f"{found['floor_seconds']:.1f}",
-            _mebibytes(found["floor_peak_bytes"]),
-            f"{found['ratio']:.2f}",
-        )
+        way_in.add_row(*name, *_beside(found, found["floor_seconds"]), f"{found['ratio']:.2f}")
         found = each["marts"]
-        marts.add_row(
-            each["silo"],
-            f"{each['rows']:,}",
-            f"{found['seconds']:.1f}",
-            f"{found['rows_per_second']:,.0f}",
-            _mebibytes(found["peak_bytes"]),
-            f"{found['floor_stored_seconds']:.1f}",
-            f"{found['ratio']:.2f}",
+        whole.add_row(*name, *_beside(found, found["floor_stored_seconds"]), f"{found['ratio']:.2f}")
+        models.add_row(
+            *name,
             f"{found['sql_seconds']:.2f}",
+            _short(rows / found["sql_seconds"]),
             f"{found['floor_seconds']:.2f}",
             f"{found['sql_ratio']:.2f}",
-            _mebibytes(found["floor_peak_bytes"]),
         )
-    if way_in.row_count:
-        console.print(way_in)
-        console.print(marts)
+    console = Console()
+    for table in (way_in, whole, models):
+        if table.row_count:
+            console.print(table)
     if day is not None:
         console.print(
             f"A day of all silos ({day['rows']:,} rows) into {day['days_in_the_lake']} days: {day['seconds']:.1f} s; "
@@ -137,5 +125,17 @@ def show(sizes: Iterable[dict[str, Any]], day: dict[str, Any] | None) -> None:
         )
 
 
-def _mebibytes(size: float) -> str:
-    return f"{size / 2**20:,.0f}"
+def _beside(found: dict[str, Any], floor_seconds: float) -> Iterator[str]:
+    yield f"{found['seconds']:.1f}"
+    yield _short(found["rows_per_second"])
+    yield f"{found['peak_bytes'] / 2**20:,.0f}"
+    yield f"{floor_seconds:.1f}"
+    yield f"{found['floor_peak_bytes'] / 2**20:,.0f}"
+
+
+def _short(count: float) -> str:
+    """Three digits are enough: 1.25M, 50M, 830k."""
+    for unit, size in (("M", 1_000_000), ("k", 1_000)):
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return f"{count:.3g}"

@@ -76,13 +76,20 @@ def build(settings: Settings) -> Found:
         "seconds": seconds,
         "sql_seconds": built.sql_seconds,
         "build_id": built.build_id,
-        "rows": {each.mart.name: each.rows for each in built.good},
+        "marts": [each.mart.name for each in built.good],
     }
 
 
-def query(settings: Settings, silo: str, build_id: str) -> Found:
+def query(settings: Settings, silo: str, marts: list[str]) -> Found:
     """Floor of the marts, see :func:`infra.bench.floors.query_marts`."""
-    return dict(floors.query_marts(settings, silo, build_id)._asdict())
+    return dict(floors.query_marts(settings, silo, marts)._asdict())
+
+
+def compare(settings: Settings, marts: list[str], build_id: str) -> Found:
+    """Whether both made the same marts, see :func:`infra.bench.floors.compare_marts`; no part of any figure."""
+    started = time.perf_counter()
+    rows = floors.compare_marts(settings, marts, build_id)
+    return {"seconds": time.perf_counter() - started, "rows": rows}
 
 
 def run(settings: Settings) -> Found:
@@ -112,7 +119,7 @@ def run(settings: Settings) -> Found:
 
 
 STEPS: Mapping[str, Callable[..., Found]] = {
-    step.__name__: step for step in (prepare, land, ingest, copy, build, query, run)
+    step.__name__: step for step in (prepare, land, ingest, copy, build, query, compare, run)
 }
 
 

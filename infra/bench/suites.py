@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 from infra.bench import deliveries
 from infra.bench.watching import Measured, watch
@@ -36,6 +37,7 @@ class SizeRun:
     copy: Measured
     build: Measured
     query: Measured
+    mart_rows: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def measure_size(workshop: Path, silo: str, rows: int, repeats: int, tell: Tell,
 
 
 def _measure_once(settings: Settings, silo: str, tell: Tell, *, floor_first: bool) -> SizeRun:
-    def measured(step: str, **parameters: str) -> Measured:
+    def measured(step: str, **parameters: Any) -> Measured:
         result = watch(settings, step, **parameters)
         tell(f"  {step}: {result.seconds:.2f} s, {result.peak_bytes / 2**20:,.0f} MiB")
         return result
@@ -114,8 +116,10 @@ def _measure_once(settings: Settings, silo: str, tell: Tell, *, floor_first: boo
     if copied.found["rows"] != ingested.found["rows_in"]:
         raise ValueError(f"{silo}: the floor copied {copied.found['rows']} rows of {ingested.found['rows_in']}")
     built = measured("build")
-    queried = measured("query", silo=silo, build_id=built.found["build_id"])
-    return SizeRun(landed, ingested, copied, built, queried)
+    marts, build_id = built.found["marts"], built.found["build_id"]
+    queried = measured("query", silo=silo, marts=marts)
+    compared = watch(settings, "compare", marts=marts, build_id=build_id)
+    return SizeRun(landed, ingested, copied, built, queried, compared.found["rows"])
 
 
 def measure_day(workshop: Path, days: int, repeats: int, tell: Tell, *, keep: bool) -> list[DayRun]:

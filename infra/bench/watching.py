@@ -31,7 +31,7 @@ class Measured:
     found: dict[str, Any]
 
 
-def watch(settings: Settings, step: str, **parameters: str) -> Measured:
+def watch(settings: Settings, step: str, **parameters: Any) -> Measured:
     """Run one of :data:`infra.bench.steps.STEPS` and wait for it.
 
     The peak is the larger of two: the sum over the process and its descendants (dbt, for instance), sampled twenty
