@@ -34,8 +34,8 @@ class Measured:
 def watch(settings: Settings, step: str, **parameters: Any) -> Measured:
     """Run one of :data:`infra.bench.steps.STEPS` and wait for it.
 
-    The peak is the larger of two: the sum over the process and its descendants (dbt, for instance), sampled twenty
-    times a second, and what the system remembers of the largest single one.
+    The peak is of the process and its descendants (dbt, for instance) together, sampled twenty times a second: what the
+    system itself remembers of a process includes the one that forked it.
 
     Raises:
         FailedError: it exited with an error.
@@ -45,27 +45,22 @@ def watch(settings: Settings, step: str, **parameters: Any) -> Measured:
         process = subprocess.Popen(
             command, env={**os.environ, **settings.environment()}, stdout=answer, stderr=complaints
         )
-        sampled, largest = _wait(process)
+        peak = _wait(process)
         answer.seek(0)
         complaints.seek(0)
         if process.returncode != 0:
             said = complaints.read().decode(errors="replace").strip()[-2000:]
             raise FailedError(f"step {step} {parameters} failed:\n{said}")
         found = json.loads(answer.read().splitlines()[-1])
-    return Measured(found.pop("seconds"), max(sampled, largest), found)
+    return Measured(found.pop("seconds"), peak, found)
 
 
-def _wait(process: subprocess.Popen[bytes]) -> tuple[int, int]:
-    """Bytes: the largest sample of the tree, and the largest of its processes."""
+def _wait(process: subprocess.Popen[bytes]) -> int:
     tree, peak = psutil.Process(process.pid), 0
-    while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid:
-            process.returncode = os.waitstatus_to_exitcode(status)
-            unit = 1 if sys.platform == "darwin" else 1024
-            return peak, usage.ru_maxrss * unit
+    while process.poll() is None:
         peak = max(peak, _resident(tree))
         time.sleep(_SAMPLE_SECONDS)
+    return peak
 
 
 def _resident(tree: psutil.Process) -> int:
