@@ -68,11 +68,14 @@ def build(settings: Settings, *, full_refresh: bool = False) -> Build | None:
         publication.project.ProjectError: the dbt project cannot be parsed.
     """
     city = CityReference.of(load_city(settings))
-    declared = project.load(settings, project.code_version(city))
+    version = project.code_version(city)
     with (
         database.connect(settings, ROLE, catalog.DATABASE, autocommit=True) as connection,
         registry.locked(connection, LOCK),
     ):
+        if not registry.newest_commits(connection):
+            return None  # and no need to let dbt parse the project for the first time
+        declared = project.load(settings, version)
         due = find_due(connection, declared, full_refresh=full_refresh)
         if due is None:
             return None

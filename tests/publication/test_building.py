@@ -213,6 +213,7 @@ def digests(built: Build) -> dict[str, str | None]:
     return {each.mart.name: each.sha256 for each in built.good}
 
 
+@pytest.mark.slow
 def test_from_conformed_rows_to_marts_that_everybody_may_read(
     clean_lake: Settings, analyst: psycopg.Connection
 ) -> None:
@@ -260,6 +261,7 @@ def test_from_conformed_rows_to_marts_that_everybody_may_read(
     assert release.release(clean_lake, whole.build_id) == []
 
 
+@pytest.mark.slow
 def test_a_mart_whose_test_fails_is_reported_and_stops_no_other(
     clean_lake: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -285,6 +287,7 @@ def test_a_mart_whose_test_fails_is_reported_and_stops_no_other(
     assert problem.node in held["held_back"]
 
 
+@pytest.mark.slow
 def test_two_builds_at_once_make_one(clean_lake: Settings) -> None:
     populate(clean_lake, DAYS[:3], ["tows"])
     built: list[Build | None] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 from datetime import date
@@ -14,11 +15,11 @@ from minio.error import S3Error
 from released import everything, in_bi, in_files, in_iceberg
 from synthetic_marts import COVERAGE, Q1, Q2, make, reference, spec, stage
 
-from infra import database, object_store, registry
+from infra import catalog, database, object_store, registry
 from infra.build_spec import DayRange
 from infra.settings import Settings
 from publication import candidates, files, release
-from publication.contracts import CONTRACTS
+from publication.contracts import CONTRACTS, Companion
 from publication.manifest import Manifest
 
 pytestmark = pytest.mark.live
@@ -219,6 +220,56 @@ def test_a_bi_database_that_lost_its_tables_is_filled_again(
     assert release.release_latest(clean_lake) == []
     for mart, frame in wanted.items():
         assert in_bi(analyst, CONTRACTS[mart]).equals(frame)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ((), (Companion("share", "double"),)),
+        ((Companion("share", "double"),), ()),
+        ((Companion("share", "bigint"),), (Companion("share", "double"),)),
+    ],
+    ids=["more", "fewer", "other type"],
+)
+def test_a_mart_whose_columns_change_is_replaced_whole_or_held_back(
+    clean_lake: Settings,
+    analyst: psycopg.Connection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: tuple[tuple[Companion, ...], tuple[Companion, ...]],
+) -> None:
+    before, after = change
+    name = "fines_by_day"
+    old = dataclasses.replace(CONTRACTS[name], companions=before)
+    new = dataclasses.replace(CONTRACTS[name], companions=after)
+    monkeypatch.setitem(CONTRACTS, name, old)  # type: ignore[arg-type]
+    first = make(old, reference(old), 1)
+    stage(clean_lake, spec("b1"), {name: first}, tmp_path, commit_seq=1)
+    release.release(clean_lake, "b1")
+
+    monkeypatch.setitem(CONTRACTS, name, new)  # type: ignore[arg-type]
+    part = spec("b2", quarters=(Q2,))
+    stage(clean_lake, part, {name: make(new, reference(new, part), 2)}, tmp_path, commit_seq=2)
+    assert release.release(clean_lake, "b2") == []
+    with database.connect(clean_lake, "publisher", "lake") as connection:
+        assert "columns_changed" in (registry.marts(connection)[name].held_because or "")
+    assert in_bi(analyst, old).equals(first)
+
+    whole = make(new, reference(new), 3)
+    stage(clean_lake, spec("b3"), {name: whole}, tmp_path, commit_seq=3)
+    (released,) = release.release(clean_lake, "b3")
+    assert released.version == 2
+    assert in_bi(analyst, new).equals(whole)
+    assert in_iceberg(clean_lake, new).equals(whole)
+    assert in_files(clean_lake, new, 2).equals(whole)
+    columns = analyst.execute(
+        "select column_name::text from information_schema.columns where table_name = %s order by ordinal_position",
+        [name],
+    )
+    assert [column for (column,) in columns] == list(new.columns)
+    assert catalog.open_catalog(clean_lake, "publisher").load_table(f"marts.{name}").schema().as_arrow().names == list(
+        new.columns
+    )
 
 
 def test_a_release_file_that_was_changed_is_noticed(clean_lake: Settings, tmp_path: Path) -> None:
