@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +11,7 @@ import duckdb
 import polars as pl
 
 from infra import compute, database, object_store, registry
+from infra.bench.stopwatch import Elapsed, Stopwatch
 from infra.city import City, load_city
 from infra.settings import Settings
 from ingestion.landing import BUCKET
@@ -25,17 +25,17 @@ _TARGET = "s3://lake/bench"
 
 
 class Copied(NamedTuple):
-    """Seconds that copying took, and the rows found in the copy."""
+    """What copying took, and the rows found in the copy."""
 
-    seconds: float
+    elapsed: Elapsed
     rows: int
 
 
 class Queried(NamedTuple):
-    """Seconds until the marts were there, and until they were also stored as Parquet."""
+    """What it took until the marts were there, and until they were also stored as Parquet."""
 
-    seconds: float
-    stored_seconds: float
+    made: Elapsed
+    stored: Elapsed
 
 
 class DifferentMartsError(RuntimeError):
@@ -52,7 +52,7 @@ def copy_delivery(settings: Settings, silo: str, delivery_id: str) -> Copied:
     dialect = (declared.format(delivery.format) if delivery.format else declared.formats[0]).dialect
     options = object_store.polars_options(settings, ROLE)
     target = f"{_TARGET}/{delivery_id}.parquet"
-    started = time.perf_counter()
+    watch = Stopwatch()
     pl.scan_csv(
         f"s3://{BUCKET}/{delivery.object_key}",
         separator=dialect.delimiter,
@@ -60,24 +60,24 @@ def copy_delivery(settings: Settings, silo: str, delivery_id: str) -> Copied:
         infer_schema=False,
         storage_options=options,
     ).sink_parquet(target, compression="zstd", storage_options=options)
-    seconds = time.perf_counter() - started
+    elapsed = watch.read()
     rows = pl.scan_parquet(target, storage_options=options).select(pl.len()).collect().item()
     _remove(settings, f"bench/{delivery_id}.parquet")
-    return Copied(seconds, rows)
+    return Copied(elapsed, rows)
 
 
 def query_marts(settings: Settings, silo: str, marts: Collection[str]) -> Queried:
     """Make a silo's marts with its hand-written query from the same files, and store them as Parquet (zstd)."""
     script = (MARTS / f"{silo}.sql").read_text()
     city = load_city(settings)
-    started = time.perf_counter()
+    watch = Stopwatch()
     with compute.connect(settings, ROLE) as connection:
         _give(connection, silo, city)
         connection.execute(script)
-        seconds = time.perf_counter() - started
+        made = watch.read()
         for mart in marts:
             connection.execute(f"copy {mart} to '{_TARGET}/{mart}.parquet' (format parquet, compression zstd)")
-        return Queried(seconds, time.perf_counter() - started)
+        return Queried(made, watch.read())
 
 
 def compare_marts(settings: Settings, marts: Collection[str], build_id: str) -> dict[str, int]:

@@ -41,6 +41,9 @@ def of_size(silo: str, rows: int, runs: Sequence[SizeRun]) -> dict[str, Any]:
     def ingest_seconds(run: SizeRun) -> float:
         return run.land.seconds + run.ingest.seconds
 
+    def ingest_cpu(run: SizeRun) -> float:
+        return run.land.cpu_seconds + run.ingest.cpu_seconds
+
     first = runs[0]
     return {
         "silo": silo,
@@ -58,20 +61,26 @@ def of_size(silo: str, rows: int, runs: Sequence[SizeRun]) -> dict[str, Any]:
                 name: middle(lambda run, name=name: run.ingest.found["stages"][name])  # type: ignore[misc]
                 for name in first.ingest.found["stages"]
             },
+            "cpu_seconds": middle(ingest_cpu),
             "floor_seconds": middle(lambda run: run.copy.seconds),
+            "floor_cpu_seconds": middle(lambda run: run.copy.cpu_seconds),
             "floor_peak_bytes": middle(lambda run: run.copy.peak_bytes),
             "ratio": middle(lambda run: ingest_seconds(run) / run.copy.seconds),
+            "cpu_ratio": middle(lambda run: ingest_cpu(run) / run.copy.cpu_seconds),
         },
         "marts": {
             "rows": first.mart_rows,
             "seconds": middle(lambda run: run.build.seconds),
             "rows_per_second": middle(lambda run: rows / run.build.seconds),
             "peak_bytes": middle(lambda run: run.build.peak_bytes),
+            "cpu_seconds": middle(lambda run: run.build.cpu_seconds),
             "sql_seconds": middle(lambda run: run.build.found["sql_seconds"]),
             "floor_seconds": middle(lambda run: run.query.seconds),
-            "floor_stored_seconds": middle(lambda run: run.query.found["stored_seconds"]),
+            "floor_stored_seconds": middle(lambda run: run.query.found["stored"]["seconds"]),
+            "floor_stored_cpu_seconds": middle(lambda run: run.query.found["stored"]["cpu_seconds"]),
             "floor_peak_bytes": middle(lambda run: run.query.peak_bytes),
-            "ratio": middle(lambda run: run.build.seconds / run.query.found["stored_seconds"]),
+            "ratio": middle(lambda run: run.build.seconds / run.query.found["stored"]["seconds"]),
+            "cpu_ratio": middle(lambda run: run.build.cpu_seconds / run.query.found["stored"]["cpu_seconds"]),
             "sql_ratio": middle(lambda run: run.build.found["sql_seconds"] / run.query.seconds),
         },
     }
@@ -94,7 +103,7 @@ def of_day(days: int, runs: Sequence[DayRun]) -> dict[str, Any]:
 
 def show(sizes: Iterable[dict[str, Any]], day: dict[str, Any] | None) -> None:
     """Print the figures as tables."""
-    way_in = Table("silo", "rows", "s", "rows/s", "peak MiB", "floor s", "floor MiB", "ratio", title="Ingest")
+    way_in = Table("silo", "rows", "s", "rows/s", "peak MiB", "floor s", "floor MiB", "ratio", "of CPU", title="Ingest")
     whole = Table(
         "silo", "rows", "s", "rows/s", "peak MiB", "floor s", "floor MiB", "ratio", title="Marts: whole build"
     )
@@ -103,9 +112,9 @@ def show(sizes: Iterable[dict[str, Any]], day: dict[str, Any] | None) -> None:
         rows = each["rows"]
         name = (each["silo"], _short(rows))
         found = each["ingest"]
-        way_in.add_row(*name, *_beside(found, found["floor_seconds"]), f"{found['ratio']:.2f}")
+        way_in.add_row(*name, *_beside(found, found["floor_seconds"]))
         found = each["marts"]
-        whole.add_row(*name, *_beside(found, found["floor_stored_seconds"]), f"{found['ratio']:.2f}")
+        whole.add_row(*name, *_beside(found, found["floor_stored_seconds"]))
         models.add_row(
             *name,
             f"{found['sql_seconds']:.2f}",
@@ -131,6 +140,8 @@ def _beside(found: dict[str, Any], floor_seconds: float) -> Iterator[str]:
     yield f"{found['peak_bytes'] / 2**20:,.0f}"
     yield f"{floor_seconds:.1f}"
     yield f"{found['floor_peak_bytes'] / 2**20:,.0f}"
+    yield f"{found['ratio']:.2f}"
+    yield f"{found['cpu_ratio']:.2f}"
 
 
 def _short(count: float) -> str:

@@ -1,17 +1,18 @@
 """The measured steps, each run in a process of its own: ``python -m infra.bench.steps NAME '{"silo": ...}'``.
 
-A step imports everything before its clock starts. It prints one line of JSON: ``seconds`` and what else it found out.
+A step imports everything before its clock starts. It prints one line of JSON: ``seconds``, ``cpu_seconds`` and what
+else it found out.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from infra.bench import floors
+from infra.bench.stopwatch import Stopwatch
 from infra.build_spec import CityReference
 from infra.city import load_city
 from infra.settings import Settings
@@ -28,31 +29,31 @@ class StepError(RuntimeError):
 
 def prepare(settings: Settings) -> Found:
     """Parse the dbt project, as a lake does once per version of it; no part of any figure."""
-    started = time.perf_counter()
+    watch = Stopwatch()
     project.load(settings, project.code_version(CityReference.of(load_city(settings))))
-    return {"seconds": time.perf_counter() - started}
+    return watch.read()._asdict()
 
 
 def land(settings: Settings, silo: str) -> Found:
     """Land the one file that waits in a silo's drop folder."""
-    started = time.perf_counter()
+    watch = Stopwatch()
     swept = landing.sweep(settings, silo)
-    seconds = time.perf_counter() - started
+    elapsed = watch.read()
     if len(swept.landed) != 1 or swept.turned_away:
         raise StepError(f"{silo}: one file was to be landed, not {len(swept.landed)}")
-    return {"seconds": seconds, "delivery_id": swept.landed[0].delivery_id, "bytes": swept.landed[0].bytes}
+    return {**elapsed._asdict(), "delivery_id": swept.landed[0].delivery_id, "bytes": swept.landed[0].bytes}
 
 
 def ingest(settings: Settings, silo: str) -> Found:
     """Check, conform and commit a silo's one landed delivery."""
-    started = time.perf_counter()
+    watch = Stopwatch()
     receipts = pipeline.ingest(settings, silo)
-    seconds = time.perf_counter() - started
+    elapsed = watch.read()
     if [receipt.status for receipt in receipts] != ["committed"]:
         raise StepError(f"{silo}: the delivery was not committed: {[receipt.reason for receipt in receipts]}")
     tally = receipts[0].tally
     return {
-        "seconds": seconds,
+        **elapsed._asdict(),
         "rows_in": tally.rows_in,
         "accepted": tally.accepted,
         "stages": receipts[0].seconds,
@@ -62,18 +63,19 @@ def ingest(settings: Settings, silo: str) -> Found:
 
 def copy(settings: Settings, silo: str, delivery_id: str) -> Found:
     """Floor of ingestion, see :func:`infra.bench.floors.copy_delivery`."""
-    return dict(floors.copy_delivery(settings, silo, delivery_id)._asdict())
+    copied = floors.copy_delivery(settings, silo, delivery_id)
+    return {**copied.elapsed._asdict(), "rows": copied.rows}
 
 
 def build(settings: Settings) -> Found:
     """Build every mart that is due."""
-    started = time.perf_counter()
+    watch = Stopwatch()
     built = building.build(settings)
-    seconds = time.perf_counter() - started
+    elapsed = watch.read()
     if built is None or built.failed:
         raise StepError(f"the marts were not built: {built.report()['failed'] if built else 'nothing was due'}")
     return {
-        "seconds": seconds,
+        **elapsed._asdict(),
         "sql_seconds": built.sql_seconds,
         "build_id": built.build_id,
         "marts": [each.mart.name for each in built.good],
@@ -82,27 +84,25 @@ def build(settings: Settings) -> Found:
 
 def query(settings: Settings, silo: str, marts: list[str]) -> Found:
     """Floor of the marts, see :func:`infra.bench.floors.query_marts`."""
-    return dict(floors.query_marts(settings, silo, marts)._asdict())
+    queried = floors.query_marts(settings, silo, marts)
+    return {**queried.made._asdict(), "stored": queried.stored._asdict()}
 
 
 def compare(settings: Settings, marts: list[str], build_id: str) -> Found:
     """Whether both made the same marts, see :func:`infra.bench.floors.compare_marts`; no part of any figure."""
-    started = time.perf_counter()
+    watch = Stopwatch()
     rows = floors.compare_marts(settings, marts, build_id)
-    return {"seconds": time.perf_counter() - started, "rows": rows}
+    return {**watch.read()._asdict(), "rows": rows}
 
 
 def run(settings: Settings) -> Found:
     """What ``calanque run`` does: land, ingest, build, release, for all silos."""
     stages: dict[str, float] = {}
     rows = 0
-    last = started = time.perf_counter()
+    watch = Stopwatch()
 
     def stage(name: str) -> None:
-        nonlocal last
-        now = time.perf_counter()
-        stages[name] = stages.get(name, 0.0) + now - last
-        last = now
+        stages[name] = stages.get(name, 0.0) + watch.read().seconds - sum(stages.values())
 
     for silo in silos():
         landing.sweep(settings, silo)
@@ -113,9 +113,10 @@ def run(settings: Settings) -> Found:
     stage("build")
     released = release.release_latest(settings)
     stage("release")
+    elapsed = watch.read()
     if built is not None and built.failed:
         raise StepError(f"marts were not built: {built.report()['failed']}")
-    return {"seconds": last - started, "stages": stages, "rows_in": rows, "released": len(released)}
+    return {**elapsed._asdict(), "stages": stages, "rows_in": rows, "released": len(released)}
 
 
 STEPS: Mapping[str, Callable[..., Found]] = {

@@ -104,7 +104,7 @@ def measure_size(workshop: Path, silo: str, rows: int, repeats: int, tell: Tell,
 def _measure_once(settings: Settings, silo: str, tell: Tell, *, floor_first: bool) -> SizeRun:
     def measured(step: str, **parameters: Any) -> Measured:
         result = watch(settings, step, **parameters)
-        tell(f"  {step}: {result.seconds:.2f} s, {result.peak_bytes / 2**20:,.0f} MiB")
+        tell(f"  {step}: {result.seconds:.2f} s, cpu {result.cpu_seconds:.2f} s, {result.peak_bytes / 2**20:,.0f} MiB")
         return result
 
     landed = measured("land", silo=silo)

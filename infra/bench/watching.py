@@ -24,9 +24,14 @@ class FailedError(RuntimeError):
 
 @dataclass(frozen=True)
 class Measured:
-    """``seconds`` are the step's own, without starting Python and importing; ``peak_bytes`` is resident memory."""
+    """``seconds`` and ``cpu_seconds`` are the step's own, without starting Python and importing.
+
+    ``cpu_seconds`` count every core, and children such as dbt, but not the servers of the lake. ``peak_bytes`` is
+    resident memory.
+    """
 
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
     found: dict[str, Any]
 
@@ -52,7 +57,7 @@ def watch(settings: Settings, step: str, **parameters: Any) -> Measured:
             said = complaints.read().decode(errors="replace").strip()[-2000:]
             raise FailedError(f"step {step} {parameters} failed:\n{said}")
         found = json.loads(answer.read().splitlines()[-1])
-    return Measured(found.pop("seconds"), peak, found)
+    return Measured(found.pop("seconds"), found.pop("cpu_seconds"), peak, found)
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:
