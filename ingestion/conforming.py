@@ -7,9 +7,12 @@ every rule it broke.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 import pyarrow as pa
@@ -23,6 +26,11 @@ from ingestion.reading import Batch
 from ingestion.register import Dataset, Format
 from ingestion.rejections import Rejections
 from ingestion.staging import DataFile, Stage
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+_AT_ONCE = 2
 
 DUPLICATE_KEY = "duplicate_key"
 KEY_DESTROYED = "month_key_destroyed"
@@ -95,10 +103,12 @@ def conform(
     if accepted.occurrence_columns:
         occurrences = Occurrences((batch.frame for batch in read()), accepted.occurrence_columns)
 
-    rows_in = kept_rows = 0
-    for batch in read():
+    def conform_batch(batch: Batch) -> tuple[Batch, pl.DataFrame, pl.DataFrame]:
         frame = batch.frame if occurrences is None else occurrences.number(batch.frame)
-        kept, rejects = _conform_frame(frame, dataset, accepted, city, pseudonymiser)
+        return batch, *_conform_frame(frame, dataset, accepted, city, pseudonymiser)
+
+    rows_in = kept_rows = 0
+    for batch, kept, rejects in _ahead(conform_batch, read()):
         rejections.add(batch.rejects)
         rejections.add(rejects)
         rows_in += batch.rows
@@ -116,6 +126,22 @@ def conform(
         )
     files = stage.write(folders[2], schema, format=accepted.name, delivery_id=delivery_id)
     return Conformed(dataset, tuple(files), rejections.all(), tally)
+
+
+def _ahead(function: Callable[[_In], _Out], items: Iterator[_In]) -> Iterator[_Out]:
+    """``map(function, items)``, in order, :data:`_AT_ONCE` calls under way: one hashes while another parses."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        under_way: deque[Future[_Out]] = deque()
+        try:
+            for item in items:
+                under_way.append(pool.submit(function, item))
+                if len(under_way) == _AT_ONCE:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            for future in under_way:
+                future.cancel()
 
 
 def _conform_frame(

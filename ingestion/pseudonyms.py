@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
+from threading import Lock
 
 import polars as pl
 
@@ -24,7 +25,10 @@ _Hasher = Callable[[Iterable[bytes]], list[bytes]]
 
 
 class Pseudonymiser:
-    """Pseudonyms of one silo. One instance serves one delivery: it remembers recent values between batches."""
+    """Pseudonyms of one silo. One instance serves one delivery: it remembers recent values between batches.
+
+    Threads may share it; hashing many small values keeps the interpreter busy, so they take turns.
+    """
 
     def __init__(self, silo: str, keys: Keys) -> None:
         self._silo = silo
@@ -32,6 +36,7 @@ class Pseudonymiser:
         self._hashers: dict[tuple[str, str], _Hasher | None] = {}
         self._known: dict[tuple[str, str], dict[bytes, bytes]] = {}
         self._destroyed: set[str] = set()
+        self._turn = Lock()
 
     def __repr__(self) -> str:
         return f"Pseudonymiser({self._silo!r})"
@@ -56,9 +61,13 @@ class Pseudonymiser:
         frame = pl.DataFrame({"value": values.cast(pl.String).cast(pl.Binary), "day": days}).select(
             "value", month=pl.col("day").dt.month_start()
         )
+        with self._turn:
+            return self._of_frame(kind, frame).alias(values.name)
+
+    def _of_frame(self, kind: str, frame: pl.DataFrame) -> pl.Series:
         months = frame["month"].unique().drop_nulls().sort()
         if len(months) == 1 and not frame["month"].has_nulls():
-            return self._of_month(kind, months[0].strftime("%Y-%m"), frame["value"]).alias(values.name)
+            return self._of_month(kind, months[0].strftime("%Y-%m"), frame["value"])
         parts = [
             part.select(
                 "position",
@@ -71,8 +80,8 @@ class Pseudonymiser:
             for (month,), part in frame.with_row_index("position").partition_by("month", as_dict=True).items()
         ]
         if not parts:
-            return pl.Series(values.name, [], pl.Binary)
-        return pl.concat(parts).sort("position")["pseudonym"].alias(values.name)
+            return pl.Series("pseudonym", [], pl.Binary)
+        return pl.concat(parts).sort("position")["pseudonym"]
 
     def _of_month(self, kind: str, month: str, values: pl.Series) -> pl.Series:
         hasher = self._hasher(kind, month)

@@ -43,8 +43,8 @@ class Rejections:
     def tally(self, accepted: int) -> Tally:
         """The books of the delivery, given how many of its rows were accepted.
 
-        A row with an error is quarantined, whatever warnings it also has; warnings of accepted rows are counted. Each
-        row counts once, under the first of its rules in alphabetical order, so that the rules add up to the rows.
+        A row with an error is quarantined, whatever warnings it also has. It counts once, under the first of its rules
+        in alphabetical order, so that the rules add up to the rows. An accepted row counts under each of its warnings.
         """
         everything = self.all()
         errors = everything.filter(_ERROR)
@@ -54,11 +54,11 @@ class Rejections:
             rows_in=accepted + quarantined,
             accepted=accepted,
             quarantined=quarantined,
-            by_rule=_counts(errors),
+            by_rule=_counts(errors.group_by("row").agg(pl.col("rule").min())),
             warnings=_counts(warnings),
         )
 
 
 def _counts(rejects: pl.LazyFrame) -> dict[str, int]:
-    counted = rejects.group_by("row").agg(pl.col("rule").min()).group_by("rule").len().sort("rule").collect()
+    counted = rejects.group_by("rule").agg(pl.col("row").n_unique()).sort("rule").collect()
     return dict(counted.iter_rows())

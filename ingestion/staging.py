@@ -19,7 +19,7 @@ import pyarrow as pa
 from ingestion.register import Dataset
 from ingestion.scopes import Scope, scope
 
-BUFFER_ROWS = 1_000_000
+BUFFER_ROWS = 2_000_000
 FILE_ROWS = 1_000_000
 ROW_GROUP_ROWS = 250_000
 
@@ -73,7 +73,7 @@ class Stage:
         if sum(frame.height for frame in self._buffer) >= BUFFER_ROWS:
             for day, part in self._take_buffer():
                 target = self._folder / f"{day}-{len(self._parts[day])}.arrow"
-                part.write_ipc(target, compression="lz4")
+                part.write_ipc(target)
                 self._parts[day].append(_Part(target))
 
     def drop_duplicates(self) -> Duplicates:
