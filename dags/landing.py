@@ -32,13 +32,13 @@ def landing_dag(silo: Silo) -> DAG:
         dag_id=f"land_{silo.name}",
         description=f"{silo.title}: from the drop folder to the conformed tables",
         doc_md=DOC.format(title=silo.title, purpose=silo.purpose, steward=silo.steward, legal_basis=silo.legal_basis),
-        schedule=timedelta(minutes=15),
+        schedule="*/15 * * * *",
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,
         max_active_runs=1,
         tags=["landing", silo.name],
         default_args={
-            "owner": silo.steward,
+            "owner": silo.steward.replace(",", " -"),  # Airflow would see two owners
             "retries": 3,
             "retry_delay": timedelta(seconds=10),
             "retry_exponential_backoff": True,

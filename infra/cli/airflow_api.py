@@ -8,7 +8,12 @@ from typing import Any
 
 import httpx
 
+from infra import endpoints, secrets
+from infra.services import airflow
+from infra.settings import Settings
+
 _FINISHED = frozenset({"success", "failed"})
+_TIMEOUT_SECONDS = 120  # a machine busy with the very tasks we follow answers late
 
 
 class AirflowError(RuntimeError):
@@ -32,7 +37,7 @@ class AirflowApi:
     """A logged-in client of one Airflow API server."""
 
     def __init__(self, url: str, username: str, password: str) -> None:
-        self._client = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        self._client = httpx.Client(base_url=url, timeout=_TIMEOUT_SECONDS, trust_env=False)
         token = self._call("POST", "/auth/token", json={"username": username, "password": password})["access_token"]
         self._client.headers["Authorization"] = f"Bearer {token}"
 
@@ -60,6 +65,10 @@ class AirflowApi:
         found = self._call("GET", f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances")
         return {task["task_id"]: task["state"] or "none" for task in found["task_instances"]}
 
+    def has_queued_events(self, dag_id: str) -> bool:
+        """Whether an asset event waits to start a run of this DAG."""
+        return bool(self._call("GET", f"/api/v2/dags/{dag_id}/assets/queuedEvents")["queued_events"])
+
     def _call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         try:
             response = self._client.request(method, path, **arguments)
@@ -69,6 +78,19 @@ class AirflowApi:
             raise AirflowError(f"Airflow answered {response.status_code} to {method} {path}: {response.text[:300]}")
         answer: dict[str, Any] = response.json()
         return answer
+
+
+def connect(settings: Settings) -> AirflowApi:
+    """The API of a running lake, logged in as its administrator.
+
+    Raises:
+        NotRunning: the lake is down, or runs without Airflow.
+        AirflowError: Airflow does not answer.
+    """
+    url = endpoints.load(settings).airflow_url
+    if url is None:
+        raise endpoints.NotRunning(f"the lake in {settings.home} runs without Airflow: `calanque up` starts it")
+    return AirflowApi(url, airflow.USER, secrets.read(settings, airflow.PASSWORD))
 
 
 def _run(run: dict[str, Any]) -> DagRun:

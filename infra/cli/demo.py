@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from infra.cli.airflow_api import AirflowApi, DagRun
     from infra.settings import Settings
-    from ingestion.demo.truth import Truth
 
 # Three weeks with the spring change of clocks and the end of a quarter in them.
 _START = date(2026, 3, 16)
-_POLL_SECONDS = 1.0
-_QUIET_POLLS = 3  # an asset event takes the scheduler a moment to become a run
-_LANDING = "land_"
 _MARTS = ("build_marts", "release_marts")
 
 
@@ -40,6 +33,7 @@ def demo(
     """
     from infra import endpoints
     from infra.city import load_city
+    from infra.cli import airflow_api, following
     from infra.cli.pipeline import collect, show
     from infra.cli.services import up
     from infra.settings import Settings
@@ -58,12 +52,20 @@ def demo(
     )
     truth.save(settings.home / "demo" / "truth.json")
     written = time.monotonic()
-    api = _airflow(settings)
+    api = airflow_api.connect(settings)
     since = datetime.now(UTC) - timedelta(seconds=1)
-    landing = _landing_dags(api, truth)
+    landing = sorted({f"land_{delivery.silo}" for delivery in truth.deliveries})
+    following.until_known(api, [*landing, *_MARTS])
     for dag_id in landing:
         api.trigger(dag_id)
-    runs = _watch(api, landing, since, time.monotonic() + 60 * minutes, tell)
+    runs = following.until_over(
+        api,
+        landing,
+        _MARTS,
+        since=since,
+        seconds=60 * minutes,
+        tell=lambda step: tell(f"{step.dag_id:<22} {step.task:<8} {step.state}"),
+    )
     seconds, run_seconds = time.monotonic() - began, time.monotonic() - written
 
     silos, marts = collect(settings)
@@ -91,71 +93,6 @@ def _marts(settings: Settings) -> dict[str, dict[str, object]]:
         return collect(settings)[1]
     except (NotRunning, OSError):
         return {}
-
-
-def _airflow(settings: Settings) -> AirflowApi:
-    from infra import endpoints, secrets
-    from infra.cli.airflow_api import AirflowApi
-    from infra.services import airflow
-
-    url = endpoints.load(settings).airflow_url
-    if url is None:
-        raise endpoints.NotRunning(f"the lake in {settings.home} runs without Airflow: `calanque up` starts it")
-    return AirflowApi(url, airflow.USER, secrets.read(settings, airflow.PASSWORD))
-
-
-def _landing_dags(api: AirflowApi, truth: Truth) -> list[str]:
-    """The landing DAGs of the silos that deliver, once the DAG processor has parsed everything."""
-    from infra.cli.airflow_api import AirflowError
-
-    wanted = sorted({f"{_LANDING}{delivery.silo}" for delivery in truth.deliveries})
-    deadline = time.monotonic() + 120
-    while missing := {*wanted, *_MARTS} - api.dag_ids():
-        if errors := api.import_errors():
-            raise AirflowError("a DAG file does not import:\n" + "\n".join(errors))
-        if time.monotonic() > deadline:
-            raise AirflowError(f"the DAG processor does not show {', '.join(sorted(missing))}: see its log")
-        time.sleep(_POLL_SECONDS)
-    return wanted
-
-
-@dataclass(frozen=True)
-class _Step:
-    """One task of one run, as the person watching sees it."""
-
-    dag_id: str
-    task: str
-    state: str
-
-
-def _watch(
-    api: AirflowApi, landing: Sequence[str], since: datetime, deadline: float, tell: Callable[[str], None]
-) -> list[DagRun]:
-    """Follow every run until nothing runs any more and nothing new begins; the runs, finished."""
-    from infra.cli.airflow_api import AirflowError
-
-    told: set[_Step] = set()
-    quiet = 0
-    while True:
-        runs = api.runs(since)
-        for step in _steps(api, runs):
-            if step not in told and step.state not in {"none", "scheduled", "queued"}:
-                told.add(step)
-                tell(f"{step.dag_id:<22} {step.task:<8} {step.state}")
-        landed = {run.dag_id for run in runs if run.finished} >= set(landing)
-        quiet = quiet + 1 if landed and all(run.finished for run in runs) else 0
-        if quiet > _QUIET_POLLS:
-            return runs
-        if time.monotonic() > deadline:
-            unfinished = ", ".join(f"{run.dag_id} ({run.state})" for run in runs if not run.finished)
-            raise AirflowError(f"Airflow is not done in time: {unfinished}; look at its UI or at `calanque status`")
-        time.sleep(_POLL_SECONDS)
-
-
-def _steps(api: AirflowApi, runs: Sequence[DagRun]) -> Iterator[_Step]:
-    for run in runs:
-        for task, state in api.task_states(run).items():
-            yield _Step(run.dag_id, task, state)
 
 
 def _how_to_look(settings: Settings, airflow_url: str | None) -> None:

@@ -187,6 +187,9 @@ def _ingest(settings: Settings, silo: str) -> bool:
             )
 
     swept = landing.sweep(settings, silo)
+    for landed in swept.landed:
+        if landed.outcome != "new":
+            _say(settings, f"{silo}: {landed.sentence}")
     for turned_away in swept.turned_away:
         typer.secho(f"{silo}: {turned_away.sentence}", fg=typer.colors.YELLOW, err=True)
     try:

@@ -197,11 +197,18 @@ def _configure(settings: Settings, at: Endpoints) -> bool:
         "scheduler": {
             "enable_health_check": False,
             "scheduler_idle_sleep_time": 0.5,
+            # What a killed scheduler was running is noticed by the next within a minute, not five.
+            "orphaned_tasks_check_interval": 30,
+        },
+        "workers": {
+            # A busy machine answers late; a task is not to fail for that.
+            "execution_api_timeout": 60,
         },
         "dag_processor": {
             "refresh_interval": 10,
             "min_file_process_interval": 30,
             "parsing_processes": 1,
+            "print_stats_interval": 600,
         },
         "triggerer": {"capacity": 50},
         "usage_data_collection": {"enabled": False},

@@ -1,0 +1,86 @@
+"""Waiting for Airflow: until it knows our DAGs, and until their runs, and the runs these cause, are over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from infra.cli.airflow_api import AirflowApi, AirflowError, DagRun
+
+_POLL_SECONDS = 1.0
+_NOT_YET = frozenset({"none", "scheduled", "queued"})
+
+
+@dataclass(frozen=True)
+class Step:
+    """A task of a run that came to a state."""
+
+    dag_id: str
+    task: str
+    state: str
+
+
+def until_known(api: AirflowApi, dag_ids: Iterable[str], seconds: float = 120) -> None:
+    """Wait until the DAG processor has parsed all these DAGs.
+
+    Raises:
+        AirflowError: a DAG file does not import, or it takes longer than ``seconds``.
+    """
+    deadline = time.monotonic() + seconds
+    while missing := set(dag_ids) - api.dag_ids():
+        if errors := api.import_errors():
+            raise AirflowError("a DAG file does not import:\n" + "\n".join(errors))
+        if time.monotonic() > deadline:
+            raise AirflowError(f"the DAG processor does not show {', '.join(sorted(missing))}: see its log")
+        time.sleep(_POLL_SECONDS)
+
+
+def until_over(
+    api: AirflowApi,
+    dag_ids: Iterable[str],
+    then: Iterable[str],
+    *,
+    since: datetime,
+    seconds: float,
+    tell: Callable[[Step], None] = lambda _: None,
+) -> list[DagRun]:
+    """Follow every run since ``since`` until each of ``dag_ids`` ran, nothing runs any more and nothing new begins.
+
+    Args:
+        api: of the Airflow to follow.
+        dag_ids: DAGs of which a run must be over.
+        then: DAGs that assets start: none of them may have an event that waits for its run.
+        since: runs queued before do not count.
+        seconds: how long to wait.
+        tell: called once with each step, as it is seen.
+
+    Returns:
+        The runs, of every DAG, finished.
+
+    Raises:
+        AirflowError: it takes longer than ``seconds``; the message names the runs that are not over.
+    """
+    wanted, started_by_assets, told = set(dag_ids), tuple(then), set[Step]()
+    deadline = time.monotonic() + seconds
+    before: list[DagRun] | None = None  # the runs, once all of them were over
+    while True:
+        # Asked before looking at the runs: an event that is gone by then has become one of them.
+        waiting = [dag_id for dag_id in started_by_assets if api.has_queued_events(dag_id)]
+        runs = api.runs(since)
+        for run in runs:
+            for task, state in api.task_states(run).items():
+                step = Step(run.dag_id, task, state)
+                if state not in _NOT_YET and step not in told:
+                    told.add(step)
+                    tell(step)
+        over = all(run.finished for run in runs) and {run.dag_id for run in runs} >= wanted
+        if over and not waiting and runs == before:
+            return runs
+        before = runs if over else None
+        if time.monotonic() > deadline:
+            unfinished = ", ".join(f"{run.dag_id} ({run.state})" for run in runs if not run.finished)
+            what = unfinished or f"nothing runs, and {', '.join(sorted(waiting or wanted))} did not begin"
+            raise AirflowError(f"Airflow is not done in time: {what}; look at its UI or at `calanque status`")
+        time.sleep(_POLL_SECONDS)
