@@ -1,0 +1,322 @@
+"""A demo city through the real Airflow scheduler: complete, repeatable, private, and still right after kills."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import psutil
+import psycopg
+import pytest
+
+from infra import database, object_store, registry
+from infra.city import load_city
+from infra.cli import airflow_api, following
+from infra.cli.airflow_api import AirflowApi, DagRun
+from infra.services import lake as services
+from infra.services import processes
+from infra.settings import Settings
+from ingestion.demo import outcome
+from ingestion.demo.generate import generate
+from ingestion.demo.score import score
+from ingestion.demo.truth import Truth
+from ingestion.register import silos
+
+pytestmark = [pytest.mark.live, pytest.mark.airflow, pytest.mark.slow]
+
+MARTS = ("build_marts", "release_marts")
+FAMILIES = ("fines", "tows", "crowd", "footfall")
+PATIENCE = 480.0  # seconds: the machine may be busy
+
+Report = dict[str, dict[str, dict[str, Any]]]
+
+
+def calanque(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        (sys.executable, "-m", "infra.cli", *arguments),
+        env={**os.environ, "CALANQUE_HOME": str(home), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+
+
+def demo(home: Path) -> str:
+    ran = calanque("demo", "--days", "3", "--scale", "0.05", home=home)
+    assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
+    return ran.stdout
+
+
+def report(home: Path) -> Report:
+    answer = calanque("report", "--json", home=home)
+    assert answer.returncode == 0, answer.stderr
+    return dict(json.loads(answer.stdout))
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    home = Path(tempfile.mkdtemp(prefix="calanque-e2e-"))
+    home.chmod(0o755)  # under root PostgreSQL runs as another account, which has to pass through
+    try:
+        yield home
+    finally:
+        services.down(Settings(home=home, quiet=True))
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def first(home: Path) -> str:
+    """What the first ``calanque demo`` of this lake said."""
+    return demo(home)
+
+
+@pytest.fixture(scope="module")
+def city(home: Path, first: str) -> Settings:
+    """The lake after the demo."""
+    return Settings(home=home, quiet=True)
+
+
+def truth_of_demo(settings: Settings) -> Truth:
+    return Truth.read(settings.home / "demo" / "truth.json")
+
+
+def deliver(settings: Settings, *, seed: int, start: date) -> Truth:
+    """Two more days of the demo city, faults included, in the drop folder."""
+    return generate(
+        load_city(settings), seed=seed, start=start, days=2, scale=0.05, drop_dir=settings.drop_dir, faults=True
+    )
+
+
+def eventually(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"this did not happen: {what}"
+        time.sleep(0.2)
+
+
+def land_everything(api: AirflowApi) -> tuple[list[str], datetime]:
+    since = datetime.now(UTC) - timedelta(seconds=1)
+    dag_ids = [f"land_{silo}" for silo in silos()]
+    for dag_id in dag_ids:
+        api.trigger(dag_id)
+    return dag_ids, since
+
+
+def settled(settings: Settings, silo: str) -> int:
+    with database.connect(settings, "pipeline", "lake") as connection:
+        return {found.silo: found.committed + found.refused for found in registry.report(connection)}.get(silo, 0)
+
+
+def assert_perfect(settings: Settings, truth: Truth) -> None:
+    found = score(truth, outcome.read(settings))
+    assert found.is_perfect, found.complaints
+
+
+def assert_marts_are_current(settings: Settings) -> None:
+    """Nothing is due, nothing held back, and what BI shows is the last release."""
+    ran = calanque("run", home=settings.home)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip() == "no mart changed"
+    shown = report(settings.home)["marts"]
+    with database.connect(settings, "analyst", "bi") as analyst:
+        in_bi = dict(analyst.execute("select mart, version from marts.release_info").fetchall())
+    assert in_bi == {mart: said["release"] for mart, said in shown.items()}
+    assert not [mart for mart, said in shown.items() if said["held_back"]]
+
+
+def test_the_demo_finds_every_injected_fault_and_says_how_to_look(city: Settings, first: str) -> None:
+    injected = len(truth_of_demo(city).faults)
+    assert injected > 50
+    assert f"faults found: {injected} of {injected} (100.0%)" in first
+    assert re.search(r"sound rows turned away: 0 of [1-9]", first)
+    assert re.search(r"sound deliveries turned away: 0 of [1-9]", first)
+    for where in ("Airflow:  http://127.0.0.1:", "calanque env", "make down"):
+        assert where in first
+    assert_perfect(city, truth_of_demo(city))
+
+
+def test_the_report_accounts_for_every_row(city: Settings) -> None:
+    said = report(city.home)
+    assert set(said) == {"silos", "marts"}
+    assert set(said["silos"]) == set(silos())
+    for silo, found in said["silos"].items():
+        assert found["rows_in"] == found["accepted"] + found["quarantined"], silo
+        assert found["accepted"] > 0, silo
+        # A row that breaks two rules counts once as a row, and under both rules.
+        assert sum(found["by_rule"].values()) >= found["quarantined"] > 0, silo
+        assert found["deliveries"] == found["committed"] + found["refused"], silo
+        assert found["refused"] > 0, silo
+    assert {mart.split("_")[0] for mart in said["marts"]} == set(FAMILIES)
+    for mart, found in said["marts"].items():
+        assert set(found) >= {"rows", "release", "period_start", "period_end"}, mart
+        assert found["release"] >= 1, mart
+        assert found["rows"] > 0, mart
+
+
+def test_the_analyst_reads_every_mart_and_nothing_else(city: Settings) -> None:
+    marts = report(city.home)["marts"]
+    shell = calanque("env", home=city.home).stdout
+    uri = re.search(r"^export CALANQUE_BI_URI='?([^'\n]+)", shell, re.MULTILINE)
+    assert uri
+    with psycopg.connect(uri[1], autocommit=True) as analyst:
+        for mart, said in marts.items():
+            counted = analyst.execute(f"select count(*), min(period_start), max(period_end) from marts.{mart}")
+            rows, start, end = counted.fetchone() or (0, None, None)
+            assert (rows, str(start), str(end)) == (said["rows"], said["period_start"], said["period_end"]), mart
+        with pytest.raises(psycopg.errors.Error):
+            analyst.execute("delete from marts.fines_by_day")
+    with pytest.raises(psycopg.Error):  # registry and Iceberg catalog are in another database
+        psycopg.connect(uri[1].rsplit("/", 1)[0] + "/lake", connect_timeout=10).close()
+    store = object_store.client(city, "analyst")
+    assert next(store.list_objects("lake", prefix="marts/", recursive=True)).object_name
+    for bucket, prefix in (("lake", "conformed/"), ("landing", ""), ("quarantine", ""), ("receipts", "")):
+        with pytest.raises(Exception, match=r"(?i)denied|forbidden"):
+            next(store.list_objects(bucket, prefix=prefix, recursive=True))
+
+
+PERSONAL = {
+    "verbalisations": ("\t", ("DI_Id", "MIFVAO_VehiculeImmatriculation")),
+    "tows": (";", ("numero_dossier", "immatriculation")),
+}
+
+
+def personal_values(settings: Settings) -> set[str]:
+    """Plates and record numbers out of the delivered files: what must never be seen past landing."""
+    store = object_store.client(settings, "pipeline")
+    found: set[str] = set()
+    for silo, (delimiter, columns) in PERSONAL.items():
+        for key in object_store.list_keys(store, "landing", f"{silo}/"):
+            with suppress(UnicodeDecodeError):
+                header, *lines = object_store.get_bytes(store, "landing", key).decode().splitlines() or [""]
+                for column in set(columns).intersection(names := header.split(delimiter)):
+                    cells = (line.split(delimiter)[names.index(column) :] for line in lines)
+                    found.update(cell[0] for cell in cells if cell and len(cell[0]) >= 7)
+    return found
+
+
+def test_no_personal_value_leaves_landing(city: Settings) -> None:
+    values = personal_values(city)
+    assert len(values) > 100
+    canaries = re.compile(b"|".join(re.escape(value.encode()) for value in sorted(values)))
+    leaks: list[str] = []
+
+    def look(name: str, content: bytes) -> None:
+        if canaries.search(content):
+            leaks.append(name)
+
+    looked = 0
+    for folder in ("logs", "work", "run", "demo"):
+        for path in (city.home / folder).rglob("*"):
+            if path.is_file():
+                looked += 1
+                look(str(path.relative_to(city.home)), path.read_bytes())
+    assert looked > 20
+    assert list((city.logs_dir / "airflow").rglob("attempt=1.log"))
+    store = object_store.client(city, "admin")
+    for bucket in ("quarantine", "receipts", "lake", "docs"):
+        for key in object_store.list_keys(store, bucket):
+            content = object_store.get_bytes(store, bucket, key)
+            look(f"{bucket}/{key}", content)
+            if key.endswith(".parquet"):  # compressed pages hide what they hold
+                plain = io.BytesIO()
+                pl.read_parquet(io.BytesIO(content)).write_ipc(plain, compression="uncompressed")
+                look(f"{bucket}/{key}", plain.getvalue())
+    with database.connect(city, "admin", "airflow") as airflow:
+        for table in ("log", "xcom", "rendered_task_instance_fields", "serialized_dag"):
+            for (row,) in airflow.execute(f"select t::text from {table} t").fetchall():
+                look(f"airflow.{table}", row.encode())
+    with database.connect(city, "admin", "lake") as lake:
+        for table in ("delivery", "commit", "release", "mart"):
+            for (row,) in lake.execute(f"select t::text from registry.{table} t").fetchall():
+                look(f"registry.{table}", row.encode())
+    assert leaks == []
+    landed = object_store.list_keys(store, "landing", "tows/")
+    assert any(canaries.search(object_store.get_bytes(store, "landing", key)) for key in landed), "the control"
+
+
+def test_no_task_logs_an_error_or_a_warning(city: Settings) -> None:
+    logs = list((city.logs_dir / "airflow").rglob("attempt=*.log"))
+    assert logs
+    levels = re.compile(rb'"level":\s*"(warning|error|critical)"|Traceback')
+    assert not [str(path.relative_to(city.home)) for path in logs if levels.search(path.read_bytes())]
+
+
+def test_the_second_demo_changes_nothing(city: Settings) -> None:
+    before = report(city.home)
+    said = demo(city.home)
+    assert "new releases: 0: every mart is as it was" in said
+    assert report(city.home) == before
+    assert_perfect(city, truth_of_demo(city))
+
+
+def kill_task(settings: Settings, dag_id: str) -> None:
+    """Kill the process that runs a task of ``dag_id``, as the kernel does when memory runs out."""
+    logs = f"dag_id={dag_id}/"
+
+    def running() -> list[psutil.Process]:
+        found = []
+        for _, process in processes.of_lake(settings):
+            with suppress(psutil.Error):
+                if any(logs in file.path for file in process.open_files()):  # who watches over the task writes its log
+                    found += process.children(recursive=True)
+        return found
+
+    eventually(lambda: bool(running()), f"a task of {dag_id} runs")
+    for process in running():
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def test_a_broken_silo_and_a_killed_task_stop_nobody_and_heal(city: Settings) -> None:
+    truth = deliver(city, seed=8, start=date(2026, 2, 2))
+    api = airflow_api.connect(city)
+    folder, aside = city.drop_dir / "tows", city.drop_dir / ".tows"
+    folder.rename(aside)
+    folder.write_text("not a folder")  # root may read anything, so that permissions would stop nobody
+    try:
+        dag_ids, since = land_everything(api)
+        others = [dag_id for dag_id in dag_ids if dag_id != "land_tows"]
+
+        def state(dag_id: str) -> str:
+            return next((run.state for run in api.runs(since) if run.dag_id == dag_id), "")
+
+        kill_task(city, "land_verbalisations")
+        eventually(lambda: all(state(dag_id) == "success" for dag_id in others), "the other silos land")
+        assert state("land_tows") == "running"
+    finally:
+        folder.unlink()
+        aside.rename(folder)
+    runs = following.until_over(api, dag_ids, MARTS, since=since, seconds=PATIENCE)
+    assert {run.state for run in runs} == {"success"}
+    assert_perfect(city, truth)
+
+
+def test_a_killed_scheduler_loses_nothing_and_doubles_nothing(city: Settings) -> None:
+    truth = deliver(city, seed=9, start=date(2026, 2, 16))
+    api = airflow_api.connect(city)
+    before = {silo: settled(city, silo) for silo in silos()}
+    dag_ids, since = land_everything(api)
+    eventually(lambda: any(settled(city, silo) > count for silo, count in before.items()), "a delivery is settled")
+    scheduler = next(service for service in services.status(city) if service.name == "airflow-scheduler")
+    assert scheduler.pid
+    os.kill(scheduler.pid, signal.SIGKILL)
+    runs: list[DagRun] = following.until_over(api, dag_ids, MARTS, since=since, seconds=PATIENCE)
+    assert {run.state for run in runs} == {"success"}
+    assert_perfect(city, truth)
+    assert_marts_are_current(city)
+    assert {service.state for service in services.status(city)} == {"up"}
