@@ -15,6 +15,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 MINIO_VERSION := v0.0.0-20260212201848-7aac2a2c5b7c
 TESTS ?= tests
+# Test files that run at the same time; each process has a lake of its own.
+JOBS ?= 2
 
 .PHONY: help install up down status minio demo test test-fast lint format docs bench lock clean
 
@@ -50,10 +52,10 @@ demo: install ## a seeded city from delivery to figures, through Airflow
 	@$(BIN)/calanque demo
 
 test: install ## run every test (services included; under 15 minutes on 2 cores)
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(TESTS)
 
 test-fast: install ## run the tests that need no services
-	@$(BIN)/python -m pytest $(TESTS) -m "not live and not slow and not airflow"
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(TESTS) -m "not live and not slow and not airflow"
 
 lint: install ## ruff, mypy and sqlfluff
 	@$(BIN)/ruff check .
