@@ -171,6 +171,8 @@ class _Worker:
         self._connection = connection
         self._store: Minio = object_store.client(settings, "pipeline")
         self._catalog = open_catalog(settings, "pipeline")
+        # All of them, delivered or not: a mart may join a table that nothing was delivered to yet.
+        self._tables = tables.ensure_tables(self._catalog, silo)
         self._committer = Committer(settings, connection, self._catalog, self._store)
         self._city: City = load_city(settings)
         self._keys = KeyStore(settings.keys_dir)
@@ -284,7 +286,7 @@ class _Worker:
             accepted=accepted,
             city=self._city,
             pseudonymiser=Pseudonymiser(self._silo.name, self._keys),
-            schema=tables.file_schema(tables.ensure(self._catalog, dataset)),
+            schema=tables.file_schema(self._tables[dataset.name]),
             delivery_id=delivery_id,
             scratch=scratch,
         )

@@ -7,9 +7,8 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.table import Table
 
-from infra.catalog import ensure_table, open_catalog
-from infra.settings import Settings
-from ingestion.register import Dataset, silos
+from infra.catalog import ensure_table
+from ingestion.register import Dataset, Silo
 from ingestion.schemas import arrow_schema
 
 NAMESPACE = "conformed"
@@ -24,15 +23,12 @@ def identifier(dataset: Dataset) -> str:
     return f"{NAMESPACE}.{dataset.name}"
 
 
-def ensure_tables(settings: Settings) -> None:
-    """Create the conformed table of every registered dataset that has none, partitioned by event day.
+def ensure_tables(catalog: SqlCatalog, silo: Silo) -> dict[str, Table]:
+    """The conformed tables of a silo by dataset, created where they are not there, partitioned by event day.
 
     Reference data, which belongs to no day, is not partitioned. Existing tables are left as they are.
     """
-    catalog = open_catalog(settings, "pipeline")
-    for silo in silos().values():
-        for dataset in silo.datasets:
-            ensure(catalog, dataset)
+    return {dataset.name: ensure(catalog, dataset) for dataset in silo.datasets}
 
 
 def ensure(catalog: SqlCatalog, dataset: Dataset) -> Table:

@@ -192,7 +192,7 @@ def registered(*silos: Silo) -> Iterator[None]:
     """The register, for the time being, holds these silos only."""
     register: Mapping[str, Silo] = {silo.name: silo for silo in silos}
     with contextlib.ExitStack() as stack:
-        for module in (landing, pipeline, recognition, tables):
+        for module in (landing, pipeline, recognition):
             stack.enter_context(mock.patch.object(module, "silos", return_value=register))
         yield
 
