@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -245,12 +245,14 @@ class Committer:
         )
 
     def _upload(self, table: Table, delivery_id: str, files: list[DataFile]) -> list[TableFile]:
+        describe = _describer(table)
+
         def upload(file: DataFile) -> TableFile:
             sha256, size = object_store.digest_file(file.path)
             address = f"{table.location()}/data/{file.day}/{delivery_id}-{sha256}.parquet"
             bucket, key = address.removeprefix("s3://").split("/", 1)
             object_store.put_file(self._store, bucket, key, file.path, sha256=sha256)
-            return _table_file(table, file, address, size)
+            return describe(file, address, size)
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             return list(pool.map(upload, files))
@@ -269,29 +271,30 @@ def _apply(table: Table, added: list[TableFile], removed: list[TableFile], deliv
         trim_history(transaction)
 
 
-def _table_file(table: Table, file: DataFile, address: str, size: int) -> TableFile:
-    """What Iceberg must know of a data file, from its footer: PyIceberg's own ``add_files`` would download it again."""
+def _describer(table: Table) -> Callable[[DataFile, str, int], TableFile]:
+    """What says of a data file, from its footer, all that Iceberg must know: ``add_files`` would download it again."""
     schema, spec = table.schema(), table.spec()
-    statistics = data_file_statistics_from_parquet_metadata(
-        pq.read_metadata(file.path),
-        compute_statistics_plan(schema, table.properties),
-        parquet_path_to_id_mapping(schema),
-    )
-    partition = Record()
-    if spec.fields:
-        partition = PartitionKey([PartitionFieldValue(spec.fields[0], file.day)], spec, schema).partition
-    return TableFile.from_args(
-        content=DataFileContent.DATA,
-        file_path=address,
-        file_format=FileFormat.PARQUET,
-        partition=partition,
-        file_size_in_bytes=size,
-        sort_order_id=None,
-        spec_id=spec.spec_id,
-        equality_ids=None,
-        key_metadata=None,
-        **statistics.to_serialized_dict(),
-    )
+    plan, columns = compute_statistics_plan(schema, table.properties), parquet_path_to_id_mapping(schema)
+
+    def describe(file: DataFile, address: str, size: int) -> TableFile:
+        statistics = data_file_statistics_from_parquet_metadata(pq.read_metadata(file.path), plan, columns)
+        partition = Record()
+        if spec.fields:
+            partition = PartitionKey([PartitionFieldValue(spec.fields[0], file.day)], spec, schema).partition
+        return TableFile.from_args(
+            content=DataFileContent.DATA,
+            file_path=address,
+            file_format=FileFormat.PARQUET,
+            partition=partition,
+            file_size_in_bytes=size,
+            sort_order_id=None,
+            spec_id=spec.spec_id,
+            equality_ids=None,
+            key_metadata=None,
+            **statistics.to_serialized_dict(),
+        )
+
+    return describe
 
 
 def _files(
