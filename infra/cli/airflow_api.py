@@ -34,12 +34,18 @@ class DagRun:
 
 
 class AirflowApi:
-    """A logged-in client of one Airflow API server."""
+    """A logged-in client of one Airflow API server, to be closed after use: a context manager."""
 
     def __init__(self, url: str, username: str, password: str) -> None:
         self._client = httpx.Client(base_url=url, timeout=_TIMEOUT_SECONDS, trust_env=False)
         token = self._call("POST", "/auth/token", json={"username": username, "password": password})["access_token"]
         self._client.headers["Authorization"] = f"Bearer {token}"
+
+    def __enter__(self) -> AirflowApi:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
 
     def dag_ids(self) -> set[str]:
         """Every DAG the processor has parsed so far."""

@@ -52,20 +52,20 @@ def demo(
     )
     truth.save(settings.home / "demo" / "truth.json")
     written = time.monotonic()
-    api = airflow_api.connect(settings)
     since = datetime.now(UTC) - timedelta(seconds=1)
     landing = sorted({f"land_{delivery.silo}" for delivery in truth.deliveries})
-    following.until_known(api, [*landing, *_MARTS])
-    for dag_id in landing:
-        api.trigger(dag_id)
-    runs = following.until_over(
-        api,
-        landing,
-        _MARTS,
-        since=since,
-        seconds=60 * minutes,
-        tell=lambda step: tell(f"{step.dag_id:<22} {step.task:<8} {step.state}"),
-    )
+    with airflow_api.connect(settings) as api:
+        following.until_known(api, [*landing, *_MARTS])
+        for dag_id in landing:
+            api.trigger(dag_id)
+        runs = following.until_over(
+            api,
+            landing,
+            _MARTS,
+            since=since,
+            seconds=60 * minutes,
+            tell=lambda step: tell(f"{step.dag_id:<22} {step.task:<8} {step.state}"),
+        )
     seconds, run_seconds = time.monotonic() - began, time.monotonic() - written
 
     silos, marts = collect(settings)

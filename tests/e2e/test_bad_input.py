@@ -91,8 +91,16 @@ def bad_deliveries(sound: Callable[[str], str]) -> Iterator[Bad]:
     yield Bad("vide.csv", b"", ("empty",))
     yield Bad("bruit.csv", random.Random(unique).randbytes(100_000), ("not text",))
     yield Bad("deux.zip", zipped(**{"a.csv": unique.encode(), "b.csv": b"b"}), ("2 files",))
-    yield Bad("bombe.zip", zipped(**{"a.csv": f"{header}\n{unique}".encode() + bytes(100 * MEGABYTE)}), ("expands",))
-    yield Bad("bombe.csv.gz", gzip.compress(f"{header}\n{unique}".encode() + b" " * (100 * MEGABYTE)), ("expands",))
+    yield Bad(
+        "bombe.zip",
+        zipped(**{"a.csv": f"{header}\n{unique}".encode() + bytes(100 * MEGABYTE)}),
+        ("expand to more than",),
+    )
+    yield Bad(
+        "bombe.csv.gz",
+        gzip.compress(f"{header}\n{unique}".encode() + b" " * (100 * MEGABYTE)),
+        ("expand to more than",),
+    )
     yield Bad("interrompu.csv.gz", gzip.compress(good.encode())[:-20], ("truncated",))
     yield Bad("ligne.csv", f"{header}\n{unique}".encode() + b"x" * (LINE_MB * MEGABYTE), ("line 2", "longer"))
     yield Bad("autre.csv", sound(OTHER).encode(), (OTHER,))
@@ -101,11 +109,22 @@ def bad_deliveries(sound: Callable[[str], str]) -> Iterator[Bad]:
     yield Bad("entete.csv", good.replace("motif", unique[:8]).encode(), ("motif",))
 
 
+def digest(delivery: Bad) -> str:
+    return hashlib.sha256(delivery.content).hexdigest()
+
+
+def landed(lake: Settings) -> set[str]:
+    """Digests of what is in landing."""
+    store = object_store.client(lake, "pipeline")
+    return {Path(key).name.split(".")[0] for key in object_store.list_keys(store, "landing", f"{SILO}/")}
+
+
 def test_each_bad_delivery_gets_a_sentence_and_the_lake_goes_on(
     lake: Settings, sound: Callable[[str], str], tmp_path: Path
 ) -> None:
     before = figures(lake.home)
-    bad = list(bad_deliveries(sound))
+    known = landed(lake)  # in a lake that tests have used before, the empty file is nothing new
+    bad = [delivery for delivery in bad_deliveries(sound) if digest(delivery) not in known]
     for delivery in bad:
         (tmp_path / delivery.name).write_bytes(delivery.content)
     dropped = calanque("drop", *(tmp_path / delivery.name for delivery in bad), "--silo", SILO, home=lake.home)
@@ -127,9 +146,7 @@ def test_each_bad_delivery_gets_a_sentence_and_the_lake_goes_on(
         name: before[SILO][name] for name in ("rows_in", "accepted")
     }
     # What was refused stays in landing, to be looked at, until the store expires it.
-    store = object_store.client(lake, "pipeline")
-    kept = {Path(key).name.split(".")[0] for key in object_store.list_keys(store, "landing", f"{SILO}/")}
-    assert {hashlib.sha256(delivery.content).hexdigest() for delivery in bad} <= kept
+    assert {digest(delivery) for delivery in bad} <= landed(lake)
 
 
 def test_deliveries_that_are_only_odd_are_accepted_for_what_is_good_in_them(

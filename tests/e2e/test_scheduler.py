@@ -26,7 +26,7 @@ import pytest
 from infra import database, object_store, registry
 from infra.city import load_city
 from infra.cli import airflow_api, following
-from infra.cli.airflow_api import AirflowApi, DagRun
+from infra.cli.airflow_api import AirflowApi
 from infra.services import lake as services
 from infra.services import processes
 from infra.settings import Settings
@@ -91,6 +91,12 @@ def city(home: Path, first: str) -> Settings:
     return Settings(home=home, quiet=True)
 
 
+@pytest.fixture
+def api(city: Settings) -> Iterator[AirflowApi]:
+    with airflow_api.connect(city) as api:
+        yield api
+
+
 def truth_of_demo(settings: Settings) -> Truth:
     return Truth.read(settings.home / "demo" / "truth.json")
 
@@ -117,9 +123,13 @@ def land_everything(api: AirflowApi) -> tuple[list[str], datetime]:
     return dag_ids, since
 
 
-def settled(settings: Settings, silo: str) -> int:
+def progress(settings: Settings, silo: str) -> tuple[int, int]:
+    """How many deliveries of a silo have landed, and how many of them are settled."""
     with database.connect(settings, "pipeline", "lake") as connection:
-        return {found.silo: found.committed + found.refused for found in registry.report(connection)}.get(silo, 0)
+        known = {
+            found.silo: (found.deliveries, found.deliveries - found.landed) for found in registry.report(connection)
+        }
+    return known.get(silo, (0, 0))
 
 
 def assert_perfect(settings: Settings, truth: Truth) -> None:
@@ -276,46 +286,58 @@ def kill_task(settings: Settings, dag_id: str) -> None:
                     found += process.children(recursive=True)
         return found
 
-    eventually(lambda: bool(running()), f"a task of {dag_id} runs")
-    for process in running():
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
+    def kill() -> bool:
+        for process in running():
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+                return True
+        return False
+
+    eventually(kill, f"a task of {dag_id} runs")
 
 
-def test_a_broken_silo_and_a_killed_task_stop_nobody_and_heal(city: Settings) -> None:
+def states(api: AirflowApi, since: datetime) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for run in api.runs(since):
+        found.setdefault(run.dag_id, set()).add(run.state)
+    return found
+
+
+def test_a_broken_silo_and_a_killed_task_stop_nobody_and_heal(city: Settings, api: AirflowApi) -> None:
     truth = deliver(city, seed=8, start=date(2026, 2, 2))
-    api = airflow_api.connect(city)
+    before, _ = progress(city, "verbalisations")
     folder, aside = city.drop_dir / "tows", city.drop_dir / ".tows"
     folder.rename(aside)
     folder.write_text("not a folder")  # root may read anything, so that permissions would stop nobody
     try:
         dag_ids, since = land_everything(api)
-        others = [dag_id for dag_id in dag_ids if dag_id != "land_tows"]
-
-        def state(dag_id: str) -> str:
-            return next((run.state for run in api.runs(since) if run.dag_id == dag_id), "")
-
+        eventually(lambda: progress(city, "verbalisations")[0] > before, "a delivery is landed")
         kill_task(city, "land_verbalisations")
-        eventually(lambda: all(state(dag_id) == "success" for dag_id in others), "the other silos land")
-        assert state("land_tows") == "running"
+
+        def others_are_done() -> bool:
+            known = states(api, since)
+            return all(known[dag_id] == {"success"} for dag_id in dag_ids if dag_id != "land_tows")
+
+        eventually(others_are_done, "the other silos land")
+        assert "running" in states(api, since)["land_tows"]
     finally:
         folder.unlink()
         aside.rename(folder)
-    runs = following.until_over(api, dag_ids, MARTS, since=since, seconds=PATIENCE)
-    assert {run.state for run in runs} == {"success"}
+    eventually(lambda: states(api, since)["land_tows"] == {"success"}, "the mended silo lands")
+    for dag_id in ("land_tows", "land_verbalisations"):
+        assert list((city.logs_dir / "airflow" / f"dag_id={dag_id}").rglob("attempt=2.log")), f"{dag_id} never failed"
     assert_perfect(city, truth)
 
 
-def test_a_killed_scheduler_loses_nothing_and_doubles_nothing(city: Settings) -> None:
+def test_a_killed_scheduler_loses_nothing_and_doubles_nothing(city: Settings, api: AirflowApi) -> None:
     truth = deliver(city, seed=9, start=date(2026, 2, 16))
-    api = airflow_api.connect(city)
-    before = {silo: settled(city, silo) for silo in silos()}
+    _, before = progress(city, "crowd_flows")
     dag_ids, since = land_everything(api)
-    eventually(lambda: any(settled(city, silo) > count for silo, count in before.items()), "a delivery is settled")
+    eventually(lambda: progress(city, "crowd_flows")[1] > before, "a delivery is settled")
     scheduler = next(service for service in services.status(city) if service.name == "airflow-scheduler")
     assert scheduler.pid
     os.kill(scheduler.pid, signal.SIGKILL)
-    runs: list[DagRun] = following.until_over(api, dag_ids, MARTS, since=since, seconds=PATIENCE)
+    runs = following.until_over(api, dag_ids, MARTS, since=since, seconds=PATIENCE)
     assert {run.state for run in runs} == {"success"}
     assert_perfect(city, truth)
     assert_marts_are_current(city)
