@@ -236,6 +236,8 @@ def _dbt(settings: Settings, work: Path, due: Due, declared: Project) -> None:
             target,
             "--indirect-selection",
             "buildable",
+            "--exclude-resource-type",
+            "unit_test",  # they test the project, not the data: `make test` runs them
             "--select",
             *(f"+{mart.name}" for mart in due.marts),
         ),
