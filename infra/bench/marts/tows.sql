@@ -10,10 +10,10 @@ select
     reason,
     case
         when outcome in ('deplacement_technique', 'restitution_sur_place') then 'not_impounded'
-        when released_at - removed_at < interval 24 hour then 'under_1_day'
-        when released_at - removed_at < interval 72 hour then '1_to_3_days'
-        when released_at - removed_at < interval 168 hour then '3_to_7_days'
-        when released_at - removed_at < interval 720 hour then '7_to_30_days'
+        when epoch(released_at) - epoch(removed_at) < 24 * 3600 then 'under_1_day'
+        when epoch(released_at) - epoch(removed_at) < 72 * 3600 then '1_to_3_days'
+        when epoch(released_at) - epoch(removed_at) < 168 * 3600 then '3_to_7_days'
+        when epoch(released_at) - epoch(removed_at) < 720 * 3600 then '7_to_30_days'
         when released_at is not null and removed_at is not null then 'over_30_days'
         when outcome = 'en_cours' then 'in_pound'
         else 'unknown'
