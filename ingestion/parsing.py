@@ -38,8 +38,7 @@ def number(value: pl.Expr) -> pl.Expr:
 
 def coordinate(column: str) -> pl.Expr:
     """Float64; null where blank or one of the numbers that stand for unknown, NaN where it is no number."""
-    value = number(text(column))
-    return pl.when(~value.is_in(UNKNOWN_COORDINATES)).then(value)
+    return number(text(column)).replace(UNKNOWN_COORDINATES, None)  # half the time of `is_in`
 
 
 def place() -> tuple[pl.Expr, pl.Expr]:
