@@ -63,24 +63,28 @@ def bench(  # noqa: PLR0917 - options, always named
     def tell(sentence: str) -> None:
         print(f"[{time.monotonic() - began:6.0f} s] {sentence}", file=sys.stderr, flush=True)
 
-    facts = results.machine()
-    measured: list[dict[str, Any]] = []
-    figures: dict[str, Any] | None = None
+    found: dict[str, Any] = {"machine": results.machine(), "sizes": [], "day": None}
+    output.mkdir(parents=True, exist_ok=True)
+    target = output / f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}.json"
+
+    def save() -> None:
+        """Figures stay when a later measurement fails or is given up."""
+        found["seconds"] = time.monotonic() - began
+        target.write_text(json.dumps(found, indent=2) + "\n")
+
     with suites.workshop(work, keep=keep) as workshop:
         _require_disk(workshop, wanted)
         if keep:
             tell(f"the lakes stay in {workshop}")
         for silo, rows in wanted:
             runs = suites.measure_size(workshop, silo, rows, repeats, tell, keep=keep)
-            measured.append(results.of_size(silo, rows, runs))
+            found["sizes"].append(results.of_size(silo, rows, runs))
+            save()
         if day:
             days = QUICK_DAYS if quick else suites.YEAR_DAYS
-            figures = results.of_day(days, suites.measure_day(workshop, days, repeats, tell, keep=keep))
-    results.show(measured, figures)
-    output.mkdir(parents=True, exist_ok=True)
-    target = output / f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}.json"
-    found = {"machine": facts, "seconds": time.monotonic() - began, "sizes": measured, "day": figures}
-    target.write_text(json.dumps(found, indent=2) + "\n")
+            found["day"] = results.of_day(days, suites.measure_day(workshop, days, repeats, tell, keep=keep))
+            save()
+    results.show(found["sizes"], found["day"])
     tell(f"the figures are in {target}")
 
 
