@@ -50,7 +50,11 @@ def watch(settings: Settings, step: str, **parameters: Any) -> Measured:
         process = subprocess.Popen(
             command, env={**os.environ, **settings.environment()}, stdout=answer, stderr=complaints
         )
-        peak = _wait(process)
+        try:
+            peak = _wait(process)
+        finally:
+            process.kill()  # interrupted: nothing of it may go on beside what is cleaned up
+            process.wait()
         answer.seek(0)
         complaints.seek(0)
         if process.returncode != 0:
