@@ -37,7 +37,7 @@ LINE_MB = int(os.environ.get("CALANQUE_TEST_LINE_MB", "32"))
 def calanque(*arguments: str | Path, home: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         (sys.executable, "-m", "infra.cli", *arguments),
-        env={**os.environ, "CALANQUE_HOME": str(home), "COLUMNS": "200"},
+        env={**os.environ, "CALANQUE_HOME": str(home), "CALANQUE_QUIET": "0", "COLUMNS": "200"},
         capture_output=True,
         text=True,
         check=False,

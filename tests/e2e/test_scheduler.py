@@ -49,7 +49,7 @@ Report = dict[str, dict[str, dict[str, Any]]]
 def calanque(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         (sys.executable, "-m", "infra.cli", *arguments),
-        env={**os.environ, "CALANQUE_HOME": str(home), "COLUMNS": "200"},
+        env={**os.environ, "CALANQUE_HOME": str(home), "CALANQUE_QUIET": "0", "COLUMNS": "200"},
         capture_output=True,
         text=True,
         check=False,
