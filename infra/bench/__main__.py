@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import sys
 import time
 from datetime import UTC, datetime
@@ -118,7 +119,8 @@ def _require_disk(workshop: Path, wanted: list[tuple[str, int]]) -> None:
 
 
 def main() -> None:
-    """Run the command; what can go wrong is told in a sentence."""
+    """Run the command; what can go wrong is told in a sentence, and whoever ends it, its lakes go."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         typer.run(bench)
     except (FailedError, ServiceError) as reason:
