@@ -52,10 +52,10 @@ demo: install ## a seeded city from delivery to figures, through Airflow
 	@$(BIN)/calanque demo
 
 test: install ## run every test (services included; under 15 minutes on 2 cores)
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(TESTS)
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-fast: install ## run the tests that need no services
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(TESTS) -m "not live and not slow and not airflow"
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS) -m "not live and not slow and not airflow"
 
 lint: install ## ruff, mypy and sqlfluff
 	@$(BIN)/ruff check .
