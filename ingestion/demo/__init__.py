@@ -1,1 +1,1 @@
-"""A seeded demo city: deliveries with injected faults, the truth about them, and a score of how they were dealt with."""
+"""A seeded demo city: deliveries with injected faults, the truth about them, and a score of what was made of them."""

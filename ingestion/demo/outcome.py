@@ -22,6 +22,7 @@ def read(settings: Settings) -> Outcome:
     settled = [
         object_store.get_json(store, receipts.BUCKET, key)
         for key in object_store.list_keys(store, receipts.BUCKET, "deliveries/")
+        if key.endswith(".json")
     ]
     rejects = [pl.DataFrame(schema=REJECTS)]
     for receipt in settled:
