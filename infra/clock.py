@@ -7,10 +7,20 @@ the earlier of the two, a time that never was is null.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import polars as pl
+
+from infra.settings import Settings
+
+
+def now(settings: Settings) -> datetime:
+    """The present instant, in UTC: the machine's, or the frozen one of ``CALANQUE_NOW``.
+
+    Settling, retention and the ledger read this clock and no other.
+    """
+    return (settings.now or datetime.now(UTC)).astimezone(UTC)
 
 
 def to_utc(naive: pl.Expr, time_zone: str) -> pl.Expr:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import AwareDatetime, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -35,6 +35,10 @@ class Settings(BaseSettings):
     drop: Path | None = Field(default=None, description="Drop folder, one sub-folder per silo. Default: home/drop.")
     keys: Path | None = Field(default=None, description="Key store, outside the lake. Default: home/keys.")
     secrets: Path | None = Field(default=None, description="Secret files, one per name. Default: home/secrets.")
+
+    now: AwareDatetime | None = Field(
+        default=None, description="A frozen clock, for tests and drills: an instant such as 2026-03-08T06:00:00+00:00."
+    )
 
     quiet: bool = Field(default=False, description="No progress bars; for CI and logs.")
 
