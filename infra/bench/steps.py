@@ -62,9 +62,14 @@ def ingest(settings: Settings, silo: str) -> Found:
 
 
 def copy(settings: Settings, silo: str, delivery_id: str) -> Found:
-    """Floor of ingestion, see :func:`infra.bench.floors.copy_delivery`."""
-    copied = floors.copy_delivery(settings, silo, delivery_id)
-    return {**copied.elapsed._asdict(), "rows": copied.rows}
+    """Floor of landing and ingestion, see :func:`infra.bench.floors.copy_delivery`."""
+    return floors.copy_delivery(settings, silo, delivery_id)._asdict()
+
+
+def rewrite(settings: Settings, silo: str, delivery_id: str) -> Found:
+    """Stricter floor of ingestion, see :func:`infra.bench.floors.rewrite_delivery`."""
+    elapsed, rows = floors.rewrite_delivery(settings, silo, delivery_id)
+    return {**elapsed._asdict(), "rows": rows}
 
 
 def build(settings: Settings) -> Found:
@@ -120,7 +125,7 @@ def run(settings: Settings) -> Found:
 
 
 STEPS: Mapping[str, Callable[..., Found]] = {
-    step.__name__: step for step in (prepare, land, ingest, copy, build, query, compare, run)
+    step.__name__: step for step in (prepare, land, ingest, copy, rewrite, build, query, compare, run)
 }
 
 

@@ -30,14 +30,22 @@ _DAYS_PER_DELIVERY = 30
 
 @dataclass(frozen=True)
 class SizeRun:
-    """Everything measured once at one size of one silo, on a lake of its own."""
+    """Everything measured once at one size of one silo, on a lake of its own: the way in, its floors, the marts."""
 
     land: Measured
     ingest: Measured
     copy: Measured
+    rewrite: Measured
+    marts: MartsRun | None
+
+
+@dataclass(frozen=True)
+class MartsRun:
+    """The marts of a silo, and their floor."""
+
     build: Measured
     query: Measured
-    mart_rows: dict[str, int]
+    rows: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,9 @@ def needed_bytes(workshop: Path, silo: str, rows: int) -> int:
     return int(4 * rows * deliveries.bytes_per_row(silo, city)) + 2**30
 
 
-def measure_size(workshop: Path, silo: str, rows: int, repeats: int, tell: Tell, *, keep: bool) -> list[SizeRun]:
+def measure_size(
+    workshop: Path, silo: str, rows: int, repeats: int, tell: Tell, *, marts: bool, keep: bool
+) -> list[SizeRun]:
     """Measure a silo at one size ``repeats`` times, each on a fresh lake; floors first every other time."""
     city = deliveries.city_name(silo, workshop)
     source = workshop / f"{silo}-{rows}.csv"
@@ -97,11 +107,11 @@ def measure_size(workshop: Path, silo: str, rows: int, repeats: int, tell: Tell,
                 source.rename(folder / source.name)
             else:
                 os.link(source, folder / source.name)
-            runs.append(_measure_once(settings, silo, tell, floor_first=repeat % 2 == 0))
+            runs.append(_measure_once(settings, silo, tell, marts=marts, floor_first=repeat % 2 == 0))
     return runs
 
 
-def _measure_once(settings: Settings, silo: str, tell: Tell, *, floor_first: bool) -> SizeRun:
+def _measure_once(settings: Settings, silo: str, tell: Tell, *, marts: bool, floor_first: bool) -> SizeRun:
     def measured(step: str, **parameters: Any) -> Measured:
         result = watch(settings, step, **parameters)
         tell(f"  {step}: {result.seconds:.2f} s, cpu {result.cpu_seconds:.2f} s, {result.peak_bytes / 2**20:,.0f} MiB")
@@ -109,17 +119,26 @@ def _measure_once(settings: Settings, silo: str, tell: Tell, *, floor_first: boo
 
     landed = measured("land", silo=silo)
     delivery_id = landed.found["delivery_id"]
+
+    def floors() -> tuple[Measured, Measured]:
+        given = {"silo": silo, "delivery_id": delivery_id}
+        return measured("copy", **given), measured("rewrite", **given)
+
     if floor_first:
-        copied, ingested = measured("copy", silo=silo, delivery_id=delivery_id), measured("ingest", silo=silo)
+        (copied, rewritten), ingested = floors(), measured("ingest", silo=silo)
     else:
-        ingested, copied = measured("ingest", silo=silo), measured("copy", silo=silo, delivery_id=delivery_id)
-    if copied.found["rows"] != ingested.found["rows_in"]:
-        raise ValueError(f"{silo}: the floor copied {copied.found['rows']} rows of {ingested.found['rows_in']}")
+        ingested, (copied, rewritten) = measured("ingest", silo=silo), floors()
+    if rewritten.found["rows"] != ingested.found["rows_in"]:
+        raise ValueError(f"{silo}: the floor wrote {rewritten.found['rows']} rows of {ingested.found['rows_in']}")
+    return SizeRun(landed, ingested, copied, rewritten, _measure_marts(settings, silo, measured) if marts else None)
+
+
+def _measure_marts(settings: Settings, silo: str, measured: Callable[..., Measured]) -> MartsRun:
     built = measured("build")
     marts, build_id = built.found["marts"], built.found["build_id"]
     queried = measured("query", silo=silo, marts=marts)
     compared = watch(settings, "compare", marts=marts, build_id=build_id)
-    return SizeRun(landed, ingested, copied, built, queried, compared.found["rows"])
+    return MartsRun(built, queried, compared.found["rows"])
 
 
 def measure_day(workshop: Path, days: int, repeats: int, tell: Tell, *, keep: bool) -> list[DayRun]:

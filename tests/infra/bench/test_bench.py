@@ -76,11 +76,14 @@ def test_a_quick_run_measures_everything_and_leaves_only_figures(folder: Path) -
     [size] = found["sizes"]
     assert (size["silo"], size["rows"], size["accepted"]) == ("tows", 100_000, 100_000)
     assert size["ingest"]["rows_per_second"] > 0
-    assert size["ingest"]["ratio"] > 0
+    assert set(size["ingest"]["floors"]) == {"copy", "parquet"}
+    for floor in size["ingest"]["floors"].values():
+        assert floor["ratio"] > floor["ratio_once_landed"] > 0
+        assert 2**24 < floor["peak_bytes"] < 2**36
     assert size["marts"]["sql_seconds"] > 0
     assert set(size["marts"]["rows"]) == {"tows_by_day", "tows_by_month", "tows_profile", "tows_delay"}
     assert all(rows > 0 for rows in size["marts"]["rows"].values())
-    for peak in (size["ingest"]["peak_bytes"], size["marts"]["peak_bytes"], size["ingest"]["floor_peak_bytes"]):
+    for peak in (size["ingest"]["peak_bytes"], size["marts"]["peak_bytes"]):
         assert 2**24 < peak < 2**36
 
     day = found["day"]
