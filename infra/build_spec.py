@@ -7,6 +7,7 @@ the catalog, the city profile or the clock say by the time dbt runs.
 from __future__ import annotations
 
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -31,6 +32,24 @@ class DayRange(_Frozen):
 
     first_day: date
     last_day: date
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.last_day < self.first_day:
+            raise ValueError(f"the last day ({self.last_day}) comes before the first ({self.first_day})")
+        return self
+
+
+class Unit(_Frozen):
+    """What is released at once and then frozen: one period of one mart.
+
+    ``edition`` is 1 for the first publication and 2 for the one correction that a period may have.
+    """
+
+    mart: str
+    first_day: date
+    last_day: date
+    edition: int = Field(default=1, ge=1, le=2)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -88,35 +107,41 @@ class CityReference(_Frozen):
 
 
 class BuildSpec(_Frozen):
-    """One build: which quarters, from which table versions.
+    """One build: which units of which marts, from which table versions.
 
     ``tables`` maps each conformed dataset to the location of its Iceberg metadata file, or None when it has no snapshot
-    yet. ``quarters`` are the first days of the calendar quarters to build. ``coverage`` gives, by silo, the event days
-    the lake holds; days outside it are not published, and a silo without coverage publishes no period at all.
+    yet. ``coverage`` gives, by silo, the event days the lake holds; days outside it are not published, and a silo
+    without coverage publishes no period at all.
     """
 
     build_id: str
     tables: dict[str, str | None]
-    quarters: tuple[date, ...] = Field(min_length=1)
+    units: tuple[Unit, ...] = Field(min_length=1)
     coverage: dict[str, DayRange]
     city: CityReference
 
-    @field_validator("quarters")
+    @field_validator("units")
     @classmethod
-    def _first_days_in_order(cls, quarters: tuple[date, ...]) -> tuple[date, ...]:
-        for quarter in quarters:
-            if quarter != quarter_of(quarter):
-                raise ValueError(f"{quarter} is not the first day of a calendar quarter")
-        return tuple(sorted(set(quarters)))
+    def _in_order(cls, units: tuple[Unit, ...]) -> tuple[Unit, ...]:
+        ordered = sorted(units, key=lambda unit: (unit.mart, unit.first_day))
+        for before, after in pairwise(ordered):
+            if before.mart == after.mart and after.first_day <= before.last_day:
+                raise ValueError(f"two units of {after.mart} have {after.first_day} in common")
+        return tuple(ordered)
+
+    def units_of(self, mart: str) -> tuple[Unit, ...]:
+        """The units of ``mart``, earliest first."""
+        return tuple(unit for unit in self.units if unit.mart == mart)
 
     def ranges(self) -> tuple[DayRange, ...]:
-        """The days to build, adjacent quarters joined."""
+        """The days to read, adjacent and overlapping units joined."""
         joined: list[DayRange] = []
-        for quarter in self.quarters:
-            if joined and joined[-1].last_day + timedelta(days=1) == quarter:
-                joined[-1] = DayRange(first_day=joined[-1].first_day, last_day=last_day_of_quarter(quarter))
+        for unit in sorted(self.units, key=lambda unit: unit.first_day):
+            if joined and unit.first_day <= joined[-1].last_day + timedelta(days=1):
+                last_day = max(joined[-1].last_day, unit.last_day)
+                joined[-1] = DayRange(first_day=joined[-1].first_day, last_day=last_day)
             else:
-                joined.append(DayRange(first_day=quarter, last_day=last_day_of_quarter(quarter)))
+                joined.append(DayRange(first_day=unit.first_day, last_day=unit.last_day))
         return tuple(joined)
 
     def save(self, path: Path) -> None:
@@ -125,13 +150,3 @@ class BuildSpec(_Frozen):
     @classmethod
     def load(cls, path: Path) -> BuildSpec:
         return cls.model_validate_json(path.read_text())
-
-
-def quarter_of(day: date) -> date:
-    """The first day of the calendar quarter of ``day``."""
-    return date(day.year, 3 * ((day.month - 1) // 3) + 1, 1)
-
-
-def last_day_of_quarter(quarter: date) -> date:
-    """The last day of the calendar quarter that begins on ``quarter``."""
-    return quarter_of(quarter + timedelta(days=100)) - timedelta(days=1)
