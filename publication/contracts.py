@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 from pandera.errors import SchemaErrors
 
-from infra.build_spec import BuildSpec, DayRange, last_day_of_quarter
+from infra.build_spec import BuildSpec, DayRange, Unit
 
 PERIOD = ("quarter_start", "period_start", "period_end")
 THRESHOLD = 11
@@ -48,21 +48,21 @@ class NoContractError(LookupError):
 class Reference:
     """The public facts a contract is checked against. Names by id; ``unknown`` is one of each.
 
-    ``quarters`` are those the candidate must hold; ``covered`` are the days of the silo that the lake holds, None when
-    it holds none.
+    ``units`` are those the candidate must hold; ``covered`` are the days of the silo that the lake holds, None when it
+    holds none.
     """
 
-    quarters: tuple[date, ...]
+    units: tuple[Unit, ...]
     covered: DayRange | None
     zones: Mapping[str, str]
     areas: Mapping[str, str]
     places: Mapping[str, str]
 
     @classmethod
-    def of(cls, spec: BuildSpec, silo: str, places: Mapping[str, str]) -> Reference:
-        """The reference of one silo in a build; ``places`` are those of the city and of the sensor registers."""
+    def of(cls, spec: BuildSpec, mart: str, silo: str, places: Mapping[str, str]) -> Reference:
+        """The reference of one mart in a build; ``places`` are those of the city and of the sensor registers."""
         return cls(
-            quarters=spec.quarters,
+            units=spec.units_of(mart),
             covered=spec.coverage.get(silo),
             zones={zone.published_zone_id: zone.published_zone_name for zone in spec.city.zones},
             areas={zone.area_id: zone.area_name for zone in spec.city.zones},
@@ -70,10 +70,10 @@ class Reference:
         )
 
     def periods(self, unit: str) -> pl.DataFrame:
-        """Every period of ``unit`` (day, month, quarter) that the calendar covers: the columns of :data:`PERIOD`."""
+        """Every period of ``unit`` (day, month, quarter) in the units to release: the columns of :data:`PERIOD`."""
         days = pl.concat(
             [pl.Series([], dtype=pl.Date)]
-            + [pl.date_range(first, last, eager=True) for first, last in self._covered_quarters()]
+            + [pl.date_range(first, last, eager=True) for first, last in self._covered_units()]
         )
         start = pl.col("day").dt.truncate({"day": "1d", "month": "1mo", "quarter": "1q"}[unit])
         return (
@@ -83,12 +83,12 @@ class Reference:
             .sort("period_start")
         )
 
-    def _covered_quarters(self) -> Iterable[tuple[date, date]]:
+    def _covered_units(self) -> Iterable[tuple[date, date]]:
         if self.covered is None:
             return
-        for quarter in self.quarters:
-            first = max(quarter, self.covered.first_day)
-            last = min(last_day_of_quarter(quarter), self.covered.last_day)
+        for unit in self.units:
+            first = max(unit.first_day, self.covered.first_day)
+            last = min(unit.last_day, self.covered.last_day)
             if first <= last:
                 yield first, last
 

@@ -38,7 +38,7 @@ def judge(store: Minio, city: City, build: Build, built: BuiltMart, scratch: Pat
     try:
         if object_store.digest_file(path)[0] != built.sha256:
             return Verdict(built, contract, (Violation("candidate_changed_since_its_build", None, None),), None)
-        reference = Reference.of(build.spec, built.mart.silo, build.places)
+        reference = Reference.of(build.spec, mart, built.mart.silo, build.places)
         try:
             violations = gate.scan(path, contract, city.plates, gate.Public.of(contract, reference))
         except pa.ArrowInvalid:
