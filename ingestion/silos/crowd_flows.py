@@ -12,8 +12,10 @@ import pandera.polars as pa
 import polars as pl
 
 from infra.city import City
+from infra.classification import Classification
 from infra.clock import local_date, local_hour, to_utc
 from ingestion import parsing
+from ingestion.columns import column
 from ingestion.parsing import text
 from ingestion.pseudonyms import Pseudonymiser
 from ingestion.recognition import header_has
@@ -48,17 +50,23 @@ _MOERS_COUNTS = {
 class Delivered(pa.DataFrameModel):
     """People counted at a place, in a direction, during an interval. One record may be several of these."""
 
-    row: pl.Int64
-    place_id: str = pa.Field(nullable=True)
-    direction: str = pa.Field(nullable=True, description="One of DIRECTIONS; null when it is none.")
-    cohort: str = pa.Field(description="One of COHORTS.")
-    starts_at: Annotated[pl.Datetime, "us", "UTC"] = pa.Field(
-        nullable=True, description="When delivered with an offset."
+    row: pl.Int64 = column(Classification.PROVENANCE)
+    place_id: str = column(Classification.PUBLIC, nullable=True)
+    direction: str = column(
+        Classification.PUBLIC, nullable=True, description="One of DIRECTIONS; null when it is none."
     )
-    starts_local: Annotated[pl.Datetime, "us", None] = pa.Field(nullable=True, description="When delivered without.")
-    duration_minutes: pl.Int32
-    people: pl.Int64 = pa.Field(nullable=True)
-    area_m2: float = pa.Field(nullable=True, description="Null when not told, NaN when it is no number.")
+    cohort: str = column(Classification.PUBLIC, description="One of COHORTS.")
+    starts_at: Annotated[pl.Datetime, "us", "UTC"] = column(
+        Classification.PUBLIC, nullable=True, description="When delivered with an offset."
+    )
+    starts_local: Annotated[pl.Datetime, "us", None] = column(
+        Classification.PUBLIC, nullable=True, description="When delivered without."
+    )
+    duration_minutes: pl.Int32 = column(Classification.PUBLIC)
+    people: pl.Int64 = column(Classification.STATISTIC, nullable=True)
+    area_m2: float = column(
+        Classification.PUBLIC, nullable=True, description="Null when not told, NaN when it is no number."
+    )
 
     place_missing = rule("place_missing", "place_id", present)
     direction_unknown = rule("direction_unknown", "direction", present)
@@ -93,15 +101,28 @@ class Delivered(pa.DataFrameModel):
 class Conformed(pa.DataFrameModel):
     """People counted, in the lake."""
 
-    place_id: str
-    direction: str = pa.Field(description="in, out or both.")
-    cohort: str = pa.Field(description="all, adult or child.")
-    starts_at: Annotated[pl.Datetime, "us", "UTC"]
-    duration_minutes: pl.Int32
-    local_hour: pl.Int32 = pa.Field(description="Hour of the start, 0 to 23, on the city's clock.")
-    people: pl.Int64
-    area_m2: float = pa.Field(nullable=True, description="Open ground that the counter covers, when known.")
-    event_date: pl.Date = pa.Field(description="Local day of the start.")
+    place_id: str = column(Classification.PUBLIC, derives_from=("place_id",))
+    direction: str = column(Classification.PUBLIC, derives_from=("direction",), description="in, out or both.")
+    cohort: str = column(Classification.PUBLIC, derives_from=("cohort",), description="all, adult or child.")
+    starts_at: Annotated[pl.Datetime, "us", "UTC"] = column(
+        Classification.PUBLIC, derives_from=("starts_at", "starts_local")
+    )
+    duration_minutes: pl.Int32 = column(Classification.PUBLIC, derives_from=("duration_minutes",))
+    local_hour: pl.Int32 = column(
+        Classification.PUBLIC,
+        derives_from=("starts_at", "starts_local"),
+        description="Hour of the start, 0 to 23, on the city's clock.",
+    )
+    people: pl.Int64 = column(Classification.STATISTIC, derives_from=("people",))
+    area_m2: float = column(
+        Classification.PUBLIC,
+        derives_from=("area_m2", "place_id"),
+        nullable=True,
+        description="Open ground that the counter covers, when known.",
+    )
+    event_date: pl.Date = column(
+        Classification.PUBLIC, derives_from=("starts_at", "starts_local"), description="Local day of the start."
+    )
 
     hours = rule("conformed_contract", "local_hour", lambda hour: hour.is_between(0, 23))
     listed_directions = rule("conformed_contract", "direction", lambda direction: direction.is_in(DIRECTIONS))
@@ -115,11 +136,11 @@ class Conformed(pa.DataFrameModel):
 class DeliveredPlaces(pa.DataFrameModel):
     """A place where people are counted, as delivered."""
 
-    row: pl.Int64
-    place_id: str = pa.Field(nullable=True)
-    place_name: str = pa.Field(nullable=True)
-    lon: float = pa.Field(nullable=True, description="WGS84 degrees.")
-    lat: float = pa.Field(nullable=True)
+    row: pl.Int64 = column(Classification.PROVENANCE)
+    place_id: str = column(Classification.PUBLIC, nullable=True)
+    place_name: str = column(Classification.PUBLIC, nullable=True)
+    lon: float = column(Classification.PUBLIC, nullable=True, description="WGS84 degrees.")
+    lat: float = column(Classification.PUBLIC, nullable=True)
 
     place_missing = rule("place_missing", "place_id", present)
     place_unnamed = rule("place_unnamed", "place_name", present)
@@ -134,13 +155,13 @@ class DeliveredPlaces(pa.DataFrameModel):
 class ConformedPlaces(pa.DataFrameModel):
     """A place where people are counted, in the lake."""
 
-    place_id: str
-    place_name: str
-    lon: float = pa.Field(description="WGS84 degrees.")
-    lat: float
-    zone_id: str = pa.Field(description="Zone of the city.")
-    area_m2: float = pa.Field(nullable=True)
-    event_date: pl.Date = pa.Field(description="The same for all: a place belongs to no day.")
+    place_id: str = column(Classification.PUBLIC, derives_from=("place_id",))
+    place_name: str = column(Classification.PUBLIC, derives_from=("place_name",))
+    lon: float = column(Classification.PUBLIC, derives_from=("lon",), description="WGS84 degrees.")
+    lat: float = column(Classification.PUBLIC, derives_from=("lat",))
+    zone_id: str = column(Classification.PUBLIC, derives_from=("lon", "lat"), description="Zone of the city.")
+    area_m2: float = column(Classification.PUBLIC, nullable=True)
+    event_date: pl.Date = column(Classification.PUBLIC, description="The same for all: a place belongs to no day.")
 
     class Config:
         strict = True

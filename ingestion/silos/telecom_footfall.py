@@ -15,8 +15,10 @@ import pandera.polars as pa
 import polars as pl
 
 from infra.city import UNKNOWN, City
+from infra.classification import Classification
 from infra.clock import local_date, local_hour, to_utc
 from ingestion import parsing
+from ingestion.columns import column
 from ingestion.parsing import text
 from ingestion.pseudonyms import Pseudonymiser
 from ingestion.recognition import header_has
@@ -108,16 +110,25 @@ _STRATUM_CHARACTERS = 16
 class Delivered(pa.DataFrameModel):
     """People in a zone during an hour, as the operator aggregated them."""
 
-    row: pl.Int64
-    zone: str = pa.Field(nullable=True, description="The operator's or the city's code of the zone.")
-    category: str = pa.Field(nullable=True, description="One of CATEGORIES; null when it is none.")
-    stratum: str = pa.Field(description="Tells apart counts of one zone, category and hour; empty when there is one.")
-    starts_at: Annotated[pl.Datetime, "us", "UTC"] = pa.Field(
-        nullable=True, description="When delivered with an offset."
+    row: pl.Int64 = column(Classification.PROVENANCE)
+    zone: str = column(
+        Classification.PUBLIC, nullable=True, description="The operator's or the city's code of the zone."
     )
-    starts_local: Annotated[pl.Datetime, "us", None] = pa.Field(nullable=True, description="When delivered without.")
-    people: float = pa.Field(nullable=True, description="NaN when it is no number.")
-    threshold: float = pa.Field(nullable=True, description="The operator's own; null when it documents none.")
+    category: str = column(Classification.PUBLIC, nullable=True, description="One of CATEGORIES; null when it is none.")
+    stratum: str = column(
+        Classification.QUASI_IDENTIFIER,
+        description="Tells apart counts of one zone, category and hour; empty when there is one.",
+    )
+    starts_at: Annotated[pl.Datetime, "us", "UTC"] = column(
+        Classification.PUBLIC, nullable=True, description="When delivered with an offset."
+    )
+    starts_local: Annotated[pl.Datetime, "us", None] = column(
+        Classification.PUBLIC, nullable=True, description="When delivered without."
+    )
+    people: float = column(Classification.STATISTIC, nullable=True, description="NaN when it is no number.")
+    threshold: float = column(
+        Classification.PUBLIC, nullable=True, description="The operator's own; null when it documents none."
+    )
 
     individual_level = rule(INDIVIDUAL_LEVEL, "zone", lambda zone: ~zone.str.contains(_IDENTIFIER))
     zone_missing = rule("zone_missing", "zone", present)
@@ -146,14 +157,28 @@ class Delivered(pa.DataFrameModel):
 class Conformed(pa.DataFrameModel):
     """Footfall in the lake."""
 
-    zone_id: str = pa.Field(description="Zone of the city, or 'unknown'.")
-    category: str = pa.Field(description="resident, worker or visitor.")
-    measure: str = pa.Field(description="presence (people there) or arrivals (trips that end there).")
-    stratum: str = pa.Field(description="Tells apart counts of one zone, category and hour; means nothing by itself.")
-    starts_at: Annotated[pl.Datetime, "us", "UTC"]
-    local_hour: pl.Int32 = pa.Field(description="0 to 23, on the city's clock.")
-    people: float
-    event_date: pl.Date = pa.Field(description="Local day.")
+    zone_id: str = column(Classification.PUBLIC, derives_from=("zone",), description="Zone of the city, or 'unknown'.")
+    category: str = column(
+        Classification.PUBLIC, derives_from=("category",), description="resident, worker or visitor."
+    )
+    measure: str = column(
+        Classification.PUBLIC, description="presence (people there) or arrivals (trips that end there)."
+    )
+    stratum: str = column(
+        Classification.QUASI_IDENTIFIER,
+        derives_from=("stratum",),
+        description="Tells apart counts of one zone, category and hour; means nothing by itself.",
+    )
+    starts_at: Annotated[pl.Datetime, "us", "UTC"] = column(
+        Classification.PUBLIC, derives_from=("starts_at", "starts_local")
+    )
+    local_hour: pl.Int32 = column(
+        Classification.PUBLIC, derives_from=("starts_at", "starts_local"), description="0 to 23, on the city's clock."
+    )
+    people: float = column(Classification.STATISTIC, derives_from=("people",))
+    event_date: pl.Date = column(
+        Classification.PUBLIC, derives_from=("starts_at", "starts_local"), description="Local day."
+    )
 
     hours = rule("conformed_contract", "local_hour", lambda hour: hour.is_between(0, 23))
     listed_categories = rule("conformed_contract", "category", lambda category: category.is_in(CATEGORIES))
@@ -167,10 +192,10 @@ class Conformed(pa.DataFrameModel):
 class DeliveredZones(pa.DataFrameModel):
     """What a district is in the operator's zoning, as delivered."""
 
-    row: pl.Int64
-    district: str = pa.Field(nullable=True)
-    operator_zone: str = pa.Field(nullable=True)
-    municipality: str = pa.Field(nullable=True)
+    row: pl.Int64 = column(Classification.PROVENANCE)
+    district: str = column(Classification.PUBLIC, nullable=True)
+    operator_zone: str = column(Classification.PUBLIC, nullable=True)
+    municipality: str = column(Classification.PUBLIC, nullable=True)
 
     district_present = rule("zone_missing", "district", present)
     operator_zone_present = rule("zone_missing", "operator_zone", present)
@@ -183,10 +208,10 @@ class DeliveredZones(pa.DataFrameModel):
 class ConformedZones(pa.DataFrameModel):
     """What a district is in the operator's zoning."""
 
-    district: str
-    operator_zone: str
-    municipality: str
-    event_date: pl.Date = pa.Field(description="The same for all: a zoning belongs to no day.")
+    district: str = column(Classification.PUBLIC, derives_from=("district",))
+    operator_zone: str = column(Classification.PUBLIC, derives_from=("operator_zone",))
+    municipality: str = column(Classification.PUBLIC, derives_from=("municipality",))
+    event_date: pl.Date = column(Classification.PUBLIC, description="The same for all: a zoning belongs to no day.")
 
     class Config:
         strict = True

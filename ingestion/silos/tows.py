@@ -14,8 +14,10 @@ import pandera.polars as pa
 import polars as pl
 
 from infra.city import UNKNOWN, City
+from infra.classification import Classification
 from infra.clock import to_utc
 from ingestion import parsing
+from ingestion.columns import column
 from ingestion.parsing import text
 from ingestion.pseudonyms import Pseudonymiser
 from ingestion.recognition import header_has
@@ -125,19 +127,31 @@ def _told_time(second_of_day: pl.Expr) -> pl.Expr:
 class Delivered(pa.DataFrameModel):
     """A removal as delivered, whatever the format. Lives in memory only."""
 
-    row: pl.Int64
-    record: str = pa.Field(nullable=True, description="File number.")
-    removed_on: pl.Date = pa.Field(nullable=True, description="Local day.")
-    second_of_day: pl.Int32 = pa.Field(nullable=True, description="Local time; null when the format tells none.")
-    lon: float = pa.Field(nullable=True, description="WGS84 degrees; null when unknown.")
-    lat: float = pa.Field(nullable=True)
-    reason: str = pa.Field(nullable=True, description="One of REASONS; null when it is none.")
-    depot: str = pa.Field(nullable=True, description="The pound, as a label; null when it is no short name.")
-    plate: str = pa.Field(nullable=True, description="Letters and digits only.")
-    released_on: pl.Date = pa.Field(nullable=True, description="Local day of the release.")
-    released_second: pl.Int32 = pa.Field(nullable=True, description="Local time of the release.")
-    release_told: bool = pa.Field(description="The delivery says something, readable or not, about the release.")
-    outcome: str = pa.Field(nullable=True, description="One of OUTCOMES; null when it is none.")
+    row: pl.Int64 = column(Classification.PROVENANCE)
+    record: str = column(Classification.IDENTIFIER, nullable=True, description="File number.")
+    removed_on: pl.Date = column(Classification.QUASI_IDENTIFIER, nullable=True, description="Local day.")
+    second_of_day: pl.Int32 = column(
+        Classification.QUASI_IDENTIFIER, nullable=True, description="Local time; null when the format tells none."
+    )
+    lon: float = column(Classification.QUASI_IDENTIFIER, nullable=True, description="WGS84 degrees; null when unknown.")
+    lat: float = column(Classification.QUASI_IDENTIFIER, nullable=True)
+    reason: str = column(Classification.SENSITIVE, nullable=True, description="One of REASONS; null when it is none.")
+    depot: str = column(
+        Classification.QUASI_IDENTIFIER,
+        nullable=True,
+        description="The pound, as a label; null when it is no short name.",
+    )
+    plate: str = column(Classification.IDENTIFIER, nullable=True, description="Letters and digits only.")
+    released_on: pl.Date = column(
+        Classification.QUASI_IDENTIFIER, nullable=True, description="Local day of the release."
+    )
+    released_second: pl.Int32 = column(
+        Classification.QUASI_IDENTIFIER, nullable=True, description="Local time of the release."
+    )
+    release_told: bool = column(
+        Classification.QUASI_IDENTIFIER, description="The delivery says something, readable or not, about the release."
+    )
+    outcome: str = column(Classification.SENSITIVE, nullable=True, description="One of OUTCOMES; null when it is none.")
 
     record_missing = rule("record_missing", "record", present)
     date_unreadable = rule("date_unreadable", "removed_on", present)
@@ -161,16 +175,46 @@ class Delivered(pa.DataFrameModel):
 class Conformed(pa.DataFrameModel):
     """A removal in the lake."""
 
-    record_key: pl.Binary = pa.Field(description="Pseudonym of the file number.")
-    vehicle: pl.Binary = pa.Field(nullable=True, description="Pseudonym of the plate; null when unknown.")
-    removed_at: Annotated[pl.Datetime, "us", "UTC"] = pa.Field(nullable=True, description="Null: no time of day.")
-    local_hour: pl.Int32 = pa.Field(nullable=True, description="Hour of the removal, 0 to 23, on the city's clock.")
-    zone_id: str = pa.Field(description="Zone of the city, or 'unknown'.")
-    reason: str = pa.Field(description="One of ingestion.silos.tows.REASONS.")
-    depot: str = pa.Field(description="The pound.")
-    released_at: Annotated[pl.Datetime, "us", "UTC"] = pa.Field(nullable=True, description="Null: not released.")
-    outcome: str = pa.Field(description="One of ingestion.silos.tows.OUTCOMES.")
-    event_date: pl.Date = pa.Field(description="Local day of the removal.")
+    record_key: pl.Binary = column(
+        Classification.PSEUDONYM, derives_from=("record", "removed_on"), description="Pseudonym of the file number."
+    )
+    vehicle: pl.Binary = column(
+        Classification.PSEUDONYM,
+        derives_from=("plate", "removed_on"),
+        nullable=True,
+        description="Pseudonym of the plate; null when unknown.",
+    )
+    removed_at: Annotated[pl.Datetime, "us", "UTC"] = column(
+        Classification.QUASI_IDENTIFIER,
+        derives_from=("removed_on", "second_of_day"),
+        nullable=True,
+        description="Null: no time of day.",
+    )
+    local_hour: pl.Int32 = column(
+        Classification.QUASI_IDENTIFIER,
+        derives_from=("second_of_day",),
+        nullable=True,
+        description="Hour of the removal, 0 to 23, on the city's clock.",
+    )
+    zone_id: str = column(
+        Classification.QUASI_IDENTIFIER, derives_from=("lon", "lat"), description="Zone of the city, or 'unknown'."
+    )
+    reason: str = column(
+        Classification.SENSITIVE, derives_from=("reason",), description="One of ingestion.silos.tows.REASONS."
+    )
+    depot: str = column(Classification.QUASI_IDENTIFIER, derives_from=("depot",), description="The pound.")
+    released_at: Annotated[pl.Datetime, "us", "UTC"] = column(
+        Classification.QUASI_IDENTIFIER,
+        derives_from=("released_on", "released_second"),
+        nullable=True,
+        description="Null: not released.",
+    )
+    outcome: str = column(
+        Classification.SENSITIVE, derives_from=("outcome",), description="One of ingestion.silos.tows.OUTCOMES."
+    )
+    event_date: pl.Date = column(
+        Classification.QUASI_IDENTIFIER, derives_from=("removed_on",), description="Local day of the removal."
+    )
 
     hours = rule("conformed_contract", "local_hour", lambda hour: hour.is_between(0, 23))
     listed_reasons = rule("conformed_contract", "reason", lambda reason: reason.is_in(list(REASONS)))

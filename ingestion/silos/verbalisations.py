@@ -14,8 +14,10 @@ import pandera.polars as pa
 import polars as pl
 
 from infra.city import UNKNOWN, City
+from infra.classification import Classification
 from infra.clock import to_utc
 from ingestion import parsing
+from ingestion.columns import column
 from ingestion.natures import NATURES, natures
 from ingestion.parsing import text
 from ingestion.pseudonyms import Pseudonymiser
@@ -112,16 +114,26 @@ _ESSEN_RECORD = r"^\d{4}-\d\d-\d\d,.+,\d{1,6}$"
 class Delivered(pa.DataFrameModel):
     """A fine as delivered, whatever the format. Lives in memory only."""
 
-    row: pl.Int64
-    record: str = pa.Field(nullable=True, description="Record number; where there is none, content and occurrence.")
-    occurred_on: pl.Date = pa.Field(nullable=True, description="Local day.")
-    second_of_day: pl.Int32 = pa.Field(nullable=True, description="Local time; null when the format tells none.")
-    lon: float = pa.Field(nullable=True, description="WGS84 degrees; null when unknown.")
-    lat: float = pa.Field(nullable=True)
-    offence_code: str = pa.Field(nullable=True, description="Code in the format's own catalogue.")
-    offence_label: str = pa.Field(nullable=True)
-    corps: str = pa.Field(nullable=True, description="The force that fined, in its own words.")
-    plate: str = pa.Field(nullable=True, description="Letters and digits only.")
+    row: pl.Int64 = column(Classification.PROVENANCE)
+    record: str = column(
+        Classification.IDENTIFIER,
+        nullable=True,
+        description="Record number; where there is none, content and occurrence.",
+    )
+    occurred_on: pl.Date = column(Classification.QUASI_IDENTIFIER, nullable=True, description="Local day.")
+    second_of_day: pl.Int32 = column(
+        Classification.QUASI_IDENTIFIER, nullable=True, description="Local time; null when the format tells none."
+    )
+    lon: float = column(Classification.QUASI_IDENTIFIER, nullable=True, description="WGS84 degrees; null when unknown.")
+    lat: float = column(Classification.QUASI_IDENTIFIER, nullable=True)
+    offence_code: str = column(
+        Classification.SENSITIVE, nullable=True, description="Code in the format's own catalogue."
+    )
+    offence_label: str = column(Classification.SENSITIVE, nullable=True)
+    corps: str = column(
+        Classification.QUASI_IDENTIFIER, nullable=True, description="The force that fined, in its own words."
+    )
+    plate: str = column(Classification.IDENTIFIER, nullable=True, description="Letters and digits only.")
 
     record_missing = rule("record_missing", "record", present)
     date_unreadable = rule("date_unreadable", "occurred_on", present)
@@ -138,16 +150,46 @@ class Delivered(pa.DataFrameModel):
 class Conformed(pa.DataFrameModel):
     """A fine in the lake."""
 
-    record_key: pl.Binary = pa.Field(description="Pseudonym of the record number.")
-    vehicle: pl.Binary = pa.Field(nullable=True, description="Pseudonym of the plate; null when unknown.")
-    occurred_at: Annotated[pl.Datetime, "us", "UTC"] = pa.Field(nullable=True, description="Null: no time of day.")
-    local_hour: pl.Int32 = pa.Field(nullable=True, description="0 to 23, on the city's clock.")
-    zone_id: str = pa.Field(description="Zone of the city, or 'unknown'.")
-    nature: str = pa.Field(description="One of ingestion.natures.NATURES.")
-    offence_system: str = pa.Field(description="Catalogue of the code: natinf, la, tbnr.")
-    offence_code: str
-    corps: str = pa.Field(nullable=True, description="Force that fined; null when the format does not tell.")
-    event_date: pl.Date = pa.Field(description="Local day.")
+    record_key: pl.Binary = column(
+        Classification.PSEUDONYM, derives_from=("record", "occurred_on"), description="Pseudonym of the record number."
+    )
+    vehicle: pl.Binary = column(
+        Classification.PSEUDONYM,
+        derives_from=("plate", "occurred_on"),
+        nullable=True,
+        description="Pseudonym of the plate; null when unknown.",
+    )
+    occurred_at: Annotated[pl.Datetime, "us", "UTC"] = column(
+        Classification.QUASI_IDENTIFIER,
+        derives_from=("occurred_on", "second_of_day"),
+        nullable=True,
+        description="Null: no time of day.",
+    )
+    local_hour: pl.Int32 = column(
+        Classification.QUASI_IDENTIFIER,
+        derives_from=("second_of_day",),
+        nullable=True,
+        description="0 to 23, on the city's clock.",
+    )
+    zone_id: str = column(
+        Classification.QUASI_IDENTIFIER, derives_from=("lon", "lat"), description="Zone of the city, or 'unknown'."
+    )
+    nature: str = column(
+        Classification.SENSITIVE,
+        derives_from=("offence_code", "offence_label"),
+        description="One of ingestion.natures.NATURES.",
+    )
+    offence_system: str = column(Classification.PROVENANCE, description="Catalogue of the code: natinf, la, tbnr.")
+    offence_code: str = column(Classification.SENSITIVE, derives_from=("offence_code",))
+    corps: str = column(
+        Classification.QUASI_IDENTIFIER,
+        derives_from=("corps",),
+        nullable=True,
+        description="Force that fined; null when the format does not tell.",
+    )
+    event_date: pl.Date = column(
+        Classification.QUASI_IDENTIFIER, derives_from=("occurred_on",), description="Local day."
+    )
 
     hours = rule("conformed_contract", "local_hour", lambda hour: hour.is_between(0, 23))
     listed_natures = rule("conformed_contract", "nature", lambda nature: nature.is_in(list(NATURES)))
