@@ -53,6 +53,13 @@ def month_start(day: date) -> date:
     return day.replace(day=1)
 
 
+def add_months(day: date, months: int) -> date:
+    """The same day so many months later, or earlier when negative; the month's last day where it has no such day."""
+    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    first = date(year, month + 1, 1)
+    return first.replace(day=min(day.day, (date(year + (month + 1) // 12, (month + 1) % 12 + 1, 1) - first).days))
+
+
 def quarter_start(day: date) -> date:
     """The first day of the calendar quarter of ``day``."""
     return date(day.year, day.month - (day.month - 1) % 3, 1)

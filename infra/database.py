@@ -11,7 +11,7 @@ from infra import endpoints, secrets
 from infra.settings import Settings
 
 DATABASES = ("airflow", "lake", "bi")
-ROLES = ("airflow", "pipeline", "publisher", "steward", "analyst")
+ROLES = ("airflow", "pipeline", "publisher", "retention", "steward", "analyst")
 ADMIN = "admin"
 ADMIN_USER = "calanque_admin"
 

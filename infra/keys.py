@@ -1,18 +1,38 @@
-"""Pseudonymisation keys: one per silo and month, outside the lake, readable by their owner only.
+"""Keys: one per silo and month, outside the lake, readable by their owner only, destroyed when their time is over.
 
 Destroying a month's key is what makes its pseudonyms unlinkable for good, so a destroyed key leaves a tombstone and is
 never created again: late data of that month cannot be pseudonymised any more, and whoever asks is told so.
+
+Rotation needs nobody: another month is another key. When each is due to be destroyed is declared in :data:`MONTHS` and
+worked out by :func:`due_day`; :mod:`infra.key_duty` does it.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import secrets as entropy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
+from infra.clock import add_months
+from infra.settings import Settings
+
 KEY_BYTES = 32
+FILES = "files"
+
+DEFAULT_MONTHS = 2
+"""The key of month M is destroyed on the first day of month M + 2: data of M may be a whole month late, no more."""
+
+MONTHS: Mapping[str, int] = MappingProxyType({"noise": 16})
+"""Names that are not a silo's, and how many months their keys last. ``noise`` draws the noise of published marts, by
+the first month of a quarter: it must be there for as long as anything of that quarter could be counted again, which is
+the 13 months that conformed data are kept, after the quarter's last month. Then nobody can take the noise off."""
 
 _SILO = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
@@ -26,16 +46,73 @@ class KeyDamagedError(ValueError):
     """A key file that must not be used: wrong length, or readable by others."""
 
 
+class KeyBackendError(ValueError):
+    """CALANQUE_KEYS_BACKEND names nothing that can be used."""
+
+
+@dataclass(frozen=True, order=True)
+class KeyState:
+    """What the store has of one key. ``present``: its bytes are there. ``tombstone``: it may never be made again.
+
+    Between the two steps of a destruction that was interrupted, both are true: such a key is used by nobody.
+    """
+
+    silo: str
+    month: str
+    present: bool
+    tombstone: bool
+    created: datetime | None = None  # null once its bytes are gone
+
+    @property
+    def alive(self) -> bool:
+        return self.present and not self.tombstone
+
+    @property
+    def destroyed(self) -> bool:
+        return self.tombstone and not self.present
+
+
 class Keys(Protocol):
-    """Where pseudonymisation keys come from. :class:`KeyStore` keeps files; a vault would answer the same two calls."""
+    """Where keys come from. :class:`KeyStore` keeps files; a vault answers the same three calls.
+
+    Any number of processes use it at once.
+    """
 
     def get_or_create(self, silo: str, month: str) -> bytes:
         """The 32-byte key of ``silo`` for ``month`` (``YYYY-MM``), or :class:`KeyDestroyedError`."""
         ...
 
     def destroy(self, silo: str, month: str) -> None:
-        """Make the key of ``silo`` for ``month`` unavailable for ever."""
+        """Make the key of ``silo`` for ``month`` unavailable for ever, whether or not it existed. May be repeated."""
         ...
+
+    def states(self) -> list[KeyState]:
+        """Every key that exists or was destroyed, in order of silo and month; never a key's bytes."""
+        ...
+
+
+def open_keys(settings: Settings) -> Keys:
+    """The key store of this lake: files, or what ``factory(settings)`` of the configured ``module:factory`` returns.
+
+    Raises:
+        KeyBackendError: there is no such module or factory.
+    """
+    if settings.keys_backend == FILES:
+        return KeyStore(settings.keys_dir)
+    module, _, factory = settings.keys_backend.partition(":")
+    try:
+        opened: Keys = getattr(importlib.import_module(module), factory)(settings)
+    except (ImportError, AttributeError, ValueError) as reason:
+        raise KeyBackendError(
+            f"CALANQUE_KEYS_BACKEND is {settings.keys_backend!r}, which is neither {FILES!r} nor an importable "
+            f"module:factory ({reason})"
+        ) from reason
+    return opened
+
+
+def due_day(silo: str, month: str) -> date:
+    """The first day on which the key of ``silo`` for ``month`` (``YYYY-MM``) must be gone."""
+    return add_months(date.fromisoformat(f"{month}-01"), MONTHS.get(silo, DEFAULT_MONTHS))
 
 
 class KeyStore:
@@ -85,6 +162,21 @@ class KeyStore:
         key.unlink(missing_ok=True)
         _sync_folder(key.parent)
 
+    def states(self) -> list[KeyState]:
+        """Every key that exists or was destroyed, in order of silo and month."""
+        found: dict[tuple[str, str], dict[str, Path]] = {}
+        for path in self._directory.glob("*/*"):
+            if (
+                path.suffix in {".key", ".destroyed"}
+                and _SILO.fullmatch(path.parent.name)
+                and _MONTH.fullmatch(path.stem)
+            ):
+                found.setdefault((path.parent.name, path.stem), {})[path.suffix] = path
+        return sorted(
+            KeyState(silo, month, ".key" in files, ".destroyed" in files, _modified(files.get(".key")))
+            for (silo, month), files in found.items()
+        )
+
     def _path(self, silo: str, month: str, suffix: str) -> Path:
         if not _SILO.fullmatch(silo) or not _MONTH.fullmatch(month):
             raise ValueError(f"no such key: silo {silo!r}, month {month!r} (expected a register name and YYYY-MM)")
@@ -123,6 +215,13 @@ def _read(key: Path) -> bytes:
     if len(content) != KEY_BYTES:
         raise KeyDamagedError(f"{key} does not hold a {KEY_BYTES}-byte key: restore it from the key store's backup")
     return content
+
+
+def _modified(path: Path | None) -> datetime | None:
+    try:
+        return None if path is None else datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except FileNotFoundError:  # destroyed meanwhile
+        return None
 
 
 def _sync_folder(folder: Path) -> None:

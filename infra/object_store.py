@@ -26,7 +26,7 @@ from infra import endpoints, secrets
 from infra.settings import Settings
 
 BUCKETS = ("landing", "quarantine", "lake", "receipts", "docs")
-ROLES = ("landing", "pipeline", "publisher", "steward", "analyst")
+ROLES = ("landing", "pipeline", "publisher", "retention", "steward", "analyst")
 ADMIN = "admin"
 
 CONNECT_SECONDS = 5
@@ -41,7 +41,9 @@ _CHUNK_BYTES = 1024 * 1024
 class Grant:
     """What a role may do with the keys of ``bucket`` that begin with ``prefix`` ("" for the whole bucket).
 
-    ``read`` is get; ``put`` is create or overwrite; ``delete`` is delete. Every grant allows listing its prefix.
+    ``read`` is get; ``put`` is create or overwrite; ``delete`` is delete. ``versions`` extends listing and deleting to
+    old versions and delete markers, those under a governance lock included. Every grant allows listing its prefix. A
+    prefix may have ``*`` in the place of a table's name.
     """
 
     bucket: str
@@ -49,9 +51,11 @@ class Grant:
     read: bool = False
     put: bool = False
     delete: bool = False
+    versions: bool = False
 
 
-# Only what a role must do. Evidence (landing, quarantine, receipts) is never deleted by a role: it expires.
+# Only what a role must do. Evidence (landing, quarantine) is deleted by one role only, whose work that is and which
+# cannot read it; receipts by none.
 GRANTS: dict[str, tuple[Grant, ...]] = {
     "landing": (Grant("landing", put=True),),
     "pipeline": (
@@ -67,6 +71,16 @@ GRANTS: dict[str, tuple[Grant, ...]] = {
         Grant("lake", "releases/", read=True, put=True, delete=True),
         Grant("receipts", "releases/", read=True, put=True),
         Grant("docs", read=True, put=True, delete=True),
+    ),
+    "retention": (
+        Grant("landing", delete=True, versions=True),
+        Grant("quarantine", delete=True, versions=True),
+        Grant("lake", "conformed/", delete=True, versions=True),
+        Grant("lake", "conformed/*/metadata/", read=True, put=True),  # which files hold which days, never the rows
+        Grant("lake", "candidates/", delete=True, versions=True),
+        Grant("receipts", "retention/", read=True, put=True),
+        Grant("receipts", "keys/", put=True),
+        Grant("receipts", "erasures/", put=True),
     ),
     "steward": (Grant("quarantine", read=True), Grant("receipts", read=True), Grant("docs", read=True)),
     "analyst": (Grant("lake", "marts/", read=True), Grant("lake", "releases/", read=True), Grant("docs", read=True)),

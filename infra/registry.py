@@ -277,6 +277,37 @@ def settle_delivery(
     )
 
 
+def expire_deliveries(connection: psycopg.Connection, silo: str, landed_before: date, reason: str) -> list[str]:
+    """Refuse, for ``reason``, what landed before that day (UTC) and was never settled: its bytes are gone by now.
+
+    Returns:
+        The delivery ids, in order of landing.
+    """
+    rows = connection.execute(
+        """
+        update registry.delivery set status = 'refused', reason = %s, settled_at = now()
+        where silo = %s and status = 'landed' and substring(object_key from '/dt=([0-9-]{10})/')::date < %s
+        returning delivery_id, seq
+        """,
+        [reason, silo, landed_before],
+    ).fetchall()
+    return [delivery_id for delivery_id, _ in sorted(rows, key=lambda row: row[1])]
+
+
+def landed_objects(connection: psycopg.Connection, silo: str, since: date) -> list[tuple[str, date, str]]:
+    """Delivery id, day of landing and status of what a silo landed since that day (UTC), in order of landing."""
+    rows = connection.execute(
+        """
+        select delivery_id, substring(object_key from '/dt=([0-9-]{10})/')::date as landed_on, status
+        from registry.delivery
+        where silo = %s and substring(object_key from '/dt=([0-9-]{10})/')::date >= %s
+        order by seq
+        """,
+        [silo, since],
+    )
+    return rows.fetchall()
+
+
 def commit(connection: psycopg.Connection, dataset: str, delivery_id: str) -> CommitRow | None:
     """The commit of a delivery to a conformed table, or None."""
     with connection.cursor(row_factory=class_row(CommitRow)) as cursor:

@@ -34,6 +34,9 @@ class Settings(BaseSettings):
 
     drop: Path | None = Field(default=None, description="Drop folder, one sub-folder per silo. Default: home/drop.")
     keys: Path | None = Field(default=None, description="Key store, outside the lake. Default: home/keys.")
+    keys_backend: str = Field(
+        default="files", description="Where keys are kept: files, or module:factory of a store of one's own."
+    )
     secrets: Path | None = Field(default=None, description="Secret files, one per name. Default: home/secrets.")
 
     now: AwareDatetime | None = Field(

@@ -27,7 +27,7 @@ from infra import database, object_store, registry
 from infra.catalog import open_catalog
 from infra.city import City, load_city
 from infra.endpoints import NotRunning
-from infra.keys import KeyDamagedError, KeyStore
+from infra.keys import KeyDamagedError, open_keys
 from infra.registry import DeliveryRow
 from infra.secrets import SecretMissing
 from infra.settings import Settings
@@ -175,7 +175,7 @@ class _Worker:
         self._tables = tables.ensure_tables(self._catalog, silo)
         self._committer = Committer(settings, connection, self._catalog, self._store)
         self._city: City = load_city(settings)
-        self._keys = KeyStore(settings.keys_dir)
+        self._keys = open_keys(settings)
 
     def process(self, delivery: DeliveryRow) -> Receipt:
         """Settle one delivery: committed or refused. Done again after a crash anywhere, it ends in the same state."""

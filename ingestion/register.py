@@ -102,7 +102,7 @@ class Retention:
 
     landing: timedelta
     quarantine: timedelta
-    conformed: timedelta | None  # None: not personal, kept
+    conformed_months: int | None  # by event day; None: not personal, kept
 
 
 @dataclass(frozen=True)

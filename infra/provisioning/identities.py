@@ -27,7 +27,7 @@ def _statements(grant: Grant) -> list[dict[str, Any]]:
     bucket = f"arn:aws:s3:::{grant.bucket}"
     listing: dict[str, Any] = {
         "Effect": "Allow",
-        "Action": ["s3:ListBucket"],
+        "Action": ["s3:ListBucket", *(["s3:ListBucketVersions"] if grant.versions else [])],
         "Resource": [bucket],
     }
     if grant.prefix:
@@ -36,6 +36,7 @@ def _statements(grant: Grant) -> list[dict[str, Any]]:
         *(["s3:GetObject", "s3:GetObjectVersion"] if grant.read else []),
         *(["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"] if grant.put else []),
         *(["s3:DeleteObject"] if grant.delete else []),
+        *(["s3:DeleteObjectVersion", "s3:BypassGovernanceRetention"] if grant.delete and grant.versions else []),
     ]
     return [listing, {"Effect": "Allow", "Action": actions, "Resource": [f"{bucket}/{grant.prefix}*"]}]
 

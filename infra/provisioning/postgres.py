@@ -34,9 +34,10 @@ create table if not exists iceberg.iceberg_namespace_properties (
 
 # Who commits to which namespace is the database's business too, not only the object store's: row by row.
 _CATALOG_GRANTS = """
-grant usage on schema iceberg to pipeline, publisher;
-grant select on all tables in schema iceberg to pipeline, publisher;
+grant usage on schema iceberg to pipeline, publisher, retention;
+grant select on all tables in schema iceberg to pipeline, publisher, retention;
 grant insert, update, delete on iceberg.iceberg_tables to pipeline, publisher;
+grant update on iceberg.iceberg_tables to retention;
 alter table iceberg.iceberg_tables enable row level security;
 drop policy if exists everyone_reads on iceberg.iceberg_tables;
 create policy everyone_reads on iceberg.iceberg_tables for select using (true);
@@ -44,12 +45,15 @@ drop policy if exists pipeline_conforms on iceberg.iceberg_tables;
 create policy pipeline_conforms on iceberg.iceberg_tables to pipeline using (table_namespace = 'conformed');
 drop policy if exists publisher_publishes on iceberg.iceberg_tables;
 create policy publisher_publishes on iceberg.iceberg_tables to publisher using (table_namespace = 'marts');
+drop policy if exists retention_forgets on iceberg.iceberg_tables;
+create policy retention_forgets on iceberg.iceberg_tables for update to retention using (table_namespace = 'conformed');
 """
 
 _REGISTRY_GRANTS = """
-grant usage on schema registry to pipeline, publisher, steward;
-grant select on all tables in schema registry to pipeline, publisher, steward;
+grant usage on schema registry to pipeline, publisher, retention, steward;
+grant select on all tables in schema registry to pipeline, publisher, retention, steward;
 grant insert, update on registry.delivery, registry.commit to pipeline;
+grant update (status, reason, settled_at) on registry.delivery to retention;
 grant insert, update on registry.release, registry.mart to publisher;
 """
 
@@ -73,7 +77,7 @@ _EXCESS = {
 }
 _MAY_ENTER = {
     "airflow": ("airflow",),
-    "lake": ("pipeline", "publisher", "steward"),
+    "lake": ("pipeline", "publisher", "retention", "steward"),
     "bi": ("publisher", "analyst"),
 }
 

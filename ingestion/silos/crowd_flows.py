@@ -316,7 +316,7 @@ SILO = Silo(
     retention=Retention(
         landing=timedelta(days=7),
         quarantine=timedelta(days=30),
-        conformed=None,
+        conformed_months=None,
     ),
     privacy_unit="none: passages are counted, no one is followed",
     freshness=timedelta(days=1),

@@ -360,7 +360,7 @@ SILO = Silo(
     retention=Retention(
         landing=timedelta(days=7),
         quarantine=timedelta(days=30),
-        conformed=None,
+        conformed_months=None,
     ),
     privacy_unit="device-month, by the operator",
     freshness=timedelta(days=3),

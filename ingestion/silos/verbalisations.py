@@ -387,7 +387,7 @@ SILO = Silo(
     retention=Retention(
         landing=timedelta(days=7),
         quarantine=timedelta(days=30),
-        conformed=timedelta(days=396),
+        conformed_months=13,
     ),
     privacy_unit="vehicle-month",
     freshness=timedelta(days=2),

@@ -19,23 +19,29 @@ MAY_CONNECT = {
     "airflow": {"airflow"},
     "pipeline": {"lake"},
     "publisher": {"lake", "bi"},
+    "retention": {"lake"},
     "steward": {"lake"},
     "analyst": {"bi"},
 }
 SCHEMA_USAGE = {
-    "lake": {"registry": {"pipeline", "publisher", "steward"}, "iceberg": {"pipeline", "publisher"}},
+    "lake": {
+        "registry": {"pipeline", "publisher", "retention", "steward"},
+        "iceberg": {"pipeline", "publisher", "retention"},
+    },
     "bi": {"marts": {"publisher", "analyst"}},
 }
+READERS = dict.fromkeys(("pipeline", "publisher", "retention", "steward"), "SELECT")
 TABLE_PRIVILEGES = {
-    "registry.delivery": {"pipeline": "SELECT INSERT UPDATE", "publisher": "SELECT", "steward": "SELECT"},
-    "registry.commit": {"pipeline": "SELECT INSERT UPDATE", "publisher": "SELECT", "steward": "SELECT"},
-    "registry.release": {"pipeline": "SELECT", "publisher": "SELECT INSERT UPDATE", "steward": "SELECT"},
-    "registry.mart": {"pipeline": "SELECT", "publisher": "SELECT INSERT UPDATE", "steward": "SELECT"},
+    "registry.delivery": {**READERS, "pipeline": "SELECT INSERT UPDATE"},  # and three columns for retention
+    "registry.commit": {**READERS, "pipeline": "SELECT INSERT UPDATE"},
+    "registry.release": {**READERS, "publisher": "SELECT INSERT UPDATE"},
+    "registry.mart": {**READERS, "publisher": "SELECT INSERT UPDATE"},
     "iceberg.iceberg_tables": {
         "pipeline": "SELECT INSERT UPDATE DELETE",
         "publisher": "SELECT INSERT UPDATE DELETE",  # row security decides which rows: see test_catalog
+        "retention": "SELECT UPDATE",
     },
-    "iceberg.iceberg_namespace_properties": {"pipeline": "SELECT", "publisher": "SELECT"},
+    "iceberg.iceberg_namespace_properties": {"pipeline": "SELECT", "publisher": "SELECT", "retention": "SELECT"},
 }
 PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN")
 
@@ -115,6 +121,18 @@ def test_schemas(lake: Settings, name: str) -> None:
         }
     assert found == SCHEMA_USAGE[name]
     assert creators == ({("publisher", "marts")} if name == "bi" else set())
+
+
+def test_retention_changes_what_became_of_a_delivery_and_nothing_else_of_it(lake: Settings) -> None:
+    with database.connect(lake, "admin", "lake") as connection:
+        rows = connection.execute(
+            """
+            select column_name from information_schema.columns
+            where table_schema = 'registry' and table_name = 'delivery'
+              and has_column_privilege('retention', 'registry.delivery', column_name, 'update')
+            """
+        ).fetchall()
+    assert {column for (column,) in rows} == {"status", "reason", "settled_at"}
 
 
 @pytest.mark.parametrize("table", TABLE_PRIVILEGES)
