@@ -1,8 +1,8 @@
 """The dbt-duckdb plugin: gives dbt's private DuckDB database the tables of one build, as its spec describes them.
 
-Schema ``conformed`` holds one view per conformed table over ``iceberg_scan``, restricted to the quarters to build by
+Schema ``conformed`` holds one view per conformed table over ``iceberg_scan``, restricted to the days to build by
 literal dates, so that Iceberg prunes the files of other days before reading any. Schema ``reference`` holds the public
-facts that grids are made of: zones, places, calendar, coverage and settings.
+facts that grids are made of: zones, places, units, calendar, coverage and settings. Function ``noise`` draws noise.
 """
 
 from __future__ import annotations
@@ -10,19 +10,29 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
+from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 from dbt.adapters.duckdb.plugins import BasePlugin
 from duckdb import DuckDBPyConnection
+from duckdb.func import PythonUDFType
 
 from infra import compute
 from infra.build_spec import REGISTERS, UNKNOWN, BuildSpec, Place
+from infra.keys import Keys, KeyStore
+from infra.noise import GaussianNoise, LaplaceNoise, derive
 from infra.settings import Settings
 
 SPEC_VARIABLE = "CALANQUE_BUILD_SPEC"
 ROLE = "publisher"
+NOISE_KEYS = "noise"
+"""The name, among those of silos, under which the key store keeps noise keys."""
 
 CONFORMED: Mapping[str, Mapping[str, str]] = {
     "verbalisations": {
@@ -120,14 +130,53 @@ def attach(connection: DuckDBPyConnection, spec: BuildSpec) -> None:
         compute.prepare(connection, Settings(), ROLE)
     else:
         compute.load_extensions(connection)
+    register_noise(connection, KeyStore(Settings().keys_dir))
     connection.execute("create schema if not exists conformed; create schema if not exists reference")
     for table in CONFORMED:
         connection.execute(f"create or replace view conformed.{table} as {_scan(table, spec)}")
     _create(connection, "zones", pl.DataFrame([zone.model_dump() for zone in spec.city.zones]))
+    _create(connection, "units", units(spec))
     _create(connection, "calendar", calendar(spec))
     _create(connection, "coverage", _coverage(spec))
     _create(connection, "settings", _settings(spec))
     _create_places(connection, spec)
+
+
+def units(spec: BuildSpec) -> pl.DataFrame:
+    """One row per release unit to build: ``mart``, ``unit_start``, ``unit_end``, ``edition``."""
+    return pl.DataFrame(
+        [(unit.mart, unit.first_day, unit.last_day, unit.edition) for unit in spec.units],
+        schema={"mart": pl.String, "unit_start": pl.Date, "unit_end": pl.Date, "edition": pl.Int32},
+        orient="row",
+    )
+
+
+def register_noise(connection: DuckDBPyConnection, keys: Keys) -> None:
+    """Give the connection ``noise(distribution, domain, cell) -> bigint``, integer noise for one cell.
+
+    ``distribution`` is ``laplace <epsilon> <bound>`` or ``gaussian <rho> <bound>``, see :mod:`infra.privacy_plan`;
+    ``domain`` is ``<mart>|<edition>|<first day of the unit>``. The key is derived from the noise key of the unit's
+    month and the whole domain, so that no two units, editions or marts share any noise.
+    """
+
+    @lru_cache(maxsize=4096)
+    def source(distribution: str, domain: str) -> LaplaceNoise | GaussianNoise:
+        mechanism, spends, bound = distribution.split()
+        mart, edition, unit = domain.split("|")
+        key = derive(keys.get_or_create(NOISE_KEYS, unit[:7]), "cell", mart, edition, unit)
+        if mechanism == "laplace":
+            return LaplaceNoise(key, Fraction(spends), int(bound))
+        return GaussianNoise(key, int(bound) / (2 * Fraction(spends)))
+
+    def noise(distributions: pa.ChunkedArray, domains: pa.ChunkedArray, cells: pa.ChunkedArray) -> pa.Array:
+        (distribution,) = distributions.unique().to_pylist()
+        drawn = np.empty(len(cells), dtype=np.int64)
+        for domain in domains.unique().to_pylist():
+            here = np.asarray(pc.equal(domains, domain))
+            drawn[here] = source(distribution, domain)(cells.filter(pa.array(here)))
+        return pa.array(drawn)
+
+    connection.create_function("noise", noise, ["VARCHAR"] * 3, "BIGINT", type=PythonUDFType.ARROW)
 
 
 def calendar(spec: BuildSpec) -> pl.DataFrame:

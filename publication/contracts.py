@@ -18,11 +18,10 @@ import polars as pl
 import pyarrow as pa
 from pandera.errors import SchemaErrors
 
-from infra.build_spec import BuildSpec, DayRange, Unit
+from infra.build_spec import BuildSpec, DayRange
+from infra.privacy_plan import plan
 
 PERIOD = ("quarter_start", "period_start", "period_end")
-THRESHOLD = 11
-TELECOM_THRESHOLD = 20
 
 _ARROW: Mapping[str, pa.DataType] = {
     "date": pa.date32(),
@@ -48,11 +47,11 @@ class NoContractError(LookupError):
 class Reference:
     """The public facts a contract is checked against. Names by id; ``unknown`` is one of each.
 
-    ``units`` are those the candidate must hold; ``covered`` are the days of the silo that the lake holds, None when it
-    holds none.
+    ``units`` are the release units the candidate must hold; ``covered`` are the days of the silo that the lake holds,
+    None when it holds none.
     """
 
-    units: tuple[Unit, ...]
+    units: tuple[DayRange, ...]
     covered: DayRange | None
     zones: Mapping[str, str]
     areas: Mapping[str, str]
@@ -62,20 +61,19 @@ class Reference:
     def of(cls, spec: BuildSpec, mart: str, silo: str, places: Mapping[str, str]) -> Reference:
         """The reference of one mart in a build; ``places`` are those of the city and of the sensor registers."""
         return cls(
-            units=spec.units_of(mart),
+            units=tuple(DayRange(first_day=unit.first_day, last_day=unit.last_day) for unit in spec.units_of(mart)),
             covered=spec.coverage.get(silo),
             zones={zone.published_zone_id: zone.published_zone_name for zone in spec.city.zones},
             areas={zone.area_id: zone.area_name for zone in spec.city.zones},
             places=places,
         )
 
-    def periods(self, unit: str) -> pl.DataFrame:
-        """Every period of ``unit`` (day, month, quarter) in the units to release: the columns of :data:`PERIOD`."""
+    def periods(self, period: str) -> pl.DataFrame:
+        """Every ``period`` (day, month, quarter) of the units that the lake covers: the columns of :data:`PERIOD`."""
         days = pl.concat(
-            [pl.Series([], dtype=pl.Date)]
-            + [pl.date_range(first, last, eager=True) for first, last in self._covered_units()]
+            [pl.Series([], dtype=pl.Date)] + [pl.date_range(first, last, eager=True) for first, last in self._covered()]
         )
-        start = pl.col("day").dt.truncate({"day": "1d", "month": "1mo", "quarter": "1q"}[unit])
+        start = pl.col("day").dt.truncate({"day": "1d", "month": "1mo", "quarter": "1q"}[period])
         return (
             pl.DataFrame({"day": days})
             .group_by(pl.col("day").dt.truncate("1q").alias("quarter_start"), start.alias("period_start"))
@@ -83,7 +81,7 @@ class Reference:
             .sort("period_start")
         )
 
-    def _covered_units(self) -> Iterable[tuple[date, date]]:
+    def _covered(self) -> Iterable[tuple[date, date]]:
         if self.covered is None:
             return
         for unit in self.units:
@@ -147,10 +145,10 @@ class Violation:
 
 @dataclass(frozen=True)
 class Contract:
-    """The contract of one mart."""
+    """The contract of one mart; ``period`` is day, month or quarter."""
 
     mart: str
-    unit: str
+    period: str
     dimensions: tuple[Dimension, ...]
     measure: Measure
     companions: tuple[Companion, ...] = ()
@@ -207,7 +205,7 @@ class Contract:
     def _table_checks(self, reference: Reference) -> list[pandera.Check]:
         measure = self.measure
         hidden = pl.col(measure.column).is_null()
-        periods = reference.periods(self.unit)
+        periods = reference.periods(self.period)
         checks = [
             _check(
                 "period_of_calendar", pl.struct(PERIOD).is_in(periods.select(pl.struct(PERIOD)).to_series().implode())
@@ -233,21 +231,15 @@ class Contract:
         return checks
 
     def _complete(self, reference: Reference, periods: pl.DataFrame) -> pl.Expr:
-        """Whether a row's quarter has as many rows as its grid: of known values and a unique grain, they are it."""
+        """Whether a row's period has as many rows as the grid: of known values and a unique grain, they are it."""
         cells = reduce(mul, (len(dimension.values(reference)) for dimension in self.dimensions), 1)
-        expected = {
-            quarter: count * cells for quarter, count in periods.group_by("quarter_start").agg(pl.len()).iter_rows()
-        }
-        complete = pl.len().over("quarter_start") == pl.col("quarter_start").replace_strict(
-            expected, default=0, return_dtype=pl.UInt32
-        )
-        return complete & (pl.col("quarter_start").n_unique() == len(expected))
+        return (pl.len().over("period_start") == cells) & (pl.col("period_start").n_unique() == periods.height)
 
 
 def check(contract: Contract, frame: pl.DataFrame, reference: Reference) -> list[Violation]:
     """The rules that ``frame`` breaks, in the order of the contract; empty when it may go on."""
-    if frame.is_empty() or reference.periods(contract.unit).is_empty():
-        nothing_due = frame.is_empty() and reference.periods(contract.unit).is_empty()
+    if frame.is_empty() or reference.periods(contract.period).is_empty():
+        nothing_due = frame.is_empty() and reference.periods(contract.period).is_empty()
         return [] if nothing_due else [Violation("grid_complete", None, frame.height)]
     model = contract.model(reference)
     # Structure first: no rule about values means anything on columns that are missing or of another type.
@@ -339,85 +331,77 @@ PLACE = Dimension("place_id", "varchar", lambda known: tuple(known.places), "pla
 WEEKDAY = Dimension("iso_weekday", "integer", _fixed(*range(1, 8)))
 HOUR = Dimension("hour", "integer", _fixed(*range(24)))
 
-NATURE = _one_of(
-    "nature",
+NATURE_GROUP = _one_of(
+    "nature_group",
     "stationnement_genant",
     "stationnement_tres_genant",
-    "stationnement_abusif",
-    "stationnement_reglemente",
-    "arret_stationnement_dangereux",
-    "vitesse",
-    "feu_stop_priorite",
-    "telephone_ceinture_casque",
-    "circulation_voie_reservee",
-    "assurance_permis_controle",
-    "proprete_tranquillite",
+    "autre_stationnement",
+    "vitesse_priorite",
+    "conduite",
     "autre",
 )
-REASON = _one_of(
-    "reason",
+REASON_GROUP = _one_of(
+    "reason_group",
     "stationnement_genant",
     "stationnement_tres_genant",
-    "stationnement_abusif",
-    "stationnement_dangereux",
+    "abusif_epave",
     "manifestation_travaux",
-    "vehicule_epave",
-    "infraction_conducteur",
-    "requisition_judiciaire",
-    "accident_panne",
     "autre",
-    "non_precise",
 )
-DELAY_BAND = _one_of(
-    "delay_band",
-    "under_1_day",
-    "1_to_3_days",
-    "3_to_7_days",
-    "7_to_30_days",
-    "over_30_days",
-    "in_pound",
-    "not_impounded",
-    "unknown",
-)
+DELAY_GROUP = _one_of("delay_group", "under_1_day", "1_to_3_days", "over_3_days", "not_impounded", "unknown")
+DAY_TYPE = _one_of("day_type", "weekday", "weekend")
 DIRECTION = _one_of("direction", "in", "out", "both")
 CATEGORY = _one_of("category", "resident", "worker", "visitor")
 TIME_BAND = _one_of("time_band", "night", "morning", "midday", "evening_peak", "evening")
 
-FINES = Measure("fines", "bigint", THRESHOLD)
-TOWS = Measure("tows", "bigint", THRESHOLD)
-PEOPLE = Measure("people", "bigint", THRESHOLD)
-MEAN_PEOPLE = Measure("mean_people", "double", THRESHOLD)
-FOOTFALL = Measure("mean_people", "double", TELECOM_THRESHOLD)
+
+def _counts(column: str) -> Callable[[str], Measure]:
+    return lambda mart: Measure(column, "bigint", plan().marts[mart].threshold)
+
+
+def _means(column: str) -> Callable[[str], Measure]:
+    return lambda mart: Measure(column, "double", plan().marts[mart].threshold)
+
+
+FINES, TOWS, PEOPLE, MEAN_PEOPLE = _counts("fines"), _counts("tows"), _counts("people"), _means("mean_people")
+
+
+def _contract(
+    mart: str,
+    period: str,
+    dimensions: tuple[Dimension, ...],
+    measure: Callable[[str], Measure],
+    *companions: Companion,
+) -> Contract:
+    return Contract(mart, period, dimensions, measure(mart), companions)
+
 
 # --- the contracts ---------------------------------------------------------------------------------------------------
 
 CONTRACTS: Mapping[str, Contract] = {
     contract.mart: contract
     for contract in (
-        Contract("fines_by_day", "day", (AREA,), FINES),
-        Contract("fines_by_month", "month", (ZONE, NATURE), FINES),
-        Contract("fines_profile", "quarter", (ZONE, WEEKDAY, HOUR), FINES),
-        Contract("tows_by_day", "day", (AREA,), TOWS),
-        Contract("tows_by_month", "month", (ZONE, REASON), TOWS),
-        Contract("tows_profile", "quarter", (AREA, WEEKDAY, HOUR), TOWS),
-        Contract("tows_delay", "month", (AREA, DELAY_BAND), TOWS),
-        Contract(
+        _contract("fines_by_day", "day", (AREA,), FINES),
+        _contract("fines_by_month", "month", (ZONE,), FINES),
+        _contract("fines_by_nature", "month", (AREA, NATURE_GROUP), FINES),
+        _contract("fines_profile", "quarter", (AREA, DAY_TYPE, TIME_BAND), FINES),
+        _contract("tows_by_month", "month", (), TOWS),
+        _contract("tows_by_area", "quarter", (AREA,), TOWS),
+        _contract("tows_by_reason", "quarter", (REASON_GROUP,), TOWS),
+        _contract("tows_delay", "quarter", (DELAY_GROUP,), TOWS),
+        _contract("tows_profile", "quarter", (TIME_BAND,), TOWS),
+        _contract(
             "crowd_by_day",
             "day",
             (PLACE,),
             PEOPLE,
-            (Companion("peak_density", "double"), Companion("quarter_hours_over_threshold", "bigint", most=4 * 25)),
+            Companion("peak_density", "double"),
+            Companion("hours_over_threshold", "bigint", most=24),
         ),
-        Contract("crowd_by_month", "month", (PLACE, DIRECTION), PEOPLE),
-        Contract(
-            "crowd_profile",
-            "quarter",
-            (PLACE, WEEKDAY, HOUR),
-            MEAN_PEOPLE,
-            (Companion("mean_density", "double"), Companion("share_over_threshold", "double", most=1)),
-        ),
-        Contract("footfall_by_day", "day", (AREA, CATEGORY), FOOTFALL),
-        Contract("footfall_by_month", "month", (ZONE, TIME_BAND, CATEGORY), FOOTFALL),
-        Contract("footfall_profile", "quarter", (ZONE, WEEKDAY, HOUR, CATEGORY), FOOTFALL),
+        _contract("crowd_by_month", "month", (PLACE, DIRECTION), PEOPLE),
+        _contract("crowd_profile", "quarter", (PLACE, WEEKDAY, HOUR), MEAN_PEOPLE, Companion("mean_density", "double")),
+        _contract("footfall_by_day", "day", (AREA, CATEGORY), MEAN_PEOPLE),
+        _contract("footfall_by_month", "month", (ZONE, TIME_BAND, CATEGORY), MEAN_PEOPLE),
+        _contract("footfall_profile", "quarter", (ZONE, WEEKDAY, HOUR, CATEGORY), MEAN_PEOPLE),
     )
 }

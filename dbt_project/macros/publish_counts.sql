@@ -1,25 +1,28 @@
 {#-
-    The only way from a count to a mart: what is counted is laid over the fixed public grid, and what is under the
-    threshold is hidden. A cell without a row counts zero and is hidden like any other small cell.
+    Publishing counts, in eight steps (docs/decisions/0010):
 
-    grid, counts: names of CTEs. keys: the columns of both that make a cell. measure: the column of counts that is
-    published, beside its label. threshold: the smallest value shown. companions: columns of counts that say something
-    about the same cell; they are hidden with it.
+    1. the fixed public grid                    public_grid
+    2. generalise                               grid_axis, seeds, and the city's merged zones
+    3. bound contributions                      bound_contributions
+    4. noise                                    measure_counts
+    5. consistency                              fit_to_totals and its totals
+    6. display rule                             publish_counts, below
+    7. ledger, 8. settling                      publication/ledger.py, publication/settling.py
+
+    This macro is the last of them in SQL: a value under the mart's threshold is hidden, and its label says so. It is
+    decided on the noisy value, so it tells nothing new about anybody.
+
+    cells: name of a CTE. value: an expression over it, the noisy value. measure: the name it is published under.
+    companions: expressions by name, derived from noisy values and public facts only; they are hidden with the measure.
 -#}
-{% macro publish_counts(grid, counts, keys, measure, threshold, companions=[]) -%}
-    {%- set shown = counts ~ '.' ~ measure ~ ' >= ' ~ threshold -%}
+{% macro publish_counts(mart, cells, value, measure, companions={}) -%}
+    {%- set shown = value ~ ' >= ' ~ display_threshold(mart) -%}
     select
-        {{ grid }}.*,
-        case when {{ shown }} then {{ counts }}.{{ measure }} end as {{ measure }},
-        {%- for companion in companions %}
-        case when {{ shown }} then {{ counts }}.{{ companion }} end as {{ companion }},
+        *,
+        case when {{ shown }} then {{ value }} end as {{ measure }},
+        {%- for name, companion in companions.items() %}
+        case when {{ shown }} then {{ companion }} end as {{ name }},
         {%- endfor %}
-        case when {{ shown }} then null else '<{{ threshold }}' end as {{ measure }}_label
-    from {{ grid }}
-    left join {{ counts }}
-        on {% for key in keys -%}
-            {{ grid }}.{{ key }} = {{ counts }}.{{ key }}
-            {%- if not loop.last %}
-        and {% endif -%}
-        {%- endfor %}
+        case when {{ shown }} then null else '<{{ display_threshold(mart) }}' end as {{ measure }}_label
+    from {{ cells }}
 {%- endmacro %}

@@ -1,12 +1,10 @@
-{#- Every cell of the public grid once and no other row: periods of the silo's calendar x values of each axis. -#}
-{% test complete_grid(model, silo, period, axes, grain) %}
-{%- set period_start = {'day': 'day', 'month': 'month_start', 'quarter': 'quarter_start'}[period] %}
+{#- Every cell of the public grid once and no other row: periods of the mart's release units x values of each axis. -#}
+{% test complete_grid(model, mart, silo, period, axes, grain) %}
 with expected as (
-    select
-        (select count(distinct {{ period_start }}) from {{ ref('stg_reference__calendar') }} where silo = '{{ silo }}')
-        {%- for axis in axes %}
-        * (select count(*) from ({{ grid_axis(axis).query }}) as {{ axis }}_axis)
-        {%- endfor %} as cells
+    select count(*) as cells
+    from (
+        {{ public_grid(mart, silo, period, axes) }}
+    ) as grid
 ),
 
 actual as (

@@ -11,6 +11,16 @@ calendar as (
     where silo = 'verbalisations'
 ),
 
+first_of_month as (
+    {{ bound_contributions(
+        rows='fines',
+        unit='vehicle',
+        month="date_trunc('month', event_date)",
+        order_by=['event_date', 'occurred_at'],
+        row_key='record_key'
+    ) }}
+),
+
 counted as (
     -- One pass over the lake for all the grains that marts need.
     select
@@ -23,16 +33,16 @@ counted as (
         calendar.month_start,
         calendar.day,
         calendar.iso_weekday,
-        fines.local_hour as hour,
-        fines.zone_id,
-        fines.nature,
+        first_of_month.local_hour as hour,
+        first_of_month.zone_id,
+        first_of_month.nature,
         count(*) as fines
-    from fines
-    inner join calendar on fines.event_date = calendar.day
+    from first_of_month
+    inner join calendar on first_of_month.event_date = calendar.day
     group by grouping sets ( -- noqa: PRS, RF02
-        (calendar.day, fines.zone_id),
-        (calendar.month_start, fines.zone_id, fines.nature),
-        (calendar.quarter_start, calendar.iso_weekday, fines.local_hour, fines.zone_id)
+        (calendar.day, first_of_month.zone_id),
+        (calendar.month_start, first_of_month.zone_id, first_of_month.nature),
+        (calendar.quarter_start, calendar.iso_weekday, first_of_month.local_hour, first_of_month.zone_id)
     )
 )
 

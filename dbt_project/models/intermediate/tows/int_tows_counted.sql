@@ -11,29 +11,41 @@ calendar as (
     where silo = 'tows'
 ),
 
+first_of_month as (
+    {{ bound_contributions(
+        rows='tows',
+        unit='vehicle',
+        month="date_trunc('month', event_date)",
+        order_by=['event_date', 'removed_at'],
+        row_key='record_key'
+    ) }}
+),
+
 counted as (
     -- One pass over the lake for all the grains that marts need.
     select
         case
-            when grouping(calendar.day) = 0 then 'day'
             when grouping(calendar.month_start) = 0 then 'month'
-            else 'hour_of_week'
+            when grouping(first_of_month.zone_id) = 0 then 'zone'
+            when grouping(first_of_month.reason) = 0 then 'reason'
+            when grouping(first_of_month.delay_band) = 0 then 'delay'
+            else 'hour'
         end as grain,
         calendar.quarter_start,
         calendar.month_start,
-        calendar.day,
-        calendar.iso_weekday,
-        tows.local_hour as hour,
-        tows.zone_id,
-        tows.reason,
-        tows.delay_band,
+        first_of_month.local_hour as hour,
+        first_of_month.zone_id,
+        first_of_month.reason,
+        first_of_month.delay_band,
         count(*) as tows
-    from tows
-    inner join calendar on tows.event_date = calendar.day
+    from first_of_month
+    inner join calendar on first_of_month.event_date = calendar.day
     group by grouping sets ( -- noqa: PRS, RF02
-        (calendar.day, tows.zone_id),
-        (calendar.month_start, tows.zone_id, tows.reason, tows.delay_band),
-        (calendar.quarter_start, calendar.iso_weekday, tows.local_hour, tows.zone_id)
+        (calendar.month_start),
+        (calendar.quarter_start, first_of_month.zone_id),
+        (calendar.quarter_start, first_of_month.reason),
+        (calendar.quarter_start, first_of_month.delay_band),
+        (calendar.quarter_start, first_of_month.local_hour)
     )
 )
 
@@ -41,10 +53,7 @@ select
     counted.grain,
     counted.quarter_start,
     counted.month_start,
-    counted.day,
-    counted.iso_weekday,
     counted.hour,
-    coalesce(zones.zone_id, 'unknown') as zone_id,
     coalesce(zones.area_id, 'unknown') as area_id,
     counted.reason,
     counted.delay_band,

@@ -1,31 +1,57 @@
-with intervals as (
-    select * from {{ ref('int_crowd_intervals') }}
+with measured as (
+    select * from {{ ref('int_crowd_by_day_measured') }}
 ),
 
-grid as (
-    {{ public_grid('crowd_flows', 'day', ['place']) }}
+hours as (
+    select * from {{ ref('int_crowd_hours') }}
 ),
 
-counted as (
+areas as (
+    -- Public facts about a place; nobody changes them by passing by.
     select
         day as period_start,
         place_id,
-        cast(sum(people) as bigint) as people,
-        cast(max(density) as double) as peak_density,
-        cast(sum(case when is_over_threshold then minutes when not is_over_threshold then 0 end) / 15 as bigint)
-            as quarter_hours_over_threshold
-    from intervals
+        max(area_m2) as area_m2,
+        max(density_threshold) as density_threshold
+    from hours
     group by day, place_id
+),
+
+dense as (
+    select
+        measured.*,
+        areas.density_threshold,
+        -- People per square metre and quarter of an hour, as an hour's mean.
+        greatest(measured.measured, 0) / 4.0 / areas.area_m2 as density
+    from measured
+    left join areas
+        on
+            measured.period_start = areas.period_start
+            and measured.place_id = areas.place_id
+),
+
+days as (
+    select
+        quarter_start,
+        period_start,
+        period_end,
+        place_id,
+        place_name,
+        cast(greatest(sum(measured), 0) as bigint) as measured,
+        max(density) as peak_density,
+        cast(sum(case when density > density_threshold then 1 when density <= density_threshold then 0 end) as bigint)
+            as hours_over_threshold
+    from dense
+    group by quarter_start, period_start, period_end, place_id, place_name
 ),
 
 published as (
     {{ publish_counts(
-        grid='grid',
-        counts='counted',
-        keys=['period_start', 'place_id'],
+        'crowd_by_day',
+        cells='days',
+        value='measured',
         measure='people',
-        threshold=var('display_threshold'),
-        companions=['peak_density', 'quarter_hours_over_threshold']
+        companions={'density': 'round(peak_density, 6)', 'hours_over': 'hours_over_threshold'}
     ) }}
 )
 
@@ -37,6 +63,6 @@ select
     place_name,
     people,
     people_label,
-    peak_density,
-    quarter_hours_over_threshold
+    density as peak_density,
+    hours_over as hours_over_threshold
 from published

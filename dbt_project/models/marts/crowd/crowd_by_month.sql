@@ -1,29 +1,9 @@
-with flows as (
-    select * from {{ ref('int_crowd_by_direction') }}
-),
-
-grid as (
-    {{ public_grid('crowd_flows', 'month', ['place', 'direction']) }}
-),
-
-counted as (
-    select
-        month_start as period_start,
-        place_id,
-        direction,
-        cast(sum(people) as bigint) as people
-    from flows
-    group by month_start, place_id, direction
+with measured as (
+    select * from {{ ref('int_crowd_by_month_measured') }}
 ),
 
 published as (
-    {{ publish_counts(
-        grid='grid',
-        counts='counted',
-        keys=['period_start', 'place_id', 'direction'],
-        measure='people',
-        threshold=var('display_threshold')
-    ) }}
+    {{ publish_counts('crowd_by_month', cells='measured', value='measured', measure='people') }}
 )
 
 select

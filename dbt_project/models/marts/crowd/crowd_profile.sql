@@ -1,47 +1,45 @@
-with intervals as (
-    select * from {{ ref('int_crowd_intervals') }}
+with measured as (
+    select * from {{ ref('int_crowd_profile_measured') }}
 ),
 
-grid as (
-    {{ public_grid('crowd_flows', 'quarter', ['place', 'weekday', 'hour']) }}
+hours as (
+    select * from {{ ref('int_crowd_hours') }}
 ),
 
-summed as (
+counters as (
+    -- How long each counter was at work: facts about counters, not about who passed them.
     select
         quarter_start as period_start,
         place_id,
         iso_weekday,
         hour,
-        sum(people) as people,
         sum(minutes) as minutes,
-        sum(density * minutes) as density_minutes,
-        sum(case when density is not null then minutes end) as measured_minutes,
-        sum(case when is_over_threshold then minutes when not is_over_threshold then 0 end) as minutes_over,
-        sum(case when is_over_threshold is not null then minutes end) as judged_minutes
-    from intervals
+        max(area_m2) as area_m2
+    from hours
     group by quarter_start, place_id, iso_weekday, hour
 ),
 
 averaged as (
     select
-        period_start,
-        place_id,
-        iso_weekday,
-        hour,
-        people * 60.0 / minutes as mean_people,
-        cast(density_minutes as double) / measured_minutes as mean_density,
-        cast(minutes_over as double) / judged_minutes as share_over_threshold
-    from summed
+        measured.*,
+        counters.area_m2,
+        cast(measured.measured as double) * 60 / counters.minutes as people_an_hour
+    from measured
+    left join counters
+        on
+            measured.period_start = counters.period_start
+            and measured.place_id = counters.place_id
+            and measured.iso_weekday = counters.iso_weekday
+            and measured.hour = counters.hour
 ),
 
 published as (
     {{ publish_counts(
-        grid='grid',
-        counts='averaged',
-        keys=['period_start', 'place_id', 'iso_weekday', 'hour'],
+        'crowd_profile',
+        cells='averaged',
+        value='people_an_hour',
         measure='mean_people',
-        threshold=var('display_threshold'),
-        companions=['mean_density', 'share_over_threshold']
+        companions={'mean_density': 'round(people_an_hour / 4 / area_m2, 6)'}
     ) }}
 )
 
@@ -53,8 +51,7 @@ select
     place_name,
     iso_weekday,
     hour,
-    cast(round(mean_people, 1) as double) as mean_people,
+    round(mean_people, 1) as mean_people,
     mean_people_label,
-    round(mean_density, 6) as mean_density,
-    round(share_over_threshold, 4) as share_over_threshold
+    mean_density
 from published

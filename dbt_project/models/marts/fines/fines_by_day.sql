@@ -1,29 +1,22 @@
-with fines as (
-    select * from {{ ref('int_fines_counted') }}
-    where grain = 'day'
+with measured as (
+    select * from {{ ref('int_fines_by_day_measured') }}
 ),
 
-grid as (
-    {{ public_grid('verbalisations', 'day', ['area']) }}
+totals as (
+    select * from {{ ref('int_fines_totals') }}
 ),
 
-counted as (
-    select
-        day as period_start,
-        area_id,
-        cast(sum(fines) as bigint) as fines
-    from fines
-    group by day, area_id
+fitted as (
+    {{ fit_to_totals(
+        leaves='measured',
+        totals='totals',
+        parent=['unit_start', 'area_id'],
+        order_by=['period_start']
+    ) }}
 ),
 
 published as (
-    {{ publish_counts(
-        grid='grid',
-        counts='counted',
-        keys=['period_start', 'area_id'],
-        measure='fines',
-        threshold=var('display_threshold')
-    ) }}
+    {{ publish_counts('fines_by_day', cells='fitted', value='fitted', measure='fines') }}
 )
 
 select

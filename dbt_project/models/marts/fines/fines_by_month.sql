@@ -1,30 +1,22 @@
-with fines as (
-    select * from {{ ref('int_fines_counted') }}
-    where grain = 'month'
+with measured as (
+    select * from {{ ref('int_fines_by_month_measured') }}
 ),
 
-grid as (
-    {{ public_grid('verbalisations', 'month', ['zone', 'nature']) }}
+totals as (
+    select * from {{ ref('int_fines_totals') }}
 ),
 
-counted as (
-    select
-        month_start as period_start,
-        zone_id,
-        nature,
-        cast(sum(fines) as bigint) as fines
-    from fines
-    group by month_start, zone_id, nature
+fitted as (
+    {{ fit_to_totals(
+        leaves='measured',
+        totals='totals',
+        parent=['unit_start', 'area_id'],
+        order_by=['zone_id']
+    ) }}
 ),
 
 published as (
-    {{ publish_counts(
-        grid='grid',
-        counts='counted',
-        keys=['period_start', 'zone_id', 'nature'],
-        measure='fines',
-        threshold=var('display_threshold')
-    ) }}
+    {{ publish_counts('fines_by_month', cells='fitted', value='fitted', measure='fines') }}
 )
 
 select
@@ -33,7 +25,6 @@ select
     period_end,
     zone_id,
     zone_name,
-    nature,
     fines,
     fines_label
 from published

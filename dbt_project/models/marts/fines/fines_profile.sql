@@ -1,41 +1,32 @@
-with fines as (
-    select * from {{ ref('int_fines_counted') }}
-    where grain = 'hour_of_week'
+with measured as (
+    select * from {{ ref('int_fines_profile_measured') }}
 ),
 
-grid as (
-    {{ public_grid('verbalisations', 'quarter', ['zone', 'weekday', 'hour']) }}
+totals as (
+    {{ own_totals('measured', parent=['unit_start', 'area_id']) }}
 ),
 
-counted as (
-    select
-        quarter_start as period_start,
-        zone_id,
-        iso_weekday,
-        hour,
-        cast(sum(fines) as bigint) as fines
-    from fines
-    group by quarter_start, zone_id, iso_weekday, hour
+fitted as (
+    {{ fit_to_totals(
+        leaves='measured',
+        totals='totals',
+        parent=['unit_start', 'area_id'],
+        order_by=['day_type', 'time_band']
+    ) }}
 ),
 
 published as (
-    {{ publish_counts(
-        grid='grid',
-        counts='counted',
-        keys=['period_start', 'zone_id', 'iso_weekday', 'hour'],
-        measure='fines',
-        threshold=var('display_threshold')
-    ) }}
+    {{ publish_counts('fines_profile', cells='fitted', value='fitted', measure='fines') }}
 )
 
 select
     quarter_start,
     period_start,
     period_end,
-    zone_id,
-    zone_name,
-    iso_weekday,
-    hour,
+    area_id,
+    area_name,
+    day_type,
+    time_band,
     fines,
     fines_label
 from published

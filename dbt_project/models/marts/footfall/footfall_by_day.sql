@@ -1,27 +1,13 @@
-with footfall as (
-    select * from {{ ref('int_footfall_summed') }}
-    where grain = 'day'
+with measured as (
+    select * from {{ ref('int_footfall_by_day_measured') }}
 ),
 
 hours as (
     select * from {{ ref('int_footfall_hours') }}
 ),
 
-grid as (
-    {{ public_grid('telecom_footfall', 'day', ['area', 'category']) }}
-),
-
-totals as (
-    select
-        day as period_start,
-        area_id,
-        category,
-        sum(people_hours) as people_hours
-    from footfall
-    group by day, area_id, category
-),
-
 observed as (
+    -- The hours for which the operator delivered anything: a fact about the operator.
     select
         day as period_start,
         sum(hours_observed) as hours_observed
@@ -31,23 +17,14 @@ observed as (
 
 averaged as (
     select
-        totals.period_start,
-        totals.area_id,
-        totals.category,
-        cast(totals.people_hours as double) / cast(observed.hours_observed as double) as mean_people
-    from totals
-    inner join observed
-        on totals.period_start = observed.period_start
+        measured.*,
+        cast(measured.measured as double) / cast(observed.hours_observed as double) as people_present
+    from measured
+    left join observed on measured.period_start = observed.period_start
 ),
 
 published as (
-    {{ publish_counts(
-        grid='grid',
-        counts='averaged',
-        keys=['period_start', 'area_id', 'category'],
-        measure='mean_people',
-        threshold=var('display_threshold_telecom')
-    ) }}
+    {{ publish_counts('footfall_by_day', cells='averaged', value='people_present', measure='mean_people') }}
 )
 
 select

@@ -1,28 +1,13 @@
-with footfall as (
-    select * from {{ ref('int_footfall_summed') }}
-    where grain = 'month'
+with measured as (
+    select * from {{ ref('int_footfall_by_month_measured') }}
 ),
 
 hours as (
     select * from {{ ref('int_footfall_hours') }}
 ),
 
-grid as (
-    {{ public_grid('telecom_footfall', 'month', ['zone', 'time_band', 'category']) }}
-),
-
-totals as (
-    select
-        month_start as period_start,
-        zone_id,
-        time_band,
-        category,
-        sum(people_hours) as people_hours
-    from footfall
-    group by month_start, zone_id, time_band, category
-),
-
 observed as (
+    -- The hours for which the operator delivered anything: a fact about the operator.
     select
         month_start as period_start,
         time_band,
@@ -33,26 +18,17 @@ observed as (
 
 averaged as (
     select
-        totals.period_start,
-        totals.zone_id,
-        totals.time_band,
-        totals.category,
-        cast(totals.people_hours as double) / cast(observed.hours_observed as double) as mean_people
-    from totals
-    inner join observed
+        measured.*,
+        cast(measured.measured as double) / cast(observed.hours_observed as double) as people_present
+    from measured
+    left join observed
         on
-            totals.period_start = observed.period_start
-            and totals.time_band = observed.time_band
+            measured.period_start = observed.period_start
+            and measured.time_band = observed.time_band
 ),
 
 published as (
-    {{ publish_counts(
-        grid='grid',
-        counts='averaged',
-        keys=['period_start', 'zone_id', 'time_band', 'category'],
-        measure='mean_people',
-        threshold=var('display_threshold_telecom')
-    ) }}
+    {{ publish_counts('footfall_by_month', cells='averaged', value='people_present', measure='mean_people') }}
 )
 
 select

@@ -1,29 +1,13 @@
-with footfall as (
-    select * from {{ ref('int_footfall_summed') }}
-    where grain = 'hour_of_week'
+with measured as (
+    select * from {{ ref('int_footfall_profile_measured') }}
 ),
 
 hours as (
     select * from {{ ref('int_footfall_hours') }}
 ),
 
-grid as (
-    {{ public_grid('telecom_footfall', 'quarter', ['zone', 'weekday', 'hour', 'category']) }}
-),
-
-totals as (
-    select
-        quarter_start as period_start,
-        zone_id,
-        iso_weekday,
-        hour,
-        category,
-        sum(people_hours) as people_hours
-    from footfall
-    group by quarter_start, zone_id, iso_weekday, hour, category
-),
-
 observed as (
+    -- The hours for which the operator delivered anything: a fact about the operator.
     select
         quarter_start as period_start,
         iso_weekday,
@@ -35,28 +19,18 @@ observed as (
 
 averaged as (
     select
-        totals.period_start,
-        totals.zone_id,
-        totals.iso_weekday,
-        totals.hour,
-        totals.category,
-        cast(totals.people_hours as double) / cast(observed.hours_observed as double) as mean_people
-    from totals
-    inner join observed
+        measured.*,
+        cast(measured.measured as double) / cast(observed.hours_observed as double) as people_present
+    from measured
+    left join observed
         on
-            totals.period_start = observed.period_start
-            and totals.iso_weekday = observed.iso_weekday
-            and totals.hour = observed.hour
+            measured.period_start = observed.period_start
+            and measured.iso_weekday = observed.iso_weekday
+            and measured.hour = observed.hour
 ),
 
 published as (
-    {{ publish_counts(
-        grid='grid',
-        counts='averaged',
-        keys=['period_start', 'zone_id', 'iso_weekday', 'hour', 'category'],
-        measure='mean_people',
-        threshold=var('display_threshold_telecom')
-    ) }}
+    {{ publish_counts('footfall_profile', cells='averaged', value='people_present', measure='mean_people') }}
 )
 
 select

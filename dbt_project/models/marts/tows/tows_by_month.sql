@@ -1,39 +1,28 @@
-with tows as (
-    select * from {{ ref('int_tows_counted') }}
-    where grain = 'month'
+with measured as (
+    select * from {{ ref('int_tows_by_month_measured') }}
 ),
 
-grid as (
-    {{ public_grid('tows', 'month', ['zone', 'reason']) }}
+totals as (
+    {{ own_totals('measured', parent=['unit_start']) }}
 ),
 
-counted as (
-    select
-        month_start as period_start,
-        zone_id,
-        reason,
-        cast(sum(tows) as bigint) as tows
-    from tows
-    group by month_start, zone_id, reason
+fitted as (
+    {{ fit_to_totals(
+        leaves='measured',
+        totals='totals',
+        parent=['unit_start'],
+        order_by=['period_start']
+    ) }}
 ),
 
 published as (
-    {{ publish_counts(
-        grid='grid',
-        counts='counted',
-        keys=['period_start', 'zone_id', 'reason'],
-        measure='tows',
-        threshold=var('display_threshold')
-    ) }}
+    {{ publish_counts('tows_by_month', cells='fitted', value='fitted', measure='tows') }}
 )
 
 select
     quarter_start,
     period_start,
     period_end,
-    zone_id,
-    zone_name,
-    reason,
     tows,
     tows_label
 from published

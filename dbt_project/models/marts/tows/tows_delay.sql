@@ -1,39 +1,29 @@
-with tows as (
-    select * from {{ ref('int_tows_counted') }}
-    where grain = 'month'
+with measured as (
+    select * from {{ ref('int_tows_delay_measured') }}
 ),
 
-grid as (
-    {{ public_grid('tows', 'month', ['area', 'delay_band']) }}
+totals as (
+    select * from {{ ref('int_tows_totals') }}
 ),
 
-counted as (
-    select
-        month_start as period_start,
-        area_id,
-        delay_band,
-        cast(sum(tows) as bigint) as tows
-    from tows
-    group by month_start, area_id, delay_band
+fitted as (
+    {{ fit_to_totals(
+        leaves='measured',
+        totals='totals',
+        parent=['unit_start'],
+        order_by=['delay_group']
+    ) }}
 ),
 
 published as (
-    {{ publish_counts(
-        grid='grid',
-        counts='counted',
-        keys=['period_start', 'area_id', 'delay_band'],
-        measure='tows',
-        threshold=var('display_threshold')
-    ) }}
+    {{ publish_counts('tows_delay', cells='fitted', value='fitted', measure='tows') }}
 )
 
 select
     quarter_start,
     period_start,
     period_end,
-    area_id,
-    area_name,
-    delay_band,
+    delay_group,
     tows,
     tows_label
 from published

@@ -1,41 +1,29 @@
-with tows as (
-    select * from {{ ref('int_tows_counted') }}
-    where grain = 'hour_of_week'
+with measured as (
+    select * from {{ ref('int_tows_profile_measured') }}
 ),
 
-grid as (
-    {{ public_grid('tows', 'quarter', ['area', 'weekday', 'hour']) }}
+totals as (
+    {{ own_totals('measured', parent=['unit_start']) }}
 ),
 
-counted as (
-    select
-        quarter_start as period_start,
-        area_id,
-        iso_weekday,
-        hour,
-        cast(sum(tows) as bigint) as tows
-    from tows
-    group by quarter_start, area_id, iso_weekday, hour
+fitted as (
+    {{ fit_to_totals(
+        leaves='measured',
+        totals='totals',
+        parent=['unit_start'],
+        order_by=['time_band']
+    ) }}
 ),
 
 published as (
-    {{ publish_counts(
-        grid='grid',
-        counts='counted',
-        keys=['period_start', 'area_id', 'iso_weekday', 'hour'],
-        measure='tows',
-        threshold=var('display_threshold')
-    ) }}
+    {{ publish_counts('tows_profile', cells='fitted', value='fitted', measure='tows') }}
 )
 
 select
     quarter_start,
     period_start,
     period_end,
-    area_id,
-    area_name,
-    iso_weekday,
-    hour,
+    time_band,
     tows,
     tows_label
 from published

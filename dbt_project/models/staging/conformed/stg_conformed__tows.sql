@@ -4,7 +4,10 @@ with source as (
 
 delayed as (
     select
+        record_key,
+        vehicle,
         event_date,
+        removed_at,
         local_hour,
         zone_id,
         reason,
@@ -14,7 +17,10 @@ delayed as (
 )
 
 select
+    record_key,
+    vehicle,
     event_date,
+    removed_at,
     local_hour,
     zone_id,
     reason,

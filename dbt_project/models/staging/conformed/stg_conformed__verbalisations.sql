@@ -3,7 +3,10 @@ with source as (
 )
 
 select
+    record_key,
+    vehicle,
     event_date,
+    occurred_at,
     local_hour,
     zone_id,
     nature

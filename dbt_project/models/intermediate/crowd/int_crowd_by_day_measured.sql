@@ -1,0 +1,28 @@
+with hours as (
+    select * from {{ ref('int_crowd_hours') }}
+),
+
+grid as (
+    {{ public_grid('crowd_by_day', 'crowd_flows', 'day', ['place', 'hour']) }}
+),
+
+counted as (
+    select
+        day as period_start,
+        place_id,
+        hour,
+        people
+    from hours
+),
+
+measured as (
+    {{ measure_counts(
+        mart='crowd_by_day',
+        grid='grid',
+        counts='counted',
+        keys=['period_start', 'place_id', 'hour'],
+        count='people'
+    ) }}
+)
+
+select * from measured

@@ -1,0 +1,29 @@
+with fines as (
+    select * from {{ ref('int_fines_counted') }}
+    where grain = 'month'
+),
+
+grid as (
+    {{ public_grid('fines_by_month', 'verbalisations', 'month', ['zone']) }}
+),
+
+counted as (
+    select
+        month_start as period_start,
+        zone_id,
+        cast(sum(fines) as bigint) as fines
+    from fines
+    group by month_start, zone_id
+),
+
+measured as (
+    {{ measure_counts(
+        mart='fines_by_month',
+        grid='grid',
+        counts='counted',
+        keys=['period_start', 'zone_id'],
+        count='fines'
+    ) }}
+)
+
+select * from measured

@@ -1,0 +1,35 @@
+with fines as (
+    select * from {{ ref('int_fines_counted') }}
+    where grain = 'month'
+),
+
+natures as (
+    select * from {{ ref('natures') }}
+),
+
+grid as (
+    {{ public_grid('fines_by_nature', 'verbalisations', 'month', ['area', 'nature_group']) }}
+),
+
+counted as (
+    select
+        fines.month_start as period_start,
+        fines.area_id,
+        natures.nature_group,
+        cast(sum(fines.fines) as bigint) as fines
+    from fines
+    inner join natures on fines.nature = natures.nature
+    group by fines.month_start, fines.area_id, natures.nature_group
+),
+
+measured as (
+    {{ measure_counts(
+        mart='fines_by_nature',
+        grid='grid',
+        counts='counted',
+        keys=['period_start', 'area_id', 'nature_group'],
+        count='fines'
+    ) }}
+)
+
+select * from measured

@@ -1,0 +1,41 @@
+with fines as (
+    select * from {{ ref('int_fines_counted') }}
+    where grain = 'hour_of_week'
+),
+
+weekdays as (
+    select * from {{ ref('weekdays') }}
+),
+
+hours as (
+    select * from {{ ref('hours') }}
+),
+
+grid as (
+    {{ public_grid('fines_profile', 'verbalisations', 'quarter', ['area', 'day_type', 'time_band']) }}
+),
+
+counted as (
+    select
+        fines.quarter_start as period_start,
+        fines.area_id,
+        weekdays.day_type,
+        hours.time_band,
+        cast(sum(fines.fines) as bigint) as fines
+    from fines
+    inner join weekdays on fines.iso_weekday = weekdays.iso_weekday
+    inner join hours on fines.hour = hours.hour
+    group by fines.quarter_start, fines.area_id, weekdays.day_type, hours.time_band
+),
+
+measured as (
+    {{ measure_counts(
+        mart='fines_profile',
+        grid='grid',
+        counts='counted',
+        keys=['period_start', 'area_id', 'day_type', 'time_band'],
+        count='fines'
+    ) }}
+)
+
+select * from measured

@@ -1,0 +1,30 @@
+with footfall as (
+    select * from {{ ref('int_footfall_summed') }}
+    where grain = 'day'
+),
+
+grid as (
+    {{ public_grid('footfall_by_day', 'telecom_footfall', 'day', ['area', 'category']) }}
+),
+
+counted as (
+    select
+        day as period_start,
+        area_id,
+        category,
+        cast(sum(people_hours) as bigint) as people_hours
+    from footfall
+    group by day, area_id, category
+),
+
+measured as (
+    {{ measure_counts(
+        mart='footfall_by_day',
+        grid='grid',
+        counts='counted',
+        keys=['period_start', 'area_id', 'category'],
+        count='people_hours'
+    ) }}
+)
+
+select * from measured

@@ -1,0 +1,31 @@
+with footfall as (
+    select * from {{ ref('int_footfall_summed') }}
+    where grain = 'month'
+),
+
+grid as (
+    {{ public_grid('footfall_by_month', 'telecom_footfall', 'month', ['zone', 'time_band', 'category']) }}
+),
+
+counted as (
+    select
+        month_start as period_start,
+        zone_id,
+        time_band,
+        category,
+        cast(sum(people_hours) as bigint) as people_hours
+    from footfall
+    group by month_start, zone_id, time_band, category
+),
+
+measured as (
+    {{ measure_counts(
+        mart='footfall_by_month',
+        grid='grid',
+        counts='counted',
+        keys=['period_start', 'zone_id', 'time_band', 'category'],
+        count='people_hours'
+    ) }}
+)
+
+select * from measured

@@ -1,0 +1,32 @@
+with footfall as (
+    select * from {{ ref('int_footfall_summed') }}
+    where grain = 'hour_of_week'
+),
+
+grid as (
+    {{ public_grid('footfall_profile', 'telecom_footfall', 'quarter', ['zone', 'weekday', 'hour', 'category']) }}
+),
+
+counted as (
+    select
+        quarter_start as period_start,
+        zone_id,
+        iso_weekday,
+        hour,
+        category,
+        cast(sum(people_hours) as bigint) as people_hours
+    from footfall
+    group by quarter_start, zone_id, iso_weekday, hour, category
+),
+
+measured as (
+    {{ measure_counts(
+        mart='footfall_profile',
+        grid='grid',
+        counts='counted',
+        keys=['period_start', 'zone_id', 'iso_weekday', 'hour', 'category'],
+        count='people_hours'
+    ) }}
+)
+
+select * from measured
