@@ -10,11 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 
+from infra.clock import local_date, local_hour
+
 UNREADABLE = -1
-"""What :func:`second_of_day` gives for a text that is no time of day."""
+"""What :func:`local_time` gives for a text that is no time of day."""
 
 UNKNOWN_COORDINATES = (0.0, 99_999.0, 999_999.0, 9_999_999.0, -99_999.0, -999_999.0, -9_999_999.0)
 """What devices write for a coordinate they do not know."""
+
+_SECONDS_OF_A_DAY = 86_400
+_LOCAL_TIME = pl.Struct({"day": pl.Date, "second": pl.Int32})
+_USUAL_LOCAL_TIME = "^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-5][0-9]:[0-5][0-9]$"
 
 _OFFSET_FORMATS = ("%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M%z", "%Y-%m-%d %H:%M:%S %z", "%Y-%m-%d %H:%M:%S%z")
 _SEPARATORS = [*" -._/*'\t", "\u00a0", "\u00b7", "\u2010", "\u2011", "\u2012", "\u2013", "\u2014", "\u202f"]
@@ -26,19 +32,32 @@ _NO_PLATE = [
 
 def text(column: str) -> pl.Expr:
     """The column without the blanks around its values; null when nothing is left."""
-    stripped = pl.col(column).str.strip_chars()
-    return pl.when(stripped != "").then(stripped)
+    return pl.col(column).map_batches(_stripped, return_dtype=pl.String)
+
+
+def _stripped(values: pl.Series) -> pl.Series:
+    stripped = values.str.strip_chars()
+    blank = stripped == ""
+    return stripped.set(blank, None) if blank.any() else stripped
 
 
 def number(value: pl.Expr) -> pl.Expr:
-    """Float64 from a decimal point or comma; null where blank, NaN where the text is no number."""
-    parsed = value.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
-    return pl.when(value.is_not_null()).then(parsed.fill_null(float("nan")))
+    """Float64 from a decimal point or comma, blanks around it or not; null where blank, NaN where it is no number."""
+    return value.map_batches(_numbers, return_dtype=pl.Float64)
+
+
+def _numbers(values: pl.Series) -> pl.Series:
+    plain = values.cast(pl.Float64, strict=False)
+    if plain.null_count() == values.null_count():
+        return plain
+    texts = _stripped(values)
+    numbers = texts.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
+    return numbers.set(numbers.is_null() & texts.is_not_null(), float("nan"))
 
 
 def coordinate(column: str) -> pl.Expr:
     """Float64; null where blank or one of the numbers that stand for unknown, NaN where it is no number."""
-    return number(text(column)).replace(UNKNOWN_COORDINATES, None)  # half the time of `is_in`
+    return number(pl.col(column)).replace(UNKNOWN_COORDINATES, None)  # half the time of `is_in`
 
 
 def place() -> tuple[pl.Expr, pl.Expr]:
@@ -49,27 +68,19 @@ def place() -> tuple[pl.Expr, pl.Expr]:
 
 def whole(value: pl.Expr) -> pl.Expr:
     """Int64; null where the text is blank or no whole number. ``12.0`` is a whole number, ``12.5`` is not."""
-    return value.str.replace(r"[.,]0+$", "").cast(pl.Int64, strict=False)
+    return value.map_batches(_whole_numbers, return_dtype=pl.Int64)
+
+
+def _whole_numbers(values: pl.Series) -> pl.Series:
+    plain = values.cast(pl.Int64, strict=False)
+    if plain.null_count() == values.null_count():
+        return plain
+    return _stripped(values).str.replace(r"[.,]0+$", "").cast(pl.Int64, strict=False)
 
 
 def day(value: pl.Expr, *formats: str) -> pl.Expr:
     """Date, from the first of ``formats`` (strptime) that explains the text; null where none does."""
     return pl.coalesce(value.str.to_date(layout, strict=False) for layout in formats)
-
-
-def second_of_day(value: pl.Expr) -> pl.Expr:
-    """Seconds since midnight (Int32) from ``HH:MM`` or ``HH:MM:SS`` with or without a fraction of a second.
-
-    Null where blank, :data:`UNREADABLE` where the text is no time of day.
-    """
-    # A day has few distinct seconds: to parse each once is three times as fast.
-    return value.map_batches(lambda times: by_distinct(times, _seconds), return_dtype=pl.Int32)
-
-
-def _seconds(times: pl.Series) -> pl.Series:
-    spelled = [times.str.to_time(layout, strict=False) for layout in ("%H:%M:%S%.f", "%H:%M")]
-    nanoseconds = pl.select(pl.coalesce(spelled).cast(pl.Int64))
-    return (nanoseconds.to_series() // 1_000_000_000).cast(pl.Int32).fill_null(UNREADABLE)
 
 
 def second_of_day_hhmm(value: pl.Expr) -> pl.Expr:
@@ -84,18 +95,44 @@ def second_of_day_hhmm(value: pl.Expr) -> pl.Expr:
     return pl.when(value.is_not_null()).then(seconds.cast(pl.Int32))
 
 
-def local_day(value: pl.Expr) -> pl.Expr:
-    """The day (Date) of a local date and time that begins ``YYYY-MM-DD`` or ``DD/MM/YYYY``; null where it does not."""
-    return day(value.str.slice(0, 10), "%Y-%m-%d", "%d/%m/%Y")
+def local_time(value: pl.Expr) -> pl.Expr:
+    """A local date and time as a struct: ``day`` (Date) and ``second`` (Int32).
 
-
-def local_second(value: pl.Expr, readable_day: pl.Expr) -> pl.Expr:
-    """The time of a local date and time, see :func:`second_of_day`: what follows the day and a blank or ``T``.
-
-    Null where nothing does, or where ``readable_day``, the :func:`local_day` of the same value, is null.
+    The text begins with the day, ``YYYY-MM-DD`` or ``DD/MM/YYYY``; after a blank or ``T`` follows the time, ``HH:MM``
+    or ``HH:MM:SS`` with or without a fraction of a second. ``day`` is null where the text does not begin so. ``second``
+    counts from midnight; it is null where nothing follows the day, or where that is null, and :data:`UNREADABLE` where
+    what follows is no time of day.
     """
-    time = value.str.slice(11)
-    return second_of_day(pl.when((time != "") & readable_day.is_not_null()).then(time))
+    return value.map_batches(_local_times, return_dtype=_LOCAL_TIME)
+
+
+def _local_times(values: pl.Series) -> pl.Series:
+    whole = values.drop_nulls()
+    if whole.str.contains(_USUAL_LOCAL_TIME).all():
+        moments = values.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False)
+        if moments.null_count() == values.null_count():
+            moment = pl.col("moment")
+            return (
+                pl.DataFrame({"moment": moments})
+                .select(
+                    pl.struct(day=moment.dt.date(), second=(moment.dt.epoch("s") % _SECONDS_OF_A_DAY).cast(pl.Int32))
+                )
+                .to_series()
+            )
+    days = by_distinct(values.str.slice(0, 10), _local_days)
+    times = values.str.slice(11)
+    times = times.set((times == "") | days.is_null(), None)
+    return pl.DataFrame({"day": days, "second": by_distinct(times, _seconds)}).to_struct()
+
+
+def _local_days(texts: pl.Series) -> pl.Series:
+    return pl.DataFrame({"text": texts}).select(day(pl.col("text"), "%Y-%m-%d", "%d/%m/%Y")).to_series()
+
+
+def _seconds(times: pl.Series) -> pl.Series:
+    written = [times.str.to_time(layout, strict=False) for layout in ("%H:%M:%S%.f", "%H:%M")]
+    nanoseconds = pl.select(pl.coalesce(written).cast(pl.Int64))
+    return (nanoseconds.to_series() // 1_000_000_000).cast(pl.Int32).fill_null(UNREADABLE)
 
 
 def local_moment(day_column: str, second_column: str) -> pl.Expr:
@@ -104,13 +141,16 @@ def local_moment(day_column: str, second_column: str) -> pl.Expr:
 
 
 def instant(value: pl.Expr) -> pl.Expr:
-    """Datetime in UTC from ISO 8601 with a UTC offset (``Z``, ``+02:00``, ``+0200``); null where it is not that."""
-    # The records of a delivery share few instants.
+    """Datetime in UTC from ISO 8601 with a UTC offset (``Z``, ``+02:00``, ``+0200``); null where it is not that.
+
+    Blanks around it do not count.
+    """
+    # The records of a delivery share few instants: each is read once.
     return value.map_batches(lambda texts: by_distinct(texts, _instants), return_dtype=pl.Datetime("us", "UTC"))
 
 
 def _instants(texts: pl.Series) -> pl.Series:
-    spelled = texts.str.replace("Z$", "+00:00")
+    spelled = texts.str.strip_chars().str.replace("Z$", "+00:00")
     parsed = [
         spelled.str.to_datetime(layout, time_unit="us", strict=False).dt.convert_time_zone("UTC")
         for layout in _OFFSET_FORMATS
@@ -123,9 +163,14 @@ def plate(value: pl.Expr) -> pl.Expr:
 
     Separators and case are the only differences it removes: ``O`` and ``0`` stay what they are.
     """
-    letters = value.str.to_uppercase().str.replace_many(_SEPARATORS, [""])
-    is_plate = (letters.str.strip_chars("0X") != "") & ~letters.is_in(_NO_PLATE)
-    return pl.when(is_plate).then(letters)
+    return value.map_batches(_plates, return_dtype=pl.String)
+
+
+def _plates(values: pl.Series) -> pl.Series:
+    letters = values.str.to_uppercase().str.replace_all("-", "", literal=True)
+    if letters.str.contains_any(_SEPARATORS).any():
+        letters = letters.str.replace_many(_SEPARATORS, [""])
+    return letters.set((letters.str.strip_chars("0X") == "") | letters.is_in(_NO_PLATE), None)
 
 
 def unusual_plate(plates: pl.Expr, patterns: Sequence[str]) -> pl.Expr:
@@ -151,14 +196,53 @@ def label(values: pl.Series) -> pl.Series:
     )
 
 
+def spelled(column: str, words: Mapping[str, str], *, blank: str | None = None) -> pl.Expr:
+    """The word that each value is a spelling of, as :func:`label` writes it; null where it is of none.
+
+    Args:
+        column: of few distinct values.
+        words: what each label means.
+        blank: what it means that there is nothing.
+    """
+
+    def meant(distinct: pl.Series) -> pl.Series:
+        found = label(distinct).replace_strict(words, default=None, return_dtype=pl.String)
+        return found.set(distinct.str.strip_chars() == "", blank)
+
+    found = pl.col(column).map_batches(lambda values: by_distinct(values, meant), return_dtype=pl.String)
+    return pl.when(pl.col(column).is_not_null()).then(found).otherwise(pl.lit(blank)) if blank else found
+
+
 def by_distinct(values: pl.Series, function: Callable[[pl.Series], pl.Series]) -> pl.Series:
-    """``function(values)``, worked out once per distinct value; null stays null."""
-    distinct = values.drop_nulls().unique()
-    results = function(distinct)
-    return values.replace_strict(distinct, results, default=None, return_dtype=results.dtype)
+    """``function(values)``, worked out once per distinct value of a series of strings; null stays null."""
+    categories = pl.Categories.random()
+    encoded = values.cast(pl.Categorical(categories))  # keeps the categories alive
+    return function(categories.to_series()).gather(encoded.to_physical()).alias(values.name)
+
+
+def calendar(instant: pl.Expr, time_zone: str) -> pl.Expr:
+    """What a clock of ``time_zone`` shows at an instant, as a struct: ``day`` (Date) and ``hour`` (Int32)."""
+
+    def shown(instants: pl.Series) -> pl.Series:
+        at = pl.col("at")  # the records of a delivery share few instants: each is looked up once
+        clock = (
+            instants.unique().to_frame("at").with_columns(day=local_date(at, time_zone), hour=local_hour(at, time_zone))
+        )
+        told = instants.to_frame("at").join(clock, on="at", how="left", maintain_order="left")
+        return told.select(pl.struct("day", "hour")).to_series()
+
+    return instant.map_batches(shown, return_dtype=pl.Struct({"day": pl.Date, "hour": pl.Int32}))
 
 
 def first_rule(broken: Mapping[str, pl.Expr]) -> pl.Expr:
     """The name of the first rule whose condition holds, in the order given; null when none does."""
-    named = (pl.when(condition).then(pl.lit(rule)) for rule, condition in broken.items())
-    return pl.coalesce(pl.lit(None, pl.String), *named)
+    rules = list(broken)
+
+    def named(held: Sequence[pl.Series]) -> pl.Series:
+        names = pl.repeat(None, max(map(len, held)), dtype=pl.String, eager=True)
+        for rule, condition in reversed(list(zip(rules, held, strict=True))):
+            if condition.any():  # mostly not
+                names = pl.select(pl.when(condition).then(pl.lit(rule)).otherwise(names)).to_series()
+        return names
+
+    return pl.map_batches(list(broken.values()), named, return_dtype=pl.String)

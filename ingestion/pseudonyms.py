@@ -7,6 +7,7 @@ as another kind of identifier. No value and no key is ever logged or shown.
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from threading import Lock
 
@@ -15,7 +16,7 @@ import polars as pl
 from infra.keys import KeyDestroyedError, Keys
 
 PSEUDONYM_BYTES = 16
-CACHED_VALUES = 250_000  # about 40 MB; repeated vehicles of a month fit, one-off record numbers are not worth keeping
+CACHED_VALUES = 500_000  # about 50 MB; repeated vehicles of a month fit, one-off record numbers are not worth keeping
 
 _BLOCK = 64
 _INNER = bytes(byte ^ 0x36 for byte in range(256))
@@ -34,7 +35,7 @@ class Pseudonymiser:
         self._silo = silo
         self._keys = keys
         self._hashers: dict[tuple[str, str], _Hasher | None] = {}
-        self._known: dict[tuple[str, str], dict[bytes, bytes]] = {}
+        self._known: dict[tuple[str, str], _Known] = defaultdict(_Known)
         self._destroyed: set[str] = set()
         self._turn = Lock()
 
@@ -58,7 +59,7 @@ class Pseudonymiser:
             Binary series of the same length. Null also where the month's key was destroyed, see
             :attr:`destroyed_months`.
         """
-        frame = pl.DataFrame({"value": values.cast(pl.String).cast(pl.Binary), "day": days}).select(
+        frame = pl.DataFrame({"value": values.cast(pl.String), "day": days}).select(
             "value", month=pl.col("day").dt.month_start()
         )
         with self._turn:
@@ -87,20 +88,13 @@ class Pseudonymiser:
         hasher = self._hasher(kind, month)
         if hasher is None:
             return pl.repeat(None, len(values), dtype=pl.Binary, eager=True)
-        distinct = values.unique().drop_nulls()
-        if not values.has_nulls() and len(distinct) * 10 > len(values) * 9:
-            return _truncated(hasher(values.to_list()))
-        wanted = distinct.to_list()
-        known = self._known.setdefault((kind, month), {})
-        missing = [value for value in wanted if value not in known]
-        if sum(map(len, self._known.values())) + len(missing) > CACHED_VALUES:
+        distinct = values.to_frame("value").select(pl.col("value").approx_n_unique()).item()
+        if not values.has_nulls() and distinct * 10 > len(values) * 9:
+            return _truncated(hasher(_bytes(values)))
+        pseudonyms = self._known[kind, month].pseudonyms(values, hasher)
+        if sum(map(len, self._known.values())) > CACHED_VALUES:
             self._known.clear()
-            known, missing = self._known.setdefault((kind, month), {}), wanted
-        known.update(zip(missing, hasher(missing), strict=True))
-        pseudonyms = _truncated([known[value] for value in wanted])
-        if len(known) > CACHED_VALUES:  # one batch alone is larger than the cache
-            self._known.clear()
-        return values.replace_strict(distinct, pseudonyms, default=None, return_dtype=pl.Binary)
+        return pseudonyms
 
     def _hasher(self, kind: str, month: str) -> _Hasher | None:
         if (kind, month) not in self._hashers:
@@ -112,6 +106,29 @@ class Pseudonymiser:
             else:
                 self._hashers[kind, month] = _hmac_sha256(key, kind.encode() + b"\0")
         return self._hashers[kind, month]
+
+
+class _Known:
+    """The pseudonyms of the values met so far; these are encoded as numbers, by which pseudonyms are looked up."""
+
+    def __init__(self) -> None:
+        self._categories = pl.Categories.random()
+        self._alive: pl.Series | None = None  # categories last as long as a series that has them
+        self._pseudonyms = pl.Series("pseudonym", [], pl.Binary)
+
+    def __len__(self) -> int:
+        return len(self._pseudonyms)
+
+    def pseudonyms(self, values: pl.Series, hasher: _Hasher) -> pl.Series:
+        encoded = values.cast(pl.Categorical(self._categories))
+        new = self._categories.to_series()[len(self) :]
+        self._alive = encoded.clear()
+        self._pseudonyms = pl.concat([self._pseudonyms, _truncated(hasher(_bytes(new)))], rechunk=True)
+        return self._pseudonyms.gather(encoded.to_physical())
+
+
+def _bytes(values: pl.Series) -> list[bytes]:
+    return values.cast(pl.Binary).to_list()
 
 
 def _truncated(digests: list[bytes]) -> pl.Series:

@@ -13,7 +13,7 @@ import polars as pl
 
 from infra.city import City
 from infra.classification import Classification
-from infra.clock import local_date, local_hour, to_utc
+from infra.clock import to_utc
 from ingestion import parsing
 from ingestion.columns import column
 from ingestion.parsing import text
@@ -178,18 +178,13 @@ def _from_counter(batch: pl.DataFrame) -> pl.DataFrame:
     return batch.select(
         pl.col("row").cast(pl.Int64),
         place_id=text("place_id"),
-        direction=text("direction").map_batches(
-            lambda values: parsing.label(values).replace_strict(
-                _DIRECTION_SYNONYMS, default=None, return_dtype=pl.String
-            ),
-            return_dtype=pl.String,
-        ),
+        direction=parsing.spelled("direction", _DIRECTION_SYNONYMS),
         cohort=pl.lit("all"),
-        starts_at=parsing.instant(text("starts_at")),
+        starts_at=parsing.instant(pl.col("starts_at")),
         starts_local=_NO_LOCAL,
         duration_minutes=pl.lit(COUNTER_MINUTES, pl.Int32),
-        people=parsing.whole(text("count")),
-        area_m2=parsing.number(text("area_m2")),
+        people=parsing.whole(pl.col("count")),
+        area_m2=parsing.number(pl.col("area_m2")),
     )
 
 
@@ -204,7 +199,7 @@ def _from_moers(batch: pl.DataFrame) -> pl.DataFrame:
     shared = batch.select(
         pl.col("row").cast(pl.Int64),
         place_id="moers:" + street,
-        starts_at=parsing.instant(text("Zeitpunkt der Messung")),
+        starts_at=parsing.instant(pl.col("Zeitpunkt der Messung")),
         starts_local=_NO_LOCAL,
         duration_minutes=pl.lit(_HOUR, pl.Int32),
         area_m2=pl.lit(None, pl.Float64),
@@ -213,7 +208,7 @@ def _from_moers(batch: pl.DataFrame) -> pl.DataFrame:
         shared.with_columns(
             direction=pl.lit(direction),
             cohort=pl.lit(cohort),
-            people=batch.select(parsing.whole(text(column))).to_series(),
+            people=batch.select(parsing.whole(pl.col(column))).to_series(),
         )
         for column, (direction, cohort) in _MOERS_COUNTS.items()
     ]
@@ -222,9 +217,9 @@ def _from_moers(batch: pl.DataFrame) -> pl.DataFrame:
 
 def _from_melbourne(batch: pl.DataFrame) -> pl.DataFrame:
     """``melbourne``: hourly counts per sensor, both ways together, local time without offset."""
-    hour = parsing.whole(text("Hour"))
+    hour = parsing.whole(pl.col("Hour"))
     day = parsing.day(text("Date"), "%d-%b-%Y", "%Y-%m-%d")
-    sensor = parsing.whole(text("SensorID"))
+    sensor = parsing.whole(pl.col("SensorID"))
     start = pl.when(hour.is_between(0, 23)).then(day.cast(pl.Datetime("us")) + pl.duration(hours=hour, time_unit="us"))
     return batch.select(
         pl.col("row").cast(pl.Int64),
@@ -234,7 +229,7 @@ def _from_melbourne(batch: pl.DataFrame) -> pl.DataFrame:
         starts_at=_NO_INSTANT,
         starts_local=start,
         duration_minutes=pl.lit(_HOUR, pl.Int32),
-        people=parsing.whole(text("PedestrianCount")),
+        people=parsing.whole(pl.col("PedestrianCount")),
         area_m2=pl.lit(None, pl.Float64),
     )
 
@@ -244,7 +239,7 @@ def _from_melbourne_sensors(batch: pl.DataFrame) -> pl.DataFrame:
     placed = batch.with_columns(lon=parsing.coordinate("Longitude"), lat=parsing.coordinate("Latitude"))
     return placed.select(
         pl.col("row").cast(pl.Int64),
-        pl.concat_str(pl.lit("melbourne:"), parsing.whole(text("Sensor ID")).cast(pl.String)).alias("place_id"),
+        pl.concat_str(pl.lit("melbourne:"), parsing.whole(pl.col("Sensor ID")).cast(pl.String)).alias("place_id"),
         text("Sensor Description").alias("place_name"),
         *parsing.place(),
     )
@@ -255,8 +250,10 @@ def conform(counts: pl.DataFrame, accepted: Format, city: City, _: Pseudonymiser
     time_zone = city.time_zone_of(accepted.name)
     places = city.places.select("place_id", city_area="area_m2")
     known = pl.col("place_id").is_in(places["place_id"].implode())
+    starts_at = pl.coalesce("starts_at", to_utc(pl.col("starts_local"), time_zone))
     dated = counts.with_columns(
-        starts_at=pl.coalesce("starts_at", to_utc(pl.col("starts_local"), time_zone)),
+        starts_at=starts_at,
+        local=parsing.calendar(starts_at, time_zone),
     ).join(places, on="place_id", how="left", maintain_order="left")
     return dated.select(
         "row",
@@ -265,10 +262,10 @@ def conform(counts: pl.DataFrame, accepted: Format, city: City, _: Pseudonymiser
         "cohort",
         "starts_at",
         "duration_minutes",
-        local_hour(pl.col("starts_at"), time_zone).alias("local_hour"),
+        pl.col("local").struct["hour"].alias("local_hour"),
         "people",
         pl.coalesce("area_m2", "city_area").alias("area_m2"),
-        local_date(pl.col("starts_at"), time_zone).alias("event_date"),
+        pl.col("local").struct["day"].alias("event_date"),
         reject=parsing.first_rule(
             {
                 "place_unknown": ~known if accepted.name == "counter" else pl.lit(False),

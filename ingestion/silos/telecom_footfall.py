@@ -6,7 +6,7 @@ row whose zone looks like an identifier is rejected, and so is a count under the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated
 
@@ -16,7 +16,7 @@ import polars as pl
 
 from infra.city import UNKNOWN, City
 from infra.classification import Classification
-from infra.clock import local_date, local_hour, to_utc
+from infra.clock import to_utc
 from ingestion import parsing
 from ingestion.columns import column
 from ingestion.parsing import text
@@ -232,23 +232,16 @@ def refuse_individuals(declared: tuple[str, ...]) -> Callable[[tuple[str, ...]],
     return forbidden
 
 
-def _category(column: str, words: Mapping[str, str]) -> pl.Expr:
-    return text(column).map_batches(
-        lambda values: parsing.label(values).replace_strict(words, default=None, return_dtype=pl.String),
-        return_dtype=pl.String,
-    )
-
-
 def _from_presence(batch: pl.DataFrame) -> pl.DataFrame:
     """``presence``: people present by zone, hour and category, see docs/formats.md."""
     return batch.select(
         pl.col("row").cast(pl.Int64),
         zone=text("zone"),
-        category=_category("category", _PRESENCE_CATEGORIES),
+        category=parsing.spelled("category", _PRESENCE_CATEGORIES),
         stratum=pl.lit(""),
-        starts_at=parsing.instant(text("hour")),
+        starts_at=parsing.instant(pl.col("hour")),
         starts_local=pl.lit(None, pl.Datetime("us")),
-        people=parsing.whole(text("count")).cast(pl.Float64),
+        people=parsing.whole(pl.col("count")).cast(pl.Float64),
         threshold=pl.lit(OPERATOR_THRESHOLD, pl.Float64),
     )
 
@@ -261,17 +254,17 @@ def _from_mitma(batch: pl.DataFrame) -> pl.DataFrame:
     """
     english = batch.rename(_TO_ENGLISH, strict=False)
     day = parsing.day(text("date"), "%Y-%m-%d", "%Y%m%d")
-    hour = parsing.whole(text("hour"))
+    hour = parsing.whole(pl.col("hour"))
     start = pl.when(hour.is_between(0, 23)).then(day.cast(pl.Datetime("us")) + pl.duration(hours=hour, time_unit="us"))
     strata = english.select(pl.concat_str(pl.col(_STRATA).fill_null(""), separator="|")).to_series()
     return english.select(
         pl.col("row").cast(pl.Int64),
         zone=text("id_destination"),
-        category=_category("activity_destination", _MITMA_ACTIVITIES),
+        category=parsing.spelled("activity_destination", _MITMA_ACTIVITIES),
         stratum=_short_hash(strata),
         starts_at=pl.lit(None, pl.Datetime("us", "UTC")),
         starts_local=start,
-        people=parsing.number(text("n_trips")),
+        people=parsing.number(pl.col("n_trips")),
         threshold=pl.lit(None, pl.Float64),
     )
 
@@ -294,12 +287,23 @@ def _from_mitma_zones(batch: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _zones(codes: pl.Series, city: City) -> pl.Series:
+    """The ``zone_id`` that each code means in the city; null when it means none."""
+
+    def meant(distinct: pl.Series) -> pl.Series:
+        return distinct.replace_strict(dict(city.zone_codes), default=None, return_dtype=pl.String)
+
+    return parsing.by_distinct(codes, meant)
+
+
 def conform(footfall: pl.DataFrame, accepted: Format, city: City, _: Pseudonymiser) -> pl.DataFrame:
     """Footfall by zone of the city, in UTC and on the city's clock. See ``Dataset.conform``."""
     time_zone = city.time_zone_of(accepted.name)
+    starts_at = pl.coalesce("starts_at", to_utc(pl.col("starts_local"), time_zone))
     dated = footfall.with_columns(
-        zone_id=pl.col("zone").replace_strict(dict(city.zone_codes), default=None, return_dtype=pl.String),
-        starts_at=pl.coalesce("starts_at", to_utc(pl.col("starts_local"), time_zone)),
+        zone_id=_zones(footfall["zone"], city),
+        starts_at=starts_at,
+        local=parsing.calendar(starts_at, time_zone),
     )
     elsewhere = pl.col("zone_id").is_null()
     covers_only_the_city = accepted.name == "presence"
@@ -310,9 +314,9 @@ def conform(footfall: pl.DataFrame, accepted: Format, city: City, _: Pseudonymis
         pl.lit(MEASURES[accepted.name]).alias("measure"),
         "stratum",
         "starts_at",
-        local_hour(pl.col("starts_at"), time_zone).alias("local_hour"),
+        pl.col("local").struct["hour"].alias("local_hour"),
         "people",
-        local_date(pl.col("starts_at"), time_zone).alias("event_date"),
+        pl.col("local").struct["day"].alias("event_date"),
         reject=parsing.first_rule(
             {
                 "time_does_not_exist": pl.col("starts_at").is_null(),

@@ -224,14 +224,6 @@ class Conformed(pa.DataFrameModel):
         strict = True
 
 
-def _one_of(column: str, vocabulary: Mapping[str, str]) -> pl.Expr:
-    """The word of the vocabulary that the text is a spelling of; null where it is of none."""
-    return text(column).map_batches(
-        lambda values: parsing.label(values).replace_strict(vocabulary, default=None, return_dtype=pl.String),
-        return_dtype=pl.String,
-    )
-
-
 def _depot(names: pl.Series) -> pl.Series:
     """The pounds' names as labels; null for what is no short name: a telephone number, an address."""
     return parsing.by_distinct(
@@ -256,31 +248,26 @@ def _from_fourriere(batch: pl.DataFrame) -> pl.DataFrame:
     prepared = batch.select(
         "row",
         record=text("numero_dossier"),
-        removed=text("date_heure_enlevement"),
+        removed=parsing.local_time(text("date_heure_enlevement")),
         lon=parsing.coordinate("longitude"),
         lat=parsing.coordinate("latitude"),
-        reason=_one_of("motif", _REASON_SYNONYMS),
-        depot=text("fourriere").map_batches(_depot, return_dtype=pl.String),
+        reason=parsing.spelled("motif", _REASON_SYNONYMS),
+        depot=pl.col("fourriere").map_batches(_depot, return_dtype=pl.String),
         plate=parsing.plate(pl.col("immatriculation")),
         released=pl.coalesce(text("date_heure_restitution"), text("date_heure_mainlevee")),
-        outcome=pl.when(text("issue").is_null())
-        .then(pl.lit("en_cours"))
-        .otherwise(_one_of("issue", _OUTCOME_SYNONYMS)),
-    )
-    dated = prepared.with_columns(
-        removed_on=parsing.local_day(pl.col("removed")), released_on=parsing.local_day(pl.col("released"))
-    )
-    return dated.select(
+        outcome=parsing.spelled("issue", _OUTCOME_SYNONYMS, blank="en_cours"),
+    ).with_columns(release=parsing.local_time(pl.col("released")))
+    return prepared.select(
         pl.col("row").cast(pl.Int64),
         "record",
-        "removed_on",
-        parsing.local_second(pl.col("removed"), pl.col("removed_on")).alias("second_of_day"),
+        pl.col("removed").struct["day"].alias("removed_on"),
+        pl.col("removed").struct["second"].alias("second_of_day"),
         *parsing.place(),
         "reason",
         "depot",
         "plate",
-        "released_on",
-        parsing.local_second(pl.col("released"), pl.col("released_on")).alias("released_second"),
+        pl.col("release").struct["day"].alias("released_on"),
+        pl.col("release").struct["second"].alias("released_second"),
         pl.col("released").is_not_null().alias("release_told"),
         "outcome",
     )

@@ -211,19 +211,18 @@ def _from_pve(batch: pl.DataFrame) -> pl.DataFrame:
     crosses France, with a known latitude.
     """
     plate = parsing.plate(pl.col(PVE_PLATE)) if PVE_PLATE in batch.columns else pl.lit(None, pl.String)
-    longitude = parsing.number(text("MIFVAO_CoordGPSLongitude"))
+    longitude = parsing.number(pl.col("MIFVAO_CoordGPSLongitude"))
     prepared = batch.select(
         "row",
         "DI_Id",
         "NI_CodeNatinf",
         "NI_Qualification",
         "CORPSUNITE_Libelle",
-        moment=text("MI_DateHeureInfraction"),
+        moment=parsing.local_time(text("MI_DateHeureInfraction")),
         longitude=longitude,
         lat=parsing.coordinate("MIFVAO_CoordGPSLatitude"),
         plate=plate,
     ).with_columns(
-        occurred_on=parsing.local_day(pl.col("moment")),
         lon=pl.when(~pl.col("longitude").is_in(parsing.UNKNOWN_COORDINATES) | (pl.col("longitude") == 0)).then(
             "longitude"
         ),
@@ -231,8 +230,8 @@ def _from_pve(batch: pl.DataFrame) -> pl.DataFrame:
     return prepared.select(
         pl.col("row").cast(pl.Int64),
         text("DI_Id").alias("record"),
-        "occurred_on",
-        parsing.local_second(pl.col("moment"), pl.col("occurred_on")).alias("second_of_day"),
+        pl.col("moment").struct["day"].alias("occurred_on"),
+        pl.col("moment").struct["second"].alias("second_of_day"),
         *parsing.place(),
         _code(text("NI_CodeNatinf"), _NATINF).str.strip_chars_start("0").alias("offence_code"),
         text("NI_Qualification").alias("offence_label"),

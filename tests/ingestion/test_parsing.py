@@ -21,6 +21,10 @@ def parse(expression: pl.Expr, *values: str | None) -> list[Any]:
     return pl.DataFrame({"value": values}, {"value": pl.String}).select(expression).to_series().to_list()
 
 
+def local_times(*values: str | None) -> list[tuple[date | None, int | None]]:
+    return [(told["day"], told["second"]) for told in parse(parsing.local_time(VALUE), *values)]
+
+
 VALUE = pl.col("value")
 PARSERS = [
     parsing.text("value"),
@@ -28,10 +32,8 @@ PARSERS = [
     parsing.coordinate("value"),
     parsing.whole(parsing.text("value")),
     parsing.day(VALUE, "%Y-%m-%d", "%d/%m/%Y"),
-    parsing.second_of_day(VALUE),
     parsing.second_of_day_hhmm(VALUE),
-    parsing.local_day(VALUE),
-    parsing.local_second(VALUE, parsing.local_day(VALUE)),
+    parsing.local_time(VALUE),
     parsing.instant(VALUE),
     parsing.plate(VALUE),
 ]
@@ -49,10 +51,16 @@ def test_local_times_in_every_spelling(day: date, moment: time) -> None:
     seconds = moment.hour * 3600 + moment.minute * 60
     spelled = [f"{day} {moment:%H:%M}", f"{day}T{moment:%H:%M}", f"{day:%d/%m/%Y} {moment:%H:%M}"]
     exact = [f"{day} {moment:%H:%M:%S}", f"{day}T{moment:%H:%M:%S.%f}", f"{day:%d/%m/%Y} {moment:%H:%M:%S}"]
-    assert parse(parsing.local_day(VALUE), *spelled, *exact, f"{day}") == [day] * 7
-    told = parsing.local_second(VALUE, parsing.local_day(VALUE))
-    assert parse(told, *spelled) == [seconds] * 3
-    assert parse(told, *exact, f"{day}", "10 mars 2025 12:00") == [seconds + moment.second] * 3 + [None] * 2
+    told = [(day, seconds)] * 3 + [(day, seconds + moment.second)] * 3
+    assert local_times(*spelled, *exact) == told
+    assert [local_times(each) for each in (*spelled, *exact)] == [[each] for each in told]
+    assert local_times(f"{day}", "10 mars 2025 12:00", None) == [(day, None), (None, None), (None, None)]
+
+
+@given(st.lists(st.none() | st.from_regex(r"\A[12][0-9]{3}-[01][0-9]-[0-3][0-9] [0-2][0-9]:[0-6][0-9]:[0-6][0-9]\Z")))
+def test_local_times_are_the_same_alone_and_among_others(values: list[str | None]) -> None:
+    """All are read at once when all are written in the usual way, and otherwise day by day and time by time."""
+    assert local_times(*values) == local_times(*values, "31/12/2024 7:05")[:-1]
 
 
 @given(st.times())
@@ -63,7 +71,8 @@ def test_hhmm_without_leading_zeros(moment: time) -> None:
 
 @pytest.mark.parametrize("value", ["24:00", "12:60", "noon", "12", "12:0x", "-1:00", "12:00:00 PM"])
 def test_what_is_no_time_is_told_from_a_blank(value: str) -> None:
-    assert parse(parsing.second_of_day(VALUE), value, None) == [parsing.UNREADABLE, None]
+    day = date(2025, 3, 10)
+    assert local_times(f"{day} {value}", f"{day}") == [(day, parsing.UNREADABLE), (day, None)]
 
 
 @pytest.mark.parametrize("value", ["2400", "1260", "-5", "12h", "1e3", "99999999999999999999"])
@@ -111,6 +120,13 @@ def test_coordinates_that_mean_unknown(written: str) -> None:
 @given(st.floats(-180, 180).filter(lambda degrees: abs(degrees) > 1e-6))
 def test_other_coordinates_are_kept(degrees: float) -> None:
     assert parse(parsing.coordinate("value"), f"{degrees:.9f}") == [pytest.approx(degrees, abs=1e-9)]
+
+
+@given(st.lists(st.none() | st.integers().map(str) | st.from_regex(r"\A *-?[0-9]{1,3}([.,][0-9]{0,2})? *\Z")))
+def test_numbers_are_the_same_alone_and_among_others(values: list[str | None]) -> None:
+    """All are read at once when all are plain, and otherwise with care."""
+    for parser, awkward in ((parsing.number(VALUE), " 1,5 "), (parsing.whole(VALUE), " 12,0 ")):
+        assert str(parse(parser, *values)) == str(parse(parser, *values, awkward)[:-1])
 
 
 @given(st.integers(-(2**62), 2**62))
