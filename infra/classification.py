@@ -24,7 +24,7 @@ class Classification(StrEnum):
     """What one would learn about somebody once found: an offence, the reason of a removal."""
 
     STATISTIC = "statistic"
-    """A count of people that the sender made; exact, so that it may tell of somebody when it is small."""
+    """A count of people that the sender made, and what tells its groups apart; it may tell of somebody when small."""
 
     PROVENANCE = "provenance"
     """Where a row came from: its delivery, its number in it. Leads back to the record while the delivery is kept."""

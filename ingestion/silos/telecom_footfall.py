@@ -116,7 +116,7 @@ class Delivered(pa.DataFrameModel):
     )
     category: str = column(Classification.PUBLIC, nullable=True, description="One of CATEGORIES; null when it is none.")
     stratum: str = column(
-        Classification.QUASI_IDENTIFIER,
+        Classification.STATISTIC,
         description="Tells apart counts of one zone, category and hour; empty when there is one.",
     )
     starts_at: Annotated[pl.Datetime, "us", "UTC"] = column(
@@ -165,7 +165,7 @@ class Conformed(pa.DataFrameModel):
         Classification.PUBLIC, description="presence (people there) or arrivals (trips that end there)."
     )
     stratum: str = column(
-        Classification.QUASI_IDENTIFIER,
+        Classification.STATISTIC,
         derives_from=("stratum",),
         description="Tells apart counts of one zone, category and hour; means nothing by itself.",
     )

@@ -11,8 +11,9 @@ counted as (
         day as period_start,
         place_id,
         hour,
-        people
+        cast(sum(people) as bigint) as people
     from hours
+    group by day, place_id, hour
 ),
 
 measured as (
