@@ -16,7 +16,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
@@ -24,8 +23,9 @@ import psycopg
 from minio import Minio
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from infra import database, object_store, registry
+from infra import clock, database, object_store, registry
 from infra.settings import Settings
+from ingestion import handover
 from ingestion.opening import open_inside, open_regular
 from ingestion.refusal import Refused, printable
 from ingestion.register import silos
@@ -104,7 +104,8 @@ def land(
 
 
 def sweep(settings: Settings, silo: str) -> Sweep:
-    """Land every file of the drop folder of ``silo``, in order of arrival; each leaves the folder once landed.
+    """Land every file of the drop folder of ``silo``, in order of arrival; each leaves the folder once landed, and
+    waits for ingestion on this machine (:mod:`ingestion.handover`).
 
     Left alone: names that begin with a dot or end in one of :data:`UNFINISHED`. What can never be landed (a link, a
     folder...) is moved to the sub-folder :data:`REFUSED_FOLDER` with the reason beside it. A file that is still
@@ -173,6 +174,8 @@ class _Landing:
     """The connections that landing needs: role ``landing`` can put and list in its bucket, and nothing else."""
 
     def __init__(self, settings: Settings, silo: str) -> None:
+        self._settings = settings
+        self._settings = settings
         self._silo = silo
         self._folder = drop_folder(settings, silo)
         self._store: Minio = object_store.client(settings, "landing")
@@ -190,7 +193,7 @@ class _Landing:
             delivery_id, size = _digest(stream)
             outcome = self._record(path, stream, delivery_id, size, note)
             if take_away:
-                self._take_away(path, before)
+                self._take_away(path, before, None if outcome == "again" else delivery_id)
         return Landed(self._silo, delivery_id, printable(path.name), size, outcome)
 
     def _record(
@@ -198,9 +201,9 @@ class _Landing:
     ) -> Literal["new", "again", "reopened"]:
         known = registry.delivery(self._connection, self._silo, delivery_id)
         self._connection.commit()
-        if known is not None and (known.status != "refused" or note in (Note(), _said(known))):
+        if known is not None and (known.status != "refused" or self._says_nothing_new(known, note)):
             return "again"
-        key = f"{self._silo}/dt={datetime.now(UTC).date()}/{delivery_id}.{_extension(path)}"
+        key = f"{self._silo}/dt={clock.now(self._settings).date()}/{delivery_id}.{_extension(path)}"
         self._upload(path, stream, key, delivery_id, size)
         if known is not None:
             reopened = registry.reopen_delivery(
@@ -226,6 +229,11 @@ class _Landing:
         self._connection.commit()
         return "new" if added else "again"
 
+    def _says_nothing_new(self, refused: registry.DeliveryRow, note: Note) -> bool:
+        """Whether the same bytes would be refused again: they are still there, and nothing else is said of them."""
+        kept = object_store.exists(self._store, BUCKET, refused.object_key)
+        return kept and note in (Note(), _said(refused))
+
     def _upload(self, path: Path, stream: BinaryIO, key: str, delivery_id: str, size: int) -> None:
         stream.seek(0)
         try:
@@ -239,13 +247,25 @@ class _Landing:
                 f"object {key} of bucket {BUCKET} holds {stored} bytes where {size} were sent: check the store"
             )
 
-    def _take_away(self, path: Path, before: os.stat_result) -> None:
-        """Remove a landed file, and first its note: were the note alone to stay, the next file would get it."""
-        now = path.lstat()
-        if (now.st_ino, now.st_size, now.st_mtime_ns) != (before.st_ino, before.st_size, before.st_mtime_ns):
+    def _take_away(self, path: Path, before: os.stat_result, awaited: str | None) -> None:
+        """Remove a landed file, or hand it over to whoever awaits that delivery.
+
+        First goes its note: were the note alone to stay, the next file would get it.
+        """
+        if not _unchanged(path, before):
             raise _still_changing(path)  # what landed is a delivery all the same; what is there now is another
         _note_path(path).unlink(missing_ok=True)
-        path.unlink()
+        given = handover.give(self._settings, self._silo, awaited, path) if awaited else None
+        if given is None:
+            path.unlink()
+        elif not _unchanged(given, before):  # swapped at the last moment
+            given.rename(path)
+            raise _still_changing(path)
+
+
+def _unchanged(path: Path, before: os.stat_result) -> bool:
+    now = path.lstat()
+    return (now.st_ino, now.st_size, now.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)
 
 
 def _digest(stream: BinaryIO) -> tuple[str, int]:

@@ -31,7 +31,7 @@ from infra.keys import KeyDamagedError, open_keys
 from infra.registry import DeliveryRow
 from infra.secrets import SecretMissing
 from infra.settings import Settings
-from ingestion import landing, quarantine, receipts, tables
+from ingestion import handover, landing, quarantine, receipts, tables
 from ingestion.checking import ContractMismatchError
 from ingestion.committing import Committer
 from ingestion.conforming import BooksError, Conformed, conform
@@ -95,6 +95,7 @@ def ingest(settings: Settings, silo: str, report: Callable[[Receipt], None] | No
     ):
         waiting = registry.landed_deliveries(connection, silo)
         connection.commit()
+        handover.clear(settings, silo, {delivery.delivery_id for delivery in waiting})
         if not waiting:
             return []
         worker = _Worker(settings, declared, connection)
@@ -269,6 +270,8 @@ class _Worker:
 
     def _fetch(self, delivery: DeliveryRow, scratch: Path) -> Path:
         path = scratch / "delivered"
+        if handover.take(self._settings, delivery.silo, delivery.delivery_id, path):
+            return path
         object_store.get_file(self._store, landing.BUCKET, delivery.object_key, path)
         found, _ = object_store.digest_file(path)
         if found != delivery.delivery_id:
