@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from infra.cli import demo, pipeline, services
+from infra.cli import demo, pipeline, retention, services
 from infra.endpoints import beside_proxies
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 services.register(app)
 pipeline.register(app)
+retention.register(app)
 demo.register(app)
 
 
@@ -51,6 +52,7 @@ def _is_expected(failure: Exception) -> bool:
     from infra.city import ProfileError
     from infra.cli.airflow_api import AirflowError
     from infra.endpoints import NotRunning
+    from infra.keys import KeyBackendError
     from infra.secrets import SecretMissing
     from infra.services.model import ServiceError
     from ingestion.refusal import Refused
@@ -60,6 +62,7 @@ def _is_expected(failure: Exception) -> bool:
     return isinstance(
         failure,
         NotRunning
+        | KeyBackendError
         | SecretMissing
         | ServiceError
         | Refused

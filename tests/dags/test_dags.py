@@ -17,7 +17,7 @@ from ingestion.register import silos
 
 ROOT = Path(__file__).parents[2]
 DAGS = ROOT / "dags"
-BUILD, RELEASE = "build_marts", "release_marts"
+BUILD, RELEASE, RETENTION = "build_marts", "release_marts", "retention"
 MOST_STATEMENTS = 10
 
 # What a DAG file may import at its top: everything else is imported by the task that needs it, when it runs.
@@ -84,8 +84,8 @@ def test_parsing_loads_only_what_declaring_a_silo_needs(twice: tuple[Found, Foun
     assert not {"minio", "pyiceberg", "psycopg", "dbt", "publication"} & set(twice[0]["loaded"])
 
 
-def test_there_is_one_dag_per_silo_and_one_to_build_and_one_to_release(dags: dict[str, Found]) -> None:
-    assert set(dags) == {*(f"land_{silo}" for silo in silos()), BUILD, RELEASE}
+def test_there_is_one_dag_per_silo_and_one_each_to_build_to_release_and_to_forget(dags: dict[str, Found]) -> None:
+    assert set(dags) == {*(f"land_{silo}" for silo in silos()), BUILD, RELEASE, RETENTION}
 
 
 def test_serialised_alike_by_every_process(twice: tuple[Found, Found]) -> None:

@@ -1,0 +1,46 @@
+"""Once a day: nothing stays longer than it may."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG, task
+from airflow.sdk.exceptions import AirflowFailException
+
+with DAG(
+    dag_id="retention",
+    description="What is past its limit leaves every zone, and a receipt says so",
+    doc_md="""
+### Retention
+
+Removes, in every zone, what is older than the register allows: delivered bytes and their old versions, quarantine, the
+days of conformed tables with the snapshots and files that held them, candidates, scratch, logs, and the keys whose
+month is over. It then lists every zone again and stores what it removed and found as `retention/<date>.json` in bucket
+`receipts`. Anything still past its limit fails the task, with a sentence for each.
+
+Running it again is always safe; beside ingestion and builds too.
+""",
+    schedule="37 2 * * *",
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    tags=["retention"],
+    default_args={
+        "owner": "data-protection",
+        "retries": 3,
+        "retry_delay": timedelta(seconds=10),
+        "retry_exponential_backoff": True,
+        "execution_timeout": timedelta(hours=4),
+    },
+) as retention:
+
+    @task(doc_md="Every zone cleaned, due keys destroyed, disk space given back, and everything listed again.")
+    def keep_to_the_limits(run_id: str | None = None) -> None:
+        from infra.settings import Settings
+        from ingestion.retention import job
+
+        outcome = job.run(Settings(), run_id=str(run_id))
+        if outcome.overdue:
+            raise AirflowFailException("; ".join(outcome.overdue))
+
+    keep_to_the_limits()

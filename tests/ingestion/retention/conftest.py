@@ -1,0 +1,45 @@
+"""A lake of their own, on each object store, for tests that move its clock: no other test may live in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from infra.services import lake as services
+from infra.services import minio
+from infra.services.model import ServiceError
+from infra.settings import Settings
+
+
+@contextmanager
+def _lake(store: str) -> Iterator[Settings]:
+    home = Path(tempfile.mkdtemp(prefix="calanque-ret-"))
+    home.chmod(0o755)
+    settings = Settings.model_validate({"home": home, "object_store": store, "quiet": True})
+    try:
+        services.up(settings, airflow=False)
+        yield settings
+    finally:
+        services.down(settings)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def mortal(request: pytest.FixtureRequest) -> Iterator[Settings]:
+    """A lake on the object store that the module's parameter names; the embedded one without."""
+    store = getattr(request, "param", "seaweedfs")
+    if store == "minio":
+        try:
+            minio.binary()
+        except ServiceError as missing:
+            if os.environ.get("CI") == "true" and shutil.which("go"):
+                pytest.fail(f"MinIO is mandatory in CI where Go is present: {missing}")
+            pytest.skip(str(missing))
+    with _lake(store) as settings:
+        yield settings
