@@ -1,6 +1,8 @@
 """The dbt project as publication sees it: which marts it declares, and which version of it this is.
 
-The list of marts comes from dbt's manifest, parsed once per version of the project and kept in the work folder.
+The list of marts comes from dbt's manifest, compiled once per version of the project and kept in the work folder, and
+so does the lineage of every column. A project with a mart that shows anything personal bare is refused here: nothing of
+it is ever built.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +24,21 @@ from pydantic import TypeAdapter
 import infra.build_spec
 from infra.build_spec import CityReference
 from infra.settings import Settings
+from publication import lineage
 from publication.candidates import Column, Mart
+from publication.lineage import Leak, Lineage
 
 PROJECT = Path(__file__).resolve().parents[1] / "dbt_project"
 _GENERATED = {"target", "logs", "dbt_packages", "dbt_internal_packages", "__pycache__"}
 # Beside the SQL, what decides the content of dbt's sources.
 _PLUGIN = ("build_spec.py", "dbt_plugin.py")
+_LINEAGE = "lineage.json"
 _MARTS = TypeAdapter(tuple[Mart, ...])
+_SAID = 10  # sentences of an error: one is enough to act on, hundreds hide the rest
 
 
 class ProjectError(RuntimeError):
-    """The dbt project cannot be read; the message is dbt's."""
+    """The dbt project cannot be used: dbt cannot read it (the message is dbt's), or its marts would leak."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,10 @@ class Project:
     version: str
     marts: Mapping[str, Mart]
     folder: Path
+
+    def lineage(self) -> Lineage:
+        """What every column of every table of the project is made from."""
+        return Lineage.model_validate_json((self.folder / _LINEAGE).read_bytes())
 
 
 def code_version(city: CityReference, project: Path = PROJECT) -> str:
@@ -61,31 +72,49 @@ def _sources(project: Path) -> Iterator[Path]:
 
 
 def load(settings: Settings, version: str, project: Path = PROJECT) -> Project:
-    """The marts that the project declares. Takes seconds for a version that was never parsed, otherwise none.
+    """The marts that the project declares. Takes seconds for a version that was never compiled, otherwise none.
 
     Raises:
-        ProjectError: dbt cannot parse the project.
+        ProjectError: dbt cannot read the project, its lineage cannot be followed, or a mart would show something
+            personal without an approved aggregation; the message names marts, columns and paths.
     """
-    folder = settings.work_dir / "dbt" / version[:16]
+    folder = settings.work_dir / "dbt" / f"{version[:16]}-{_rule()[:8]}"
     listing = folder / "marts.json"
     if not listing.exists():
-        _parse(folder, project)
+        _compile(folder, project)
     marts = _MARTS.validate_json(listing.read_bytes())
     return Project(version, {mart.name: mart for mart in marts}, folder)
 
 
-def _parse(folder: Path, project: Path) -> None:
-    """Let dbt parse the project into ``folder``, which appears only once complete."""
+@cache
+def _rule() -> str:
+    """A digest of the code that judges a project: a project that older code let pass is judged again."""
+    digest = hashlib.sha256()
+    for path in (Path(__file__), *sorted(Path(lineage.__file__).parent.glob("*.py"))):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _compile(folder: Path, project: Path) -> None:
+    """Let dbt compile the project into ``folder``, which appears only once complete and judged. Needs no data."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
     try:
         done = subprocess.run(
-            dbt_command("parse", project, draft), capture_output=True, text=True, check=False, cwd=draft
+            dbt_command(
+                *("compile", project, draft, "--select", "resource_type:model"),
+                *("--no-introspect", "--no-populate-cache"),  # nor a connection
+            ),
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=draft,
         )
         if done.returncode != 0:
             raise ProjectError(f"dbt cannot parse {project.name}: {done.stdout.strip()[-2000:]}")
-        marts = _MARTS.dump_json(tuple(_marts(json.loads((draft / "manifest.json").read_text()))))
-        (draft / "marts.json").write_bytes(marts)
+        manifest = json.loads((draft / "manifest.json").read_text())
+        (draft / _LINEAGE).write_text(_judged(manifest).model_dump_json())
+        (draft / "marts.json").write_bytes(_MARTS.dump_json(tuple(_marts(manifest))))
         for other in folder.parent.iterdir():  # other versions, and drafts of killed processes
             if other not in {draft, folder}:
                 shutil.rmtree(other, ignore_errors=True)
@@ -95,6 +124,27 @@ def _parse(folder: Path, project: Path) -> None:
             raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _judged(manifest: Mapping[str, Any]) -> Lineage:
+    """The lineage of a compiled project, when no mart of it leaks."""
+    from publication.lineage import following  # noqa: PLC0415 (slow to import, and hardly ever needed)
+
+    try:
+        followed = following.of(manifest)
+    except following.LineageError as error:
+        raise ProjectError(_refusal(error.problems, "its columns cannot be followed back to their sources")) from error
+    worst: dict[tuple[str, str], Leak] = {}
+    for leak in lineage.check(followed):
+        worst.setdefault((leak.mart, leak.column), leak)
+    if worst:
+        raise ProjectError(_refusal([leak.sentence() for leak in worst.values()], "it would publish personal data"))
+    return followed
+
+
+def _refusal(sentences: Sequence[str], why: str) -> str:
+    more = f" And {len(sentences) - _SAID} more." if len(sentences) > _SAID else ""
+    return f"the dbt project is refused: {why} (docs/decisions/0013). {' '.join(sentences[:_SAID])}{more}"
 
 
 def dbt_command(verb: str, project: Path, target: Path, *options: str) -> list[str]:

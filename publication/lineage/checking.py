@@ -18,8 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from infra.classification import Classification
-from publication.lineage.project import Edge, Lineage, Node
-from publication.lineage.query import ROWS
+from publication.lineage.graph import ROWS, Edge, Lineage, Node
 
 Why = Literal["bare", "value", "unbounded"]
 

@@ -3,7 +3,7 @@
 Two things are followed. A column *reads* the columns that its expression names, directly (its value is made of theirs)
 or indirectly (they decide which value it is: conditions of a case, keys of a join, partitions of a window). And the
 *rows* of a query, which of them there are, depend on what it joins, filters, groups and limits by; they are followed
-like one more column, :data:`ROWS`.
+like one more column, ``ROWS``.
 
 What is not understood is refused, never ignored: a column that is not followed could be anything.
 """
@@ -19,10 +19,9 @@ from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.schema import MappingSchema
 
-DIALECT = "duckdb"
+from publication.lineage.graph import ROWS
 
-ROWS = "*"
-"""Stands for the presence of a relation's rows among its columns."""
+DIALECT = "duckdb"
 
 NOISE = "noise"
 """The SQL function that noise comes from (infra/dbt_plugin.py registers it). Only adding it to a value masks that."""

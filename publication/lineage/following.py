@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from graphlib import TopologicalSorter
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict
+from typing import Any
 
 from infra.classification import Classification
 from publication.lineage import query
-from publication.lineage.query import ROWS, Known, UnreadableQueryError
+from publication.lineage.graph import ROWS, Column, Edge, Lineage, Node
+from publication.lineage.query import Known, UnreadableQueryError
 
 APPROVED: frozenset[str] = frozenset({"measure_counts"})
-"""The macros that aggregate and add noise; a model that may mask with one declares it, see :class:`Node`."""
+"""The macros that aggregate and add noise; a model that may mask with one declares it, see ``Node``."""
 
 BOUNDING = "bound_contributions"
 """The macro that bounds what one vehicle can change."""
@@ -25,63 +24,6 @@ class LineageError(ValueError):
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
         super().__init__(" ".join(self.problems))
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Column(_Model):
-    """A column of a node, or the presence of its rows (named :data:`ROWS`).
-
-    ``classification``: what the register says of it; null in models, where it follows from what they read.
-    ``public_fact``: why it is public although it is made from counts of people; null when it is not declared so.
-    """
-
-    name: str
-    classification: Classification | None = None
-    public_fact: str | None = None
-
-
-class Node(_Model):
-    """A table or view of the project. ``name`` is ``schema.name``.
-
-    ``approved_aggregation``: the macro with which this model masks what it reads; null when it may not.
-    ``bounds``: it limits what one vehicle can change.
-    """
-
-    name: str
-    kind: Literal["source", "seed", "model"]
-    silo: str | None = None
-    is_mart: bool = False
-    approved_aggregation: str | None = None
-    bounds: bool = False
-    columns: tuple[Column, ...]
-
-
-class Edge(_Model):
-    """One column is made from another.
-
-    ``direct``: its value is in there; else it only decides (a filter, a join, a condition). ``masked``: only with
-    noise, by an approved aggregation.
-    """
-
-    from_node: str
-    from_column: str
-    to_node: str
-    to_column: str
-    direct: bool
-    masked: bool
-
-
-class Lineage(_Model):
-    """All tables of the project, in an order in which each follows what it reads, and the edges between columns.
-
-    As JSON: ``lineage.model_dump_json()``.
-    """
-
-    nodes: tuple[Node, ...]
-    edges: tuple[Edge, ...]
 
 
 def of(manifest: Mapping[str, Any]) -> Lineage:
