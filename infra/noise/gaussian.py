@@ -85,7 +85,7 @@ class GaussianNoise:
         for attempt in count():
             draws = self._prf.draws(states, attempt)
             proposed = self._laplace.draw(draws)
-            accepted = self._accept(draws, proposed)
+            accepted = accept(draws, proposed, self._variance, self._scale)
             values[waiting[accepted]] = proposed[accepted]
             refused = ~accepted
             waiting, states = waiting[refused], states[refused]
@@ -93,18 +93,19 @@ class GaussianNoise:
                 break
         return values
 
-    def _accept(self, draws: Draws, proposed: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        variance = float(self._variance)
-        difference = np.abs(proposed) - float(self._variance / self._scale)
-        g = np.minimum(difference * difference / (2 * variance), _FAR)
-        chance = exp_neg_float(g) * 2.0**WORD
-        words = draws.words[:, _SLOT].astype(np.float64)
-        accepted = words + (1 + MARGIN) <= chance
-        undecided = ~accepted & (words < chance + MARGIN)
-        for row in np.flatnonzero(undecided):  # one in thousands of millions
-            exact = (abs(int(proposed[row])) - self._variance / self._scale) ** 2 / (2 * self._variance)
-            accepted[row] = draws.uniform(int(row), _SLOT).below(exp_neg(exact))
-        return accepted
+
+def accept(draws: Draws, proposed: npt.NDArray[np.int64], variance: Fraction, scale: int) -> npt.NDArray[np.bool_]:
+    """Which of the values proposed by the Laplace distribution of ``scale`` are kept; uses word 3 of a cell."""
+    difference = np.abs(proposed) - float(variance / scale)
+    g = np.minimum(difference * difference / (2 * float(variance)), _FAR)
+    chance = exp_neg_float(g) * 2.0**WORD
+    words = draws.words[:, _SLOT].astype(np.float64)
+    accepted = words + (1 + MARGIN) <= chance
+    undecided = ~accepted & (words < chance + MARGIN)
+    for row in np.flatnonzero(undecided):  # one in thousands of millions
+        exact = (abs(int(proposed[row])) - variance / scale) ** 2 / (2 * variance)
+        accepted[row] = draws.uniform(int(row), _SLOT).below(exp_neg(exact))
+    return accepted
 
 
 def discrete_gaussian(key: bytes, cells: pa.Array | pa.ChunkedArray, variance: Fraction | int) -> npt.NDArray[np.int64]:

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from math import isqrt
+from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from noise_checks import exp_decimal
 
 from infra.noise.exact import BLOCK, WORD, Uniform, exp_neg, zero
-from infra.noise.gaussian import exp_neg_float
+from infra.noise.gaussian import accept, exp_neg_float
 from infra.noise.inversion import Inversion, thresholds
 from infra.noise.laplace import BASE, LEAST_RATE, digit, negative
+from infra.noise.prf import Draws
 
 RATES = [Fraction(5), Fraction(1), Fraction(1, 2), Fraction(1, 33), Fraction(7, 10**4), Fraction(1, 10**6), LEAST_RATE]
 
@@ -110,8 +115,48 @@ def test_a_table_is_computed_again_where_its_bounds_do_not_decide() -> None:
 
 
 def test_words_that_begin_alike_are_told_apart() -> None:
-    part = Inversion(lambda _: zero, [0x80000005, 0x80000001, 3])
-    words = np.array([0x80000006, 0x80000005, 0x80000004, 0x80000001, 0x80000000, 4, 3, 2, 0], np.uint32)
-    values, undecided = part.draw(words)
-    assert list(values) == [0, 0, 1, 1, 2, 2, 2, 3, 3]
-    assert list(undecided) == [1, 3, 6]
+    part = Inversion(lambda _: zero, [0xFFFF0000, 0x8000FFFF, 0x70000005, 0x70000001, 3])
+    answers = {  # value, whether decided
+        0xFFFF0001: (0, True),
+        0xFFFF0000: (0, False),
+        0xFFFEFFFF: (1, True),
+        0x80010000: (1, True),
+        0x8000FFFF: (1, False),
+        0x8000FFFE: (2, True),
+        0x70000005: (2, False),
+        0x70000004: (3, True),
+        0x70000001: (3, False),
+        0x70000000: (4, True),
+        4: (4, True),
+        3: (4, False),
+        0: (5, True),
+    }
+    values, undecided = part.draw(np.array(list(answers), np.uint32))
+    assert list(values) == [value for value, _ in answers.values()]
+    assert list(undecided) == [i for i, (_, decided) in enumerate(answers.values()) if not decided]
+
+
+@dataclass
+class Words:
+    """Draws whose words, and all bits after them, are given."""
+
+    words: npt.NDArray[np.uint32]
+    rest: int
+
+    def uniform(self, row: int, slot: int) -> Uniform:
+        return Uniform(int(self.words[row, slot]), lambda _: self.rest)
+
+
+@pytest.mark.parametrize("variance", [Fraction(1, 3), Fraction(100), Fraction(10**12, 7)], ids=str)
+def test_acceptance_is_decided_by_further_bits_where_the_word_contains_the_limit(variance: Fraction) -> None:
+    scale = isqrt(int(variance)) + 1
+    proposed = np.unique(np.round(np.linspace(-12, 12, 99) * scale)).astype(np.int64)
+    with localcontext() as context:
+        context.prec = 100
+        chances = [exp_decimal((abs(int(y)) - variance / scale) ** 2 / (2 * variance)) for y in proposed]
+        limits = np.array([int(chance * 2**WORD) for chance in chances])
+    for shift, rest, kept in [(-1, 2**BLOCK - 1, True), (0, 0, True), (0, 2**BLOCK - 1, False), (1, 0, False)]:
+        rows = (limits + shift >= 0) & (limits + shift < 2**WORD)
+        words = np.repeat((limits[rows] + shift).astype(np.uint32)[:, None], 4, axis=1)
+        answers = accept(cast("Draws", Words(words, rest)), proposed[rows], variance, scale)
+        assert np.all(answers == kept), (shift, rest)
