@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import yaml
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.transforms import IdentityTransform
 
-from infra.build_spec import UNKNOWN, BuildSpec, CityReference, DayRange, Place, Zone
+from infra import clock
+from infra.build_spec import UNKNOWN, BuildSpec, CityReference, DayRange, Place, Unit, Zone
+from infra.privacy_plan import plan
 
 PROJECT = Path(__file__).parents[2] / "dbt_project"
 TIME_ZONE = "Europe/Paris"
@@ -68,7 +73,10 @@ OUTCOMES = ("restitution", "restitution", "en_cours", "deplacement_technique", "
 
 @dataclass(frozen=True)
 class Lake:
+    """``keys`` is the key store: lakes that share it draw the same noise."""
+
     folder: Path
+    keys: Path
     tables: dict[str, pl.DataFrame]
     spec: BuildSpec
 
@@ -95,7 +103,7 @@ def tables(seed: int = 1) -> dict[str, pl.DataFrame]:
     }
 
 
-def make(folder: Path, rows: dict[str, pl.DataFrame], parts: int = 1) -> Lake:
+def make(folder: Path, keys: Path, rows: dict[str, pl.DataFrame], parts: int = 1) -> Lake:
     """Write ``rows`` as Iceberg tables, in ``parts`` commits each, and the spec that reads them."""
     folder.mkdir(parents=True)
     catalog = SqlCatalog("small", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}/warehouse")
@@ -113,7 +121,7 @@ def make(folder: Path, rows: dict[str, pl.DataFrame], parts: int = 1) -> Lake:
     spec = BuildSpec(
         build_id="test",
         tables=locations,
-        quarters=(date(2026, 7, 1), date(2026, 10, 1)),
+        units=units(),
         coverage={
             silo: DayRange(first_day=FIRST, last_day=LAST)
             for silo in ("verbalisations", "tows", "crowd_flows", "telecom_footfall")
@@ -121,17 +129,53 @@ def make(folder: Path, rows: dict[str, pl.DataFrame], parts: int = 1) -> Lake:
         city=CITY,
     )
     spec.save(folder / "spec.json")
-    return Lake(folder, rows, spec)
+    return Lake(folder, keys, rows, spec)
 
 
-def dbt(lake: Lake, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run dbt on a lake; its database is ``build.duckdb`` in the lake's folder, its artifacts are in ``target``."""
-    target = lake.folder / "target"
+def units() -> tuple[Unit, ...]:
+    """Every release unit of every mart that has a covered day."""
+    found = []
+    for mart, of in plan().marts.items():
+        for day in clock.days(FIRST, LAST):
+            first = pl.select(
+                pl.lit(day).dt.truncate({"day": "1d", "month": "1mo", "quarter": "1q"}[of.release])
+            ).item()
+            last = pl.select(
+                pl.lit(first).dt.offset_by({"day": "1d", "month": "1mo", "quarter": "1q"}[of.release])
+            ).item()
+            found.append(Unit(mart=mart, first_day=first, last_day=last - timedelta(days=1)))
+    return tuple(sorted(set(found), key=lambda unit: (unit.mart, unit.first_day)))
+
+
+def privacy() -> dict[str, Any]:
+    """The privacy plan of the project, with less noise and lower thresholds: a small lake would hide everything."""
+    real = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]["privacy"]
+    for name, of in real["marts"].items():
+        of["spends"] = "1"
+        of["bound"] = min(of["bound"], 20)
+        of["threshold"] = 20 if name.startswith("footfall") else 11
+    return real
+
+
+def dbt(lake: Lake, *arguments: str, real_plan: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run dbt on a lake; its database is ``build.duckdb`` in the lake's folder, its artifacts are in ``target``.
+
+    With ``real_plan`` the project's own privacy plan holds, and artifacts are in ``target-real``.
+    """
+    target = lake.folder / ("target-real" if real_plan else "target")
     options = ("--project-dir", PROJECT, "--profiles-dir", PROJECT, "--target-path", target, "--log-path", target)
     return subprocess.run(
-        [sys.executable, "-m", "dbt.cli.main", "--no-use-colors", *arguments, *map(str, options)],
+        [
+            *(sys.executable, "-m", "dbt.cli.main", "--no-use-colors", *arguments, *map(str, options)),
+            *(() if real_plan else ("--vars", json.dumps({"privacy": privacy()}))),
+        ],
         cwd=lake.folder,
-        env={**os.environ, "CALANQUE_BUILD_SPEC": str(lake.folder / "spec.json"), "CALANQUE_HOME": str(lake.folder)},
+        env={
+            **os.environ,
+            "CALANQUE_BUILD_SPEC": str(lake.folder / "spec.json"),
+            "CALANQUE_HOME": str(lake.folder),
+            "CALANQUE_KEYS": str(lake.keys),
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -139,8 +183,12 @@ def dbt(lake: Lake, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def mart(lake: Lake, name: str, order: list[str]) -> pl.DataFrame:
+    return read(lake, f"from marts.{name}").sort(order)
+
+
+def read(lake: Lake, query: str) -> pl.DataFrame:
     with duckdb.connect(str(lake.folder / "build.duckdb"), read_only=True) as connection:
-        return connection.execute(f"from marts.{name}").pl().sort(order)
+        return connection.execute(query).pl()
 
 
 def _arrow(frame: pl.DataFrame) -> pa.Table:
@@ -174,11 +222,19 @@ def _keys(random: np.random.Generator, count: int) -> pl.Series:
     return pl.Series([random.bytes(16) for _ in range(count)], dtype=pl.Binary)
 
 
+def _vehicles(random: np.random.Generator, count: int) -> pl.Series:
+    """Pseudonyms: a few vehicles come again and again, some rows have none."""
+    fleet = [random.bytes(16) for _ in range(count)]
+    which = (random.random(count) ** 2 * count).astype(int)
+    known = random.random(count) < 0.9
+    return pl.Series([fleet[n] if told else None for n, told in zip(which, known, strict=True)], dtype=pl.Binary)
+
+
 def _fines(random: np.random.Generator, count: int) -> pl.DataFrame:
     return _instants(random, count).select(
         record_key=_keys(random, count),
-        vehicle=_keys(random, count),
-        occurred_at="at",
+        vehicle=_vehicles(random, count),
+        occurred_at=pl.when(pl.Series(random.random(count) < 0.95)).then("at"),
         local_hour=pl.when(pl.Series(random.random(count) < 0.9)).then("local_hour"),
         zone_id=_some(random, ZONES, count),
         nature=_some(random, NATURES, count),
@@ -197,7 +253,7 @@ def _tows(random: np.random.Generator, count: int) -> pl.DataFrame:
         .with_columns(outcome=outcome, released=pl.col("at") + delay)
         .select(
             record_key=_keys(random, count),
-            vehicle=pl.lit(None, pl.Binary),
+            vehicle=_vehicles(random, count),
             removed_at="at",
             local_hour="local_hour",
             zone_id=_some(random, ZONES, count),

@@ -1,15 +1,15 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from infra.build_spec import BuildSpec, CityReference, DayRange, Zone, last_day_of_quarter, quarter_of
+from infra.build_spec import BuildSpec, CityReference, DayRange, Unit, Zone
 from infra.city import load_city
+from infra.clock import days
 from infra.settings import Settings
 
 UNKNOWN_ZONE = Zone(
@@ -23,30 +23,44 @@ UNKNOWN_ZONE = Zone(
 CITY = CityReference(name="none", time_zone="Europe/Paris", footfall_measure="presence", zones=(UNKNOWN_ZONE,))
 
 
-def spec(*quarters: date) -> BuildSpec:
-    return BuildSpec(build_id="b", tables={}, quarters=quarters, coverage={}, city=CITY)
+def spec(*units: Unit) -> BuildSpec:
+    return BuildSpec(build_id="b", tables={}, units=units, coverage={}, city=CITY)
 
 
-@given(st.dates(date(1990, 1, 1), date(2090, 1, 1)))
-def test_a_day_lies_in_its_quarter(day: date) -> None:
-    first, last = quarter_of(day), last_day_of_quarter(quarter_of(day))
-    assert first <= day <= last
-    assert quarter_of(last) == first
-    assert quarter_of(last + timedelta(days=1)) == last + timedelta(days=1)
+def month(year: int, number: int, mart: str = "fines_by_day") -> Unit:
+    first_day = date(year, number, 1)
+    return Unit(mart=mart, first_day=first_day, last_day=clock.add_months(first_day, 1) - timedelta(days=1))
 
 
-def test_adjacent_quarters_are_read_together() -> None:
-    ranges = spec(date(2026, 7, 1), date(2025, 10, 1), date(2026, 1, 1), date(2026, 7, 1)).ranges()
+QUARTER = Unit(mart="fines_profile", first_day=date(2025, 10, 1), last_day=date(2025, 12, 31))
+
+
+def test_adjacent_and_overlapping_units_are_read_together() -> None:
+    ranges = spec(month(2026, 7), QUARTER, month(2026, 1), month(2025, 12)).ranges()
     assert ranges == (
-        DayRange(first_day=date(2025, 10, 1), last_day=date(2026, 3, 31)),
-        DayRange(first_day=date(2026, 7, 1), last_day=date(2026, 9, 30)),
+        DayRange(first_day=date(2025, 10, 1), last_day=date(2026, 1, 31)),
+        DayRange(first_day=date(2026, 7, 1), last_day=date(2026, 7, 31)),
     )
 
 
-@pytest.mark.parametrize("quarters", [(), (date(2026, 2, 1),), (date(2026, 1, 2),)])
-def test_only_first_days_of_quarters_are_accepted(quarters: tuple[date, ...]) -> None:
+def test_units_are_told_by_mart_earliest_first() -> None:
+    found = spec(month(2026, 7), QUARTER, month(2026, 1))
+    assert found.units_of("fines_by_day") == (month(2026, 1), month(2026, 7))
+    assert found.units_of("fines_profile") == (QUARTER,)
+    assert found.units_of("tows_delay") == ()
+
+
+@pytest.mark.parametrize(
+    "units", [(), (month(2026, 1), month(2026, 1)), (month(2026, 1), month(2026, 1).model_copy(update={"edition": 2}))]
+)
+def test_no_unit_and_a_unit_twice_are_refused(units: tuple[Unit, ...]) -> None:
     with pytest.raises(ValidationError):
-        spec(*quarters)
+        spec(*units)
+
+
+def test_a_third_edition_is_refused() -> None:
+    with pytest.raises(ValidationError):
+        Unit(mart="fines_by_day", first_day=date(2026, 1, 1), last_day=date(2026, 1, 31), edition=3)
 
 
 def test_a_city_without_the_unknown_zone_is_refused() -> None:
@@ -62,6 +76,6 @@ def test_days_out_of_order_are_refused() -> None:
 @pytest.mark.parametrize("name", ["marseille", "elsewhere"])
 def test_a_spec_survives_its_file(tmp_path: Path, name: str) -> None:
     city = CityReference.of(load_city(Settings(city=name)))
-    written = spec(date(2026, 1, 1)).model_copy(update={"city": city})
+    written = spec(month(2026, 1)).model_copy(update={"city": city})
     written.save(tmp_path / "spec.json")
     assert BuildSpec.load(tmp_path / "spec.json") == written

@@ -4,13 +4,15 @@ from datetime import date
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
 
 from infra import catalog
-from infra.build_spec import BuildSpec, CityReference, DayRange, Place, Zone
-from infra.dbt_plugin import COMMON, CONFORMED, SpecMissingError, attach, calendar, read_spec
+from infra.build_spec import BuildSpec, CityReference, DayRange, Place, Unit, Zone
+from infra.dbt_plugin import COMMON, CONFORMED, SpecMissingError, attach, calendar, read_spec, register_noise
+from infra.keys import KeyStore
 from infra.settings import Settings
 
 ZONES = tuple(
@@ -37,7 +39,10 @@ def spec(*, tables: dict[str, str | None] | None = None, city: CityReference = C
     return BuildSpec(
         build_id="b",
         tables=tables or {},
-        quarters=(date(2025, 10, 1), date(2026, 4, 1)),
+        units=(
+            Unit(mart="a", first_day=date(2025, 10, 1), last_day=date(2025, 12, 31)),
+            Unit(mart="a", first_day=date(2026, 4, 1), last_day=date(2026, 6, 30), edition=2),
+        ),
         coverage={
             "tows": DayRange(first_day=date(2025, 10, 24), last_day=date(2026, 4, 2)),
             "crowd_flows": DayRange(first_day=date(2026, 1, 1), last_day=date(2026, 3, 31)),
@@ -46,9 +51,9 @@ def spec(*, tables: dict[str, str | None] | None = None, city: CityReference = C
     )
 
 
-def test_the_calendar_holds_the_covered_days_of_the_quarters_to_build() -> None:
+def test_the_calendar_holds_the_covered_days_of_the_units() -> None:
     days = calendar(spec())
-    assert days["silo"].unique().to_list() == ["tows"]  # crowd_flows covers none of the quarters
+    assert days["silo"].unique().to_list() == ["tows"]  # crowd_flows covers none of the units
     assert days["day"].min() == date(2025, 10, 24)
     assert days.filter(pl.col("day").is_between(date(2026, 1, 1), date(2026, 3, 31))).is_empty()
     assert days["day"].max() == date(2026, 4, 2)
@@ -135,3 +140,53 @@ def test_tables_in_the_object_store_are_read_as_publisher(lake: Settings) -> Non
         attach(connection, spec(tables={"crowd_flows": location}))
         assert connection.execute("select people from conformed.crowd_flows").fetchall() == [(2,)]
     tables.drop_table("conformed.plugin_test")
+
+
+def drawn(keys: KeyStore, mart: str = "m", edition: int = 1, unit: str = "2026-03-01") -> list[int]:
+    """Noise of many cells, to tell two streams apart."""
+    with duckdb.connect() as connection:
+        register_noise(connection, keys)
+        return [
+            value
+            for (value,) in connection.execute(
+                "select noise('laplace 0.5 1', ?, i::varchar) from range(5000) as cells (i)",
+                [f"{mart}|{edition}|{unit}"],
+            ).fetchall()
+        ]
+
+
+def test_noise_is_the_same_for_the_same_mart_edition_unit_and_cell_only(tmp_path: Path) -> None:
+    keys = KeyStore(tmp_path / "keys")
+    first = drawn(keys)
+    assert drawn(keys) == first
+    others = [
+        drawn(keys, mart="n"),
+        drawn(keys, edition=2),
+        drawn(keys, unit="2026-03-02"),
+        drawn(keys, unit="2026-04-01"),
+        drawn(KeyStore(tmp_path / "others")),
+    ]
+    for other in others:
+        assert abs(float(np.corrcoef(first, other)[0, 1])) < 0.05
+
+
+def test_noise_of_several_units_in_one_query_is_that_of_each(tmp_path: Path) -> None:
+    keys = KeyStore(tmp_path / "keys")
+    with duckdb.connect() as connection:
+        register_noise(connection, keys)
+        mixed = connection.execute(
+            "select noise('gaussian 0.5 9', 'm|1|' || (date '2026-03-01' + (i % 3)::int), i::varchar)"
+            " from range(9000) as cells (i)"
+        ).fetchall()
+        for day in range(3):
+            alone = connection.execute(
+                f"select noise('gaussian 0.5 9', 'm|1|2026-03-0{day + 1}', i::varchar) from range(9000) t(i)"
+            ).fetchall()
+            assert alone[day::3] == mixed[day::3]
+
+
+def test_a_destroyed_noise_key_stops_the_query(tmp_path: Path) -> None:
+    keys = KeyStore(tmp_path / "keys")
+    keys.destroy("noise", "2026-03")
+    with pytest.raises(duckdb.Error, match="destroyed"):
+        drawn(keys)

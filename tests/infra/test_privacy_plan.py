@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from infra import privacy_plan
+from infra.privacy_plan import Plan, plan
+
+
+def written() -> dict[str, Any]:
+    return yaml.safe_load(privacy_plan.PROJECT_FILE.read_text())["vars"]["privacy"]
+
+
+def test_amounts_are_exact() -> None:
+    spent = [mart.spends for mart in plan().marts.values() if mart.budget == "vehicles"]
+    assert sum(spent) == Fraction(1) == plan().budgets["vehicles"].limit
+    assert plan().budget_of("footfall_by_day").currency == "rho"
+
+
+def test_a_plan_that_overdraws_a_budget_is_refused() -> None:
+    greedy = written()
+    greedy["marts"]["fines_by_day"]["spends"] = "0.38"
+    with pytest.raises(ValidationError, match=r"vehicles spend 1\.01 of 1\.0"):
+        Plan.model_validate(greedy)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"budget": "nobody"}, "does not exist"),
+        ({"mechanism": "gaussian"}, "spends rho"),
+        ({"threshold": 10}, "threshold"),
+        ({"spends": "0"}, "spends"),
+        ({"bound": 0}, "bound"),
+        ({"release": "hour"}, "release"),
+        ({"noise": "none"}, "noise"),
+    ],
+)
+def test_a_mart_outside_the_rules_is_refused(change: dict[str, object], says: str) -> None:
+    wrong = written()
+    wrong["marts"]["fines_by_day"] |= change
+    with pytest.raises(ValidationError, match=says):
+        Plan.model_validate(wrong)
+
+
+def test_another_project_has_another_plan(tmp_path: Path) -> None:
+    project = {"vars": {"privacy": written()}}
+    project["vars"]["privacy"]["budgets"]["vehicles"]["settling_days"] = 9
+    (tmp_path / "dbt_project.yml").write_text(yaml.safe_dump(project))
+    assert privacy_plan.load(tmp_path / "dbt_project.yml").budgets["vehicles"].settling_days == 9
