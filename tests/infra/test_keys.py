@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import stat
 from concurrent.futures import ProcessPoolExecutor
+from datetime import date
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
-from infra.keys import KEY_BYTES, KeyDamagedError, KeyDestroyedError, KeyStore
+from infra.keys import (
+    KEY_BYTES,
+    KeyBackendError,
+    KeyDamagedError,
+    KeyDestroyedError,
+    KeyState,
+    KeyStore,
+    due_day,
+    open_keys,
+)
+from infra.settings import Settings
 
 
 @pytest.fixture
@@ -78,3 +89,76 @@ def test_processes_that_race_get_the_same_key(folder: Path) -> None:
     assert keys[::2] == keys[1::2]
     assert len(set(keys)) == 40
     assert len(list((folder / "tows").iterdir())) == 40  # no draft is left behind
+
+
+# --- what the store says of its keys, and other stores ----------------------------------------------------------------
+
+
+def test_the_store_says_what_it_has_and_never_a_key(folder: Path) -> None:
+    store = KeyStore(folder)
+    assert store.states() == []
+    kept, destroyed = store.get_or_create("tows", "2026-02"), store.get_or_create("tows", "2026-01")
+    store.destroy("tows", "2026-01")
+    store.destroy("verbalisations", "2025-12")  # never used
+    states = store.states()
+    assert [(state.silo, state.month, state.alive, state.destroyed) for state in states] == [
+        ("tows", "2026-01", False, True),
+        ("tows", "2026-02", True, False),
+        ("verbalisations", "2025-12", False, True),
+    ]
+    assert states[1].created is not None
+    assert not any(key.hex() in repr(states) for key in (kept, destroyed))
+
+
+def test_a_destruction_that_was_interrupted_is_neither_alive_nor_done(folder: Path) -> None:
+    store = KeyStore(folder)
+    store.get_or_create("tows", "2026-01")
+    (folder / "tows" / "2026-01.destroyed").touch(0o600)  # the first of the two steps
+    [state] = store.states()
+    assert (state.alive, state.destroyed) == (False, False)
+    with pytest.raises(KeyDestroyedError):
+        store.get_or_create("tows", "2026-01")
+    store.destroy("tows", "2026-01")
+    assert store.states()[0].destroyed
+
+
+class Vault:
+    """A key store of somebody else's: what CALANQUE_KEYS_BACKEND may name."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.city = settings.city
+
+    def get_or_create(self, silo: str, month: str) -> bytes:
+        return f"{silo}{month}".encode().ljust(KEY_BYTES, b".")
+
+    def destroy(self, silo: str, month: str) -> None:
+        raise NotImplementedError
+
+    def states(self) -> list[KeyState]:
+        return []
+
+
+def test_another_store_is_named_by_configuration(folder: Path) -> None:
+    assert isinstance(open_keys(Settings(keys=folder)), KeyStore)
+    vault = open_keys(Settings(keys_backend=f"{__name__}:Vault", city="elsewhere"))
+    assert isinstance(vault, Vault)
+    assert vault.city == "elsewhere"
+
+
+@pytest.mark.parametrize("named", ["vault", "no.such.module:open", "infra.keys:no_such_factory", ":", ""])
+def test_a_store_that_is_not_there_is_refused_by_name(named: str) -> None:
+    with pytest.raises(KeyBackendError, match="CALANQUE_KEYS_BACKEND"):
+        open_keys(Settings(keys_backend=named))
+
+
+@pytest.mark.parametrize(
+    ("silo", "month", "due"),
+    [
+        ("tows", "2026-01", date(2026, 3, 1)),
+        ("verbalisations", "2026-11", date(2027, 1, 1)),
+        ("tows", "2026-12", date(2027, 2, 1)),
+        ("noise", "2026-01", date(2027, 5, 1)),
+    ],
+)
+def test_when_a_key_is_due(silo: str, month: str, due: date) -> None:
+    assert due_day(silo, month) == due
