@@ -25,7 +25,7 @@ from duckdb.func import PythonUDFType
 
 from infra import compute
 from infra.build_spec import REGISTERS, UNKNOWN, BuildSpec, Place
-from infra.keys import Keys, KeyStore
+from infra.keys import Keys, open_keys
 from infra.noise import GaussianNoise, LaplaceNoise, derive
 from infra.settings import Settings
 
@@ -130,7 +130,7 @@ def attach(connection: DuckDBPyConnection, spec: BuildSpec) -> None:
         compute.prepare(connection, Settings(), ROLE)
     else:
         compute.load_extensions(connection)
-    register_noise(connection, KeyStore(Settings().keys_dir))
+    register_noise(connection, open_keys(Settings()))
     connection.execute("create schema if not exists conformed; create schema if not exists reference")
     for table in CONFORMED:
         connection.execute(f"create or replace view conformed.{table} as {_scan(table, spec)}")
