@@ -1,7 +1,9 @@
 """Noise inside a DuckDB query.
 
-DuckDB calls Python once for each 2048 rows or fewer, which costs twice what the noise itself does: from a hundred
-thousand cells on, it is quicker to fetch the cells as one Arrow table, draw all noise at once and register the result.
+DuckDB calls Python once for each 2048 rows or fewer. A million cells took 0.49 s in a query, of which the noise itself
+0.12 s; fetched as one Arrow table, given their noise at once and registered again, 0.22 s. A function is for small
+tables and for queries written by hand; a great grid goes by way of Arrow:
+``table.append_column("noise", pa.array(noise(table["cell"])))``.
 """
 
 from __future__ import annotations
