@@ -70,6 +70,7 @@ GRANTS: dict[str, tuple[Grant, ...]] = {
         Grant("lake", "marts/", read=True, put=True, delete=True),
         Grant("lake", "releases/", read=True, put=True, delete=True),
         Grant("receipts", "releases/", read=True, put=True),
+        Grant("receipts", "ledger/", read=True, put=True),
         Grant("docs", read=True, put=True, delete=True),
     ),
     "retention": (

@@ -1,9 +1,8 @@
 """The lake's operational state, in the schema ``registry`` of the PostgreSQL database ``lake``.
 
 Three append-mostly tables: every delivery ever landed and what became of it, every commit to a conformed table, every
-release of a mart; and one line per mart saying what it is up to date with. Pending work is derived from them, never
-from an event: a mart is due for the quarters touched by commits newer than the one its last release, or its last build
-that changed nothing, had seen.
+release of a mart; one line per mart with its newest build, and one per published unit with the rows that came too late
+for it. Pending work is derived from them and from the ledger, never from an event.
 """
 
 from __future__ import annotations
@@ -72,16 +71,24 @@ create table if not exists registry.release (
     primary key (mart, version)
 );
 
-create table if not exists registry.mart (          -- what each mart is up to date with
+create table if not exists registry.mart (
     mart          text primary key,
     silo          text not null,
     build_id      text,                             -- newest build whose content is released, changed or not
-    code_version  text,
-    commit_seq    bigint,                           -- newest commit of the silo that it had seen
-    covered_from  date,                             -- days of the silo that its calendar spanned
-    covered_to    date,
     held_build_id text,                             -- newest build that was held back, null once a later one passed
     held_because  text                              -- in a sentence
+);
+
+create table if not exists registry.unit (          -- published units, and what was committed to their days since
+    mart          text not null,
+    first_day     date not null,
+    last_day      date not null,
+    edition       integer not null,
+    silo          text not null,
+    rows          bigint not null,                  -- conformed rows of its days when its newest edition was built
+    late_rows     bigint not null default 0,        -- how many more there are now
+    commit_seq    bigint not null,                  -- newest commit of the silo that late_rows knows of
+    primary key (mart, first_day)
 );
 """
 
@@ -403,12 +410,22 @@ class MartRow:
     mart: str
     silo: str
     build_id: str | None = None
-    code_version: str | None = None
-    commit_seq: int | None = None
-    covered_from: date | None = None
-    covered_to: date | None = None
     held_build_id: str | None = None
     held_because: str | None = None
+
+
+@dataclass(frozen=True)
+class UnitRow:
+    """One line of ``registry.unit``."""
+
+    mart: str
+    first_day: date
+    last_day: date
+    edition: int
+    silo: str
+    rows: int
+    late_rows: int
+    commit_seq: int
 
 
 @contextmanager
@@ -444,14 +461,6 @@ def coverage(connection: psycopg.Connection, registers: Collection[str]) -> dict
         [list(registers)],
     )
     return {silo: (first, last) for silo, first, last in rows}
-
-
-def commits_since(connection: psycopg.Connection, silo: str, seq: int) -> list[tuple[str, list[date]]]:
-    """Dataset and event days of each commit of ``silo`` that is newer than ``seq``, in order."""
-    rows = connection.execute(
-        "select dataset, days from registry.commit where silo = %s and seq > %s order by seq", [silo, seq]
-    )
-    return rows.fetchall()
 
 
 def datasets(connection: psycopg.Connection, silos: Collection[str]) -> list[str]:
@@ -529,18 +538,15 @@ def marts(connection: psycopg.Connection) -> dict[str, MartRow]:
         return {row.mart: row for row in cursor.execute("select * from registry.mart")}
 
 
-def advance_mart(connection: psycopg.Connection, row: MartRow) -> None:
-    """Record that the released content of a mart is that of a newer build."""
+def advance_mart(connection: psycopg.Connection, mart: str, silo: str, build_id: str) -> None:
+    """Record that the released content of a mart is that of this build."""
     connection.execute(
         """
-        insert into registry.mart (mart, silo, build_id, code_version, commit_seq, covered_from, covered_to)
-        values (%s, %s, %s, %s, %s, %s, %s)
+        insert into registry.mart (mart, silo, build_id) values (%s, %s, %s)
         on conflict (mart) do update set
-            silo = excluded.silo, build_id = excluded.build_id, code_version = excluded.code_version,
-            commit_seq = excluded.commit_seq, covered_from = excluded.covered_from, covered_to = excluded.covered_to,
-            held_build_id = null, held_because = null
+            silo = excluded.silo, build_id = excluded.build_id, held_build_id = null, held_because = null
         """,
-        [row.mart, row.silo, row.build_id, row.code_version, row.commit_seq, row.covered_from, row.covered_to],
+        [mart, silo, build_id],
     )
 
 
@@ -553,3 +559,51 @@ def hold_mart(connection: psycopg.Connection, mart: str, silo: str, build_id: st
         """,
         [mart, silo, build_id, because],
     )
+
+
+def units(connection: psycopg.Connection) -> list[UnitRow]:
+    """Every published unit, by mart and day."""
+    with connection.cursor(row_factory=class_row(UnitRow)) as cursor:
+        return cursor.execute("select * from registry.unit order by mart, first_day").fetchall()
+
+
+def put_units(connection: psycopg.Connection, rows: Collection[UnitRow]) -> None:
+    """Record published units, in the place of what was known of them."""
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            """
+            insert into registry.unit (mart, first_day, last_day, edition, silo, rows, late_rows, commit_seq)
+            values (%s, %s, %s, %s, %s, %s, %s, %s)
+            on conflict (mart, first_day) do update set
+                last_day = excluded.last_day, edition = excluded.edition, silo = excluded.silo, rows = excluded.rows,
+                late_rows = excluded.late_rows, commit_seq = excluded.commit_seq
+            """,
+            [
+                (row.mart, row.first_day, row.last_day, row.edition, row.silo, row.rows, row.late_rows, row.commit_seq)
+                for row in rows
+            ],
+        )
+
+
+def drop_unit(connection: psycopg.Connection, mart: str, first_day: date) -> None:
+    """Forget a unit that is not published any more."""
+    connection.execute("delete from registry.unit where mart = %s and first_day = %s", [mart, first_day])
+
+
+def units_committed_to(connection: psycopg.Connection, registers: Collection[str]) -> list[UnitRow]:
+    """The published units with commits to their days, other than to ``registers``, that are not counted yet."""
+    with connection.cursor(row_factory=class_row(UnitRow)) as cursor:
+        return cursor.execute(
+            """
+            select unit.*
+            from registry.unit
+            where exists (
+                select
+                from registry.commit, unnest(commit.days) as day
+                where commit.silo = unit.silo and commit.seq > unit.commit_seq and commit.dataset != all(%s)
+                    and day between unit.first_day and unit.last_day
+            )
+            order by mart, first_day
+            """,
+            [list(registers)],
+        ).fetchall()

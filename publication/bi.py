@@ -11,7 +11,7 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from publication.manifest import Manifest, Quarter
+from publication.manifest import Manifest, Part
 
 DATABASE = "bi"
 SCHEMA = "marts"
@@ -32,8 +32,8 @@ create table if not exists marts.release_info (
     mart         text primary key,
     version      integer not null,
     released_at  timestamptz not null,
-    period_start date not null,
-    period_end   date not null,
+    period_start date,
+    period_end   date,
     rows         bigint not null,
     sha256       text not null
 );
@@ -42,8 +42,8 @@ comment on table marts.release_info is
 comment on column marts.release_info.mart is 'Name of the mart, and of its table in this schema.';
 comment on column marts.release_info.version is 'Version of the release, from 1.';
 comment on column marts.release_info.released_at is 'When this version became visible.';
-comment on column marts.release_info.period_start is 'First day of its first period.';
-comment on column marts.release_info.period_end is 'Last day of its last period.';
+comment on column marts.release_info.period_start is 'First day of its first period; null when all were withdrawn.';
+comment on column marts.release_info.period_end is 'Last day of its last period; null when all were withdrawn.';
 comment on column marts.release_info.rows is 'Number of rows.';
 comment on column marts.release_info.sha256 is 'Digest of the content, as in the release''s manifest.';
 grant select on marts.release_info to analyst;
@@ -60,12 +60,12 @@ def versions(connection: psycopg.Connection) -> dict[str, int]:
 def publish(
     connection: psycopg.Connection,
     manifests: Iterable[Manifest],
-    rows: Callable[[Quarter], pa.Table],
+    rows: Callable[[Part], pa.Table],
     history: Callable[[str, int], Manifest | None],
 ) -> dict[str, datetime]:
     """Show all of ``manifests`` to readers in one transaction; return when each became visible, by mart.
 
-    Only the quarters that differ from what a table holds are replaced. ``rows`` reads a release file; ``history`` gives
+    Only the units that differ from what a table holds are replaced. ``rows`` reads a release file; ``history`` gives
     the manifest of an earlier version. A version that is already shown is left as it is.
     """
     with connection.transaction():
@@ -100,7 +100,7 @@ def _replace(
     connection: psycopg.Connection,
     manifest: Manifest,
     held: Manifest | None,
-    rows: Callable[[Quarter], pa.Table],
+    rows: Callable[[Part], pa.Table],
 ) -> None:
     table = sql.Identifier(SCHEMA, manifest.mart)
     if _columns(connection, manifest.mart) != [(column.name, _TYPES[column.type]) for column in manifest.columns]:
@@ -109,12 +109,16 @@ def _replace(
     changes = manifest.changed_since(held)
     if changes.everything:
         connection.execute(sql.SQL("delete from {}").format(table))
-    else:
+    elif changes.removed:
         connection.execute(
-            sql.SQL("delete from {} where quarter_start = any(%s)").format(table), [list(changes.removed)]
+            sql.SQL(
+                "delete from {} using unnest(%s::date[], %s::date[]) as gone (first_day, last_day) "
+                "where period_start between gone.first_day and gone.last_day"
+            ).format(table),
+            [[days.first_day for days in changes.removed], [days.last_day for days in changes.removed]],
         )
-    for quarter in changes.added:
-        _copy(connection, manifest, rows(quarter))
+    for part in changes.added:
+        _copy(connection, manifest, rows(part))
     connection.execute(
         """
         insert into marts.release_info (mart, version, released_at, period_start, period_end, rows, sha256)
@@ -158,7 +162,6 @@ def _create(connection: psycopg.Connection, manifest: Manifest) -> None:
     key = sql.SQL("primary key ({})").format(sql.SQL(", ").join(map(sql.Identifier, manifest.grain)))
     connection.execute(sql.SQL("drop table if exists {}").format(table))
     connection.execute(sql.SQL("create table {} ({})").format(table, sql.SQL(", ").join([*columns, key])))
-    connection.execute(sql.SQL("create index on {} (quarter_start)").format(table))
     connection.execute(sql.SQL("grant select on {} to {}").format(table, sql.Identifier(READER)))
 
 

@@ -1,8 +1,7 @@
 """Candidate marts from the conformed tables, by dbt in a DuckDB file private to the build.
 
-What is due is derived from the registry, so nothing is lost when an event is: the quarters of commits newer than what a
-mart is up to date with, those that the silo's coverage has grown into, and every quarter once the dbt project or the
-city changed.
+What is due is derived from the registry and the ledger, so nothing is lost when an event is: see
+:mod:`publication.settling`.
 """
 
 from __future__ import annotations
@@ -15,24 +14,26 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import psycopg
 from minio import Minio
-from pyiceberg.exceptions import NoSuchTableError
 
-from infra import catalog, clock, compute, database, object_store, registry
-from infra.build_spec import REGISTERS, BuildSpec, CityReference, DayRange
+from infra import catalog, compute, database, ledger, object_store, registry
+from infra.build_spec import REGISTERS, BuildSpec, CityReference, DayRange, Unit
 from infra.city import load_city
-from infra.registry import MartRow
+from infra.keys import open_keys
+from infra.privacy_plan import Plan, plan
 from infra.settings import Settings
-from publication import candidates, parquet, project
-from publication.candidates import Build, BuiltMart, Mart, Problem
+from publication import candidates, fingerprints, late, parquet, project, settling
+from publication.candidates import Build, BuiltMart, BuiltUnit, Mart, Problem
+from publication.ledger import Book
 from publication.project import Project
 
 ROLE = "publisher"
@@ -48,23 +49,33 @@ class BuildError(RuntimeError):
 
 @dataclass(frozen=True)
 class Due:
-    """What has to be built, and the state of the registry that says so."""
+    """What has to be built, and the state of the registry that says so.
+
+    ``beside`` are units of other marts of the same silo and period, in the edition they have or will have: what was
+    measured of them is part of what a unit of this silo and period is made from.
+    """
 
     marts: tuple[Mart, ...]
-    quarters: tuple[date, ...]
+    units: tuple[Unit, ...]
+    beside: tuple[Unit, ...]
     commits: Mapping[str, int]
     coverage: Mapping[str, DayRange]
+    datasets: Mapping[str, Collection[str]]
+    compares: bool
 
 
 def build(settings: Settings, *, full_refresh: bool = False) -> Build | None:
-    """Build the candidates of every mart that is due; None, at once, when none is.
+    """Build the candidates of every unit that is due; None, at once, when none is.
 
-    ``full_refresh`` builds every quarter of every mart that has data. A mart whose model, parents or tests fail is no
+    ``full_refresh`` builds every published unit again, in the edition it was published in, from what the lake holds
+    today: releasing that build publishes nothing, it compares. A mart whose model, parents or tests fail is no
     candidate, keeps its last release, and does not stop the others: see ``Build.failed``. A build that is killed is
-    repeated in place by the next call; two calls at once: the second waits.
+    repeated in place by the next call; two calls at once: the second waits. Rows that came too late for a published
+    unit are counted first.
 
     Raises:
         BuildError: dbt stopped before building anything.
+        infra.ledger.LedgerBrokenError: late rows were found, and cannot be recorded.
         publication.project.ProjectError: the dbt project cannot be parsed.
     """
     city = CityReference.of(load_city(settings))
@@ -75,74 +86,87 @@ def build(settings: Settings, *, full_refresh: bool = False) -> Build | None:
     ):
         if not registry.newest_commits(connection):
             return None  # and no need to let dbt parse the project for the first time
+        late.count(settings, connection)
         declared = project.load(settings, version)
-        due = find_due(connection, declared, full_refresh=full_refresh)
+        due = find_due(
+            connection,
+            declared,
+            plan(),
+            today=settling.today(settings, city.time_zone),
+            destroyed=settling.destroyed_months(settings),
+            full_refresh=full_refresh,
+        )
         if due is None:
             return None
         spec = _spec(settings, connection, due, declared, city)
         store = object_store.client(settings, ROLE)
-        if not full_refresh and (built := _built_before(store, spec.build_id)):
+        if not due.compares and (built := _built_before(store, spec.build_id)):
             return built
         _clean(settings, store)
         built = _run(settings, store, due, spec, declared)
         for failed in built.failed:
             because = "; ".join(problem.sentence() for problem in failed.problems)
             log.error("mart %s could not be built and keeps its last release: %s", failed.mart.name, because)
-            registry.hold_mart(connection, failed.mart.name, failed.mart.silo, built.build_id, because)
+            if not due.compares:
+                registry.hold_mart(connection, failed.mart.name, failed.mart.silo, built.build_id, because)
         return built
 
 
 # --- what is due -----------------------------------------------------------------------------------------------------
 
 
-def find_due(connection: psycopg.Connection, declared: Project, *, full_refresh: bool = False) -> Due | None:
-    """The marts that are behind the registry, and the quarters they need; None when every mart is up to date."""
+def find_due(
+    connection: psycopg.Connection,
+    declared: Project,
+    plan: Plan,
+    *,
+    today: date,
+    destroyed: Collection[str] = (),
+    full_refresh: bool = False,
+) -> Due | None:
+    """The units to build as of ``today``; None when there are none. Of ``destroyed`` months nothing can be built."""
     commits = registry.newest_commits(connection)
     coverage = {
         silo: DayRange(first_day=first, last_day=last)
         for silo, (first, last) in registry.coverage(connection, REGISTERS).items()
     }
-    up_to_date = registry.marts(connection)
-    due: dict[str, set[date]] = {}
-    for mart in declared.marts.values():
-        if mart.silo not in coverage:
-            continue
-        row = up_to_date.get(mart.name)
-        if full_refresh or row is None or row.commit_seq is None or row.code_version != declared.version:
-            quarters = _quarters(coverage[mart.silo])
-        else:
-            quarters = _quarters_behind(connection, mart, row, coverage[mart.silo])
-        if quarters:
-            due[mart.name] = quarters
-    if not due:
+    book = Book(ledger.lines(connection))
+    if full_refresh:
+        units = [
+            Unit(mart=each.mart, first_day=each.first_day, last_day=each.last_day, edition=each.edition)
+            for each in book.published()
+            if each.mart in declared.marts and declared.marts[each.mart].silo in coverage
+        ]
+        units = [unit for unit in units if settling.month(unit) not in destroyed]
+    else:
+        units = settling.due(plan, declared.marts.values(), coverage, book, today=today, destroyed=destroyed)
+    if not units:
         return None
-    marts = tuple(declared.marts[name] for name in sorted(due))
-    silos = {mart.silo for mart in marts}
+    marts = tuple(declared.marts[name] for name in sorted({unit.mart for unit in units}))
+    silos = sorted({mart.silo for mart in marts})
     return Due(
         marts=marts,
-        quarters=tuple(sorted(set().union(*due.values()))),
-        commits={silo: commits[silo] for silo in sorted(silos)},
-        coverage={silo: coverage[silo] for silo in sorted(silos)},
+        units=tuple(units),
+        beside=_beside(units, declared, plan, book),
+        commits={silo: commits[silo] for silo in silos},
+        coverage={silo: coverage[silo] for silo in silos},
+        datasets={silo: set(registry.datasets(connection, [silo])) - REGISTERS for silo in silos},
+        compares=full_refresh,
     )
 
 
-def _quarters(days: DayRange) -> set[date]:
-    return set(clock.quarters(days.first_day, days.last_day))
-
-
-def _quarters_behind(connection: psycopg.Connection, mart: Mart, row: MartRow, covered: DayRange) -> set[date]:
-    quarters: set[date] = set()
-    for dataset, days in registry.commits_since(connection, mart.silo, row.commit_seq or 0):
-        if dataset in REGISTERS and days:  # a place that moved or was renamed did so in every quarter
-            return _quarters(covered)
-        if dataset not in REGISTERS:
-            quarters.update(map(clock.quarter_start, days))
-    one_day = timedelta(days=1)
-    if row.covered_from and covered.first_day < row.covered_from:
-        quarters.update(clock.quarters(covered.first_day, row.covered_from - one_day))
-    if row.covered_to and covered.last_day > row.covered_to:
-        quarters.update(clock.quarters(row.covered_to + one_day, covered.last_day))
-    return quarters
+def _beside(units: Sequence[Unit], declared: Project, plan: Plan, book: Book) -> tuple[Unit, ...]:
+    """The units that the marts of the same silo and period have beside these."""
+    built = {(unit.mart, unit.first_day) for unit in units}
+    families = {mart: settling.family(plan, declared.marts.values(), mart) for mart, _ in built}
+    beside: dict[tuple[str, date], Unit] = {}
+    for unit in units:
+        for mart in families[unit.mart]:
+            if (mart, unit.first_day) not in built:
+                history = book.unit(mart, unit.first_day)
+                edition = history.newest.edition if history and history.newest else 1
+                beside[mart, unit.first_day] = unit.model_copy(update={"mart": mart, "edition": edition})
+    return tuple(beside.values())
 
 
 # --- the inputs ------------------------------------------------------------------------------------------------------
@@ -152,25 +176,25 @@ def _spec(
     settings: Settings, connection: psycopg.Connection, due: Due, declared: Project, city: CityReference
 ) -> BuildSpec:
     """The inputs of the build, pinned: each table as it is now, which is no older than the commits that were read."""
-    tables: dict[str, str | None] = {}
     opened = catalog.open_catalog(settings, ROLE)
-    for dataset in registry.datasets(connection, list(due.coverage)):
-        try:
-            table = opened.load_table(f"conformed.{dataset}")
-        except NoSuchTableError:
-            tables[dataset] = None
-        else:
-            tables[dataset] = catalog.metadata_location(table) if table.current_snapshot() else None
+    datasets = registry.datasets(connection, list(due.coverage))
+    tables = {dataset: late.location(opened, dataset) for dataset in datasets}
     inputs = {
         "code_version": declared.version,
-        "marts": [mart.name for mart in due.marts],
+        "units": [unit.model_dump(mode="json") for unit in due.units],
+        "beside": [unit.model_dump(mode="json") for unit in due.beside],
         "tables": tables,
         "commits": due.commits,
-        "quarters": [quarter.isoformat() for quarter in due.quarters],
         "coverage": {silo: days.model_dump(mode="json") for silo, days in due.coverage.items()},
     }
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
-    return BuildSpec(build_id=digest[:16], tables=tables, quarters=due.quarters, coverage=dict(due.coverage), city=city)
+    return BuildSpec(
+        build_id=f"{candidates.COMPARING}{digest[:16]}" if due.compares else digest[:16],
+        tables=tables,
+        units=(*due.units, *due.beside),
+        coverage=dict(due.coverage),
+        city=city,
+    )
 
 
 def _built_before(store: Minio, build_id: str) -> Build | None:
@@ -192,6 +216,8 @@ def _run(settings: Settings, store: Minio, due: Due, spec: BuildSpec, declared: 
     spec.save(work / "spec.json")
     _dbt(settings, work, due, declared)
     problems = _problems(work, due)
+    for mart in due.marts:
+        problems[mart.name] = problems[mart.name] or _not_measured(work, mart)
     good = [mart for mart in due.marts if not problems[mart.name]]
     marts, places = _export(store, good, spec.build_id, work) if good else ([], {})
     built = Build(
@@ -204,6 +230,8 @@ def _run(settings: Settings, store: Minio, due: Due, spec: BuildSpec, declared: 
             *marts,
             *(BuiltMart(mart=mart, problems=problems[mart.name]) for mart in due.marts if problems[mart.name]),
         ),
+        units=_measured(settings, due, declared, spec, work) if good else (),
+        compares=due.compares,
         seconds=round(time.monotonic() - started, 3),
         sql_seconds=round(_sql_seconds(work), 3),
     )
@@ -341,11 +369,61 @@ def _without_values(message: str) -> str:
 # --- candidates ------------------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def _database(work: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The database that dbt made, to be read."""
+    file, spill = str(work / "build.duckdb"), str(work / "spill")
+    with duckdb.connect(file, read_only=True, config={"temp_directory": spill}) as connection:
+        connection.execute(f"set memory_limit = '{compute.default_memory_limit()}B'")
+        yield connection
+
+
+def _not_measured(work: Path, mart: Mart) -> tuple[Problem, ...]:
+    """What is wrong with a mart that would be published without a fingerprint."""
+    with _database(work) as connection:
+        try:
+            fingerprints.cells(connection, mart.name)
+        except fingerprints.NotMeasuredError as reason:
+            return (Problem(node=fingerprints.table(mart.name), status="is missing", message=str(reason)),)
+    return ()
+
+
+def _measured(settings: Settings, due: Due, declared: Project, spec: BuildSpec, work: Path) -> tuple[BuiltUnit, ...]:
+    """Every unit whose cells were measured, with its fingerprint, and what more to know of those that are due."""
+    keys = open_keys(settings)
+    rows = {
+        silo: late.rows_by_day(
+            settings,
+            [at for dataset in due.datasets[silo] if (at := spec.tables[dataset])],
+            late.hull((unit.first_day, unit.last_day) for unit in due.units if declared.marts[unit.mart].silo == silo),
+        )
+        for silo in due.coverage
+    }
+    found = []
+    with _database(work) as connection:
+        for name in sorted({unit.mart for unit in spec.units}):
+            mart = declared.marts[name]
+            units = spec.units_of(name)
+            try:
+                prints = fingerprints.of(connection, keys, name, units)
+            except fingerprints.NotMeasuredError:  # its model did not pass
+                continue
+            found += [
+                BuiltUnit(
+                    unit=unit,
+                    silo=mart.silo,
+                    fingerprint=prints[unit],
+                    due=unit in due.units,
+                    rows=late.rows_between(rows[mart.silo], unit.first_day, unit.last_day),
+                )
+                for unit in units
+            ]
+    return tuple(found)
+
+
 def _export(store: Minio, marts: Sequence[Mart], build_id: str, work: Path) -> tuple[list[BuiltMart], dict[str, str]]:
     """Store marts exactly as dbt made them, all columns, by quarter and grain; with them, the names of places by id."""
-    database_file = str(work / "build.duckdb")
-    with duckdb.connect(database_file, read_only=True, config={"temp_directory": str(work / "spill")}) as connection:
-        connection.execute(f"set memory_limit = '{compute.default_memory_limit()}B'")
+    with _database(work) as connection:
         places = dict(connection.execute("select place_id, place_name from reference.places order by 1").fetchall())
         return [_export_mart(connection, store, mart, build_id, work) for mart in marts], places
 

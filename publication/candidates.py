@@ -6,17 +6,18 @@ Bucket ``lake``, ``candidates/<build_id>/``: ``build.json`` and one Parquet file
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
 from typing import Any
 
 from minio import Minio
 from pydantic import BaseModel, ConfigDict
 
 from infra import object_store
-from infra.build_spec import BuildSpec
+from infra.build_spec import BuildSpec, Unit
 
 BUCKET = "lake"
 PREFIX = "candidates/"
+COMPARING = "compare-"
+"""How the ids begin of builds that publish nothing."""
 
 
 class UnknownBuildError(LookupError):
@@ -76,12 +77,29 @@ class BuiltMart(_Model):
         return not self.problems
 
 
+class BuiltUnit(_Model):
+    """One unit of a build, as it was measured.
+
+    ``due`` says that it is to be published, or, in a build that compares, that it was; the others stand beside those,
+    because marts of one silo and period are measured together. Of those that are due, ``rows`` is how many conformed
+    rows its days have, and ``utility`` what is in its utility report: it holds exact figures.
+    """
+
+    unit: Unit
+    silo: str
+    fingerprint: str
+    due: bool
+    rows: int = 0
+    utility: dict[str, Any] | None = None
+
+
 class Build(_Model):
     """One run of dbt: its inputs, and what came out.
 
-    ``build_id`` is a digest of the inputs, so that repeating a build replaces it. ``commits`` gives, by silo, the
-    newest commit that the build saw. ``places`` are the names, by id, of the places of its grids. Of ``seconds``,
-    ``sql_seconds`` were those in which a model ran; the others are dbt's start, its tests and the export.
+    ``build_id`` is a digest of the inputs, so that repeating a build replaces it. A build that ``compares`` publishes
+    nothing: it makes again what is published. ``commits`` gives, by silo, the newest commit that the build saw.
+    ``places`` are the names, by id, of the places of its grids. Of ``seconds``, ``sql_seconds`` were those in which a
+    model ran; the others are dbt's start, its tests and the export.
     """
 
     build_id: str
@@ -90,12 +108,24 @@ class Build(_Model):
     spec: BuildSpec
     places: dict[str, str]
     marts: tuple[BuiltMart, ...]
+    units: tuple[BuiltUnit, ...]
+    compares: bool = False
     seconds: float
     sql_seconds: float = 0.0
 
-    @property
-    def quarters(self) -> tuple[date, ...]:
-        return self.spec.quarters
+    def due_of(self, mart: str) -> tuple[BuiltUnit, ...]:
+        """The units of a mart that are to be published, earliest first."""
+        return tuple(built for built in self.units if built.due and built.unit.mart == mart)
+
+    def family_of(self, one: BuiltUnit) -> tuple[BuiltUnit, ...]:
+        """The units of other marts that were measured together with this one."""
+        return tuple(
+            other
+            for other in self.units
+            if other.silo == one.silo
+            and other.unit.mart != one.unit.mart
+            and (other.unit.first_day, other.unit.last_day) == (one.unit.first_day, one.unit.last_day)
+        )
 
     @property
     def good(self) -> tuple[BuiltMart, ...]:
@@ -112,7 +142,8 @@ class Build(_Model):
         """What a person or a program wants to know of the build, in a few lines."""
         return {
             "build_id": self.build_id,
-            "quarters": [quarter.isoformat() for quarter in self.quarters],
+            "units": len([built for built in self.units if built.due]),
+            "days": [f"{days.first_day} to {days.last_day}" for days in self.spec.ranges()],
             "seconds": self.seconds,
             "marts": {built.mart.name: built.rows for built in self.good},
             "failed": {built.mart.name: [each.sentence() for each in built.problems] for built in self.failed},
@@ -143,11 +174,11 @@ def load(store: Minio, build_id: str) -> Build:
 
 
 def builds(store: Minio) -> Iterator[str]:
-    """The ids of the finished builds whose candidates are still stored, oldest first."""
+    """The ids of the finished builds to release whose candidates are still stored, oldest first."""
     found = [
         item
         for item in store.list_objects(BUCKET, prefix=PREFIX, recursive=True)
-        if item.object_name.endswith("/build.json")
+        if item.object_name.endswith("/build.json") and not item.object_name.startswith(f"{PREFIX}{COMPARING}")
     ]
     for item in sorted(found, key=lambda item: (item.last_modified, item.object_name)):
         yield item.object_name.removeprefix(PREFIX).removesuffix("/build.json")

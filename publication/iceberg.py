@@ -1,4 +1,4 @@
-"""Marts as Iceberg tables: each release is one commit that replaces whole quarters, and a tag."""
+"""Marts as Iceberg tables: each release is one commit that adds or replaces whole units, and a tag."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.expressions import AlwaysFalse, AlwaysTrue, BooleanExpression
 from pyiceberg.table import Table, Transaction
-from pyiceberg.table.update.snapshot import ManageSnapshots
+from pyiceberg.table.update.snapshot import ExpireSnapshots, ManageSnapshots
 
+from infra import clock
 from infra.catalog import ensure_table
-from publication.manifest import Changes, Manifest, Quarter
+from publication.manifest import Changes, Manifest, Part
 
 NAMESPACE = "marts"
 RELEASE = "calanque.release"
@@ -29,12 +30,12 @@ _TYPES = {
 def commit(
     catalog: SqlCatalog,
     manifest: Manifest,
-    rows: Callable[[Quarter], pa.Table],
+    rows: Callable[[Part], pa.Table],
     history: Callable[[str, int], Manifest | None],
 ) -> int:
     """Make the mart's table hold exactly ``manifest``, tag it ``v<version>`` and return the snapshot's id.
 
-    Rows and tag appear in the same instant, so a version whose tag exists is done. Only the quarters that differ from
+    Rows and tag appear in the same instant, so a version whose tag exists is done. Only the units that differ from
     what the table holds are replaced. ``rows`` reads a release file; ``history`` gives the manifest of a version.
     """
     table = ensure_table(catalog, f"{NAMESPACE}.{manifest.mart}", _schema(manifest), partition_by="quarter_start")
@@ -47,7 +48,7 @@ def commit(
         if not _same_columns(table, manifest):
             _replace_columns(transaction, table, manifest)
         transaction.overwrite(
-            pa.concat_tables([_schema(manifest).empty_table(), *(rows(quarter) for quarter in changes.added)]),
+            pa.concat_tables([_schema(manifest).empty_table(), *(rows(part) for part in changes.added)]),
             overwrite_filter=_rows_of(table, changes),
             snapshot_properties={RELEASE: str(manifest.version), BUILD: manifest.inputs.build_id},
         )
@@ -62,8 +63,15 @@ def _rows_of(table: Table, changes: Changes) -> BooleanExpression | str:
     """Which rows of the table must go."""
     if changes.everything:
         return AlwaysTrue() if table.current_snapshot() else AlwaysFalse()
-    quarters = ", ".join(f"'{quarter.isoformat()}'" for quarter in changes.removed)
-    return f"quarter_start in ({quarters})" if quarters else AlwaysFalse()
+    # The quarter says which partitions can be concerned at all.
+    return (
+        " or ".join(
+            f"(quarter_start = '{clock.quarter_start(days.first_day)}' and period_start >= '{days.first_day}' "
+            f"and period_start <= '{days.last_day}')"
+            for days in changes.removed
+        )
+        or AlwaysFalse()
+    )
 
 
 def _version(table: Table) -> int | None:
@@ -109,3 +117,27 @@ def _replace_columns(transaction: Transaction, table: Table, manifest: Manifest)
         update.move_first(wanted.names[0])
         for before, name in zip(wanted.names, wanted.names[1:], strict=False):
             update.move_after(name, before)
+
+
+def forget_history(catalog: SqlCatalog, mart: str) -> set[str]:
+    """Leave nothing of a mart's table but its newest version; the ``s3://`` addresses of all that is still its own.
+
+    Whatever else is stored below the table's location belongs to versions that nobody can ask for any more.
+    """
+    table = catalog.load_table(f"{NAMESPACE}.{mart}")
+    current = table.current_snapshot()
+    if current is None:
+        raise RuntimeError(f"the Iceberg table of {mart} has no version")
+    gone = [name for name, reference in table.refs().items() if reference.snapshot_id != current.snapshot_id]
+    older = [each.snapshot_id for each in table.snapshots() if each.snapshot_id != current.snapshot_id]
+    if gone or older:
+        with table.transaction() as transaction:
+            for name in gone:
+                ManageSnapshots(transaction).remove_tag(name).commit()
+            if older:
+                ExpireSnapshots(transaction).by_ids(older).commit()
+    kept = {table.metadata_location, current.manifest_list}
+    for manifest in current.manifests(table.io):
+        kept.add(manifest.manifest_path)
+        kept.update(entry.data_file.file_path for entry in manifest.fetch_manifest_entry(table.io))
+    return kept

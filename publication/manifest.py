@@ -1,7 +1,7 @@
 """The manifest of a release: everything needed to verify it, and to finish it after a crash.
 
-Bucket ``lake``, ``releases/<mart>/v<version>.json`` and one Parquet file per quarter, named by its SHA-256. A manifest
-lists every quarter of the mart: those it replaced and those it carries over from the version before.
+Bucket ``lake``, ``releases/<mart>/v<version>.json`` and one Parquet file per unit, named by its SHA-256. A manifest
+lists every unit of the mart: those it adds and those it carries over, unchanged, from the version before.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import date
 
 from pydantic import BaseModel, ConfigDict
 
+from infra.build_spec import DayRange
 from publication.candidates import Column
 
 BUCKET = "lake"
@@ -23,15 +24,27 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Quarter(_Model):
-    """One quarter of a mart: a Parquet file, with the first and last day of its periods."""
+class Part(_Model):
+    """One unit of a mart: a Parquet file, with the first and last day of its periods.
 
-    quarter: date
+    ``first_day`` and ``last_day`` are those of the unit; every ``period_start`` of its rows lies between them.
+    ``fingerprint`` stands for the exact counts it was made from: equal inputs have equal ones, and nothing can be
+    learned from it without the key of the unit's noise.
+    """
+
+    first_day: date
+    last_day: date
+    edition: int
     key: str
     sha256: str
     rows: int
     period_start: date
     period_end: date
+    fingerprint: str
+
+    @property
+    def days(self) -> DayRange:
+        return DayRange(first_day=self.first_day, last_day=self.last_day)
 
 
 class Inputs(_Model):
@@ -51,20 +64,22 @@ class Manifest(_Model):
     description: str
     grain: tuple[str, ...]
     columns: tuple[Column, ...]
-    quarters: tuple[Quarter, ...]
+    parts: tuple[Part, ...]
     inputs: Inputs
 
     @property
     def rows(self) -> int:
-        return sum(quarter.rows for quarter in self.quarters)
+        return sum(part.rows for part in self.parts)
 
     @property
-    def period_start(self) -> date:
-        return min(quarter.period_start for quarter in self.quarters)
+    def period_start(self) -> date | None:
+        """The first day of its first period; None when every unit was withdrawn."""
+        return min((part.period_start for part in self.parts), default=None)
 
     @property
-    def period_end(self) -> date:
-        return max(quarter.period_end for quarter in self.quarters)
+    def period_end(self) -> date | None:
+        """The last day of its last period; None when every unit was withdrawn."""
+        return max((part.period_end for part in self.parts), default=None)
 
     @property
     def key(self) -> str:
@@ -77,11 +92,11 @@ class Manifest(_Model):
 
     @property
     def sha256(self) -> str:
-        """The digest of the content: columns and quarters, not who built it, when, or how it is described."""
+        """The digest of the content: columns and units, not who built it, when, or how it is described."""
         content = {
             "mart": self.mart,
             "columns": self.shape,
-            "quarters": [[quarter.quarter.isoformat(), quarter.sha256, quarter.rows] for quarter in self.quarters],
+            "units": [[part.first_day.isoformat(), part.edition, part.sha256, part.rows] for part in self.parts],
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
@@ -89,8 +104,8 @@ class Manifest(_Model):
         """The manifest as published: with its totals and its digest."""
         totals = {
             "rows": self.rows,
-            "period_start": self.period_start.isoformat(),
-            "period_end": self.period_end.isoformat(),
+            "period_start": self.period_start.isoformat() if self.period_start else None,
+            "period_end": self.period_end.isoformat() if self.period_end else None,
             "sha256": self.sha256,
         }
         return {**self.model_dump(mode="json"), **totals}
@@ -98,30 +113,35 @@ class Manifest(_Model):
     def changed_since(self, previous: Manifest | None) -> Changes:
         """What must be replaced in a copy of ``previous`` to make it a copy of this; None is an empty copy."""
         if previous is None or previous.shape != self.shape:
-            return Changes(everything=True, removed=(), added=self.quarters)
-        before = {quarter.quarter: quarter.sha256 for quarter in previous.quarters}
-        now = {quarter.quarter: quarter.sha256 for quarter in self.quarters}
+            return Changes(everything=True, removed=(), added=self.parts)
+        before = {part.days: part.sha256 for part in previous.parts}
+        now = {part.days: part.sha256 for part in self.parts}
         return Changes(
             everything=False,
-            removed=tuple(sorted(quarter for quarter, sha256 in before.items() if now.get(quarter) != sha256)),
-            added=tuple(quarter for quarter in self.quarters if before.get(quarter.quarter) != quarter.sha256),
+            removed=tuple(days for days, sha256 in before.items() if now.get(days) != sha256),
+            added=tuple(part for part in self.parts if before.get(part.days) != part.sha256),
         )
 
 
 class Changes(_Model):
-    """Rows to delete (those of the quarters ``removed``, or ``everything``), then quarters to add."""
+    """Rows to delete (those whose period begins within ``removed``, or ``everything``), then parts to add."""
 
     everything: bool
-    removed: tuple[date, ...]
-    added: tuple[Quarter, ...]
+    removed: tuple[DayRange, ...]
+    added: tuple[Part, ...]
 
 
-def quarter_key(mart: str, quarter: date, sha256: str) -> str:
-    return f"{PREFIX}{mart}/quarter={quarter.isoformat()}/{sha256}.parquet"
+def part_key(mart: str, first_day: date | str, sha256: str) -> str:
+    return f"{folder(mart, first_day)}{sha256}.parquet"
 
 
-def merge(previous: Manifest | None, replaced: Iterable[date], quarters: Iterable[Quarter]) -> tuple[Quarter, ...]:
-    """The quarters of the next version: ``quarters`` in the place of ``replaced``, the others carried over."""
+def folder(mart: str, first_day: date | str) -> str:
+    """Where the files of all editions of a unit are; ``first_day`` as a date, or as it is written."""
+    return f"{PREFIX}{mart}/unit={first_day}/"
+
+
+def merge(previous: Manifest | None, replaced: Iterable[date], parts: Iterable[Part]) -> tuple[Part, ...]:
+    """The parts of the next version: ``parts``, and those before but for the units that begin on ``replaced``."""
     gone = set(replaced)
-    carried = [quarter for quarter in previous.quarters if quarter.quarter not in gone] if previous else []
-    return tuple(sorted([*carried, *quarters], key=lambda quarter: quarter.quarter))
+    carried = [part for part in previous.parts if part.first_day not in gone] if previous else []
+    return tuple(sorted([*carried, *parts], key=lambda part: part.first_day))

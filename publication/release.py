@@ -9,24 +9,28 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from minio import Minio
 
-from infra import catalog, database, object_store, registry
+from infra import catalog, clock, database, ledger, object_store, registry
 from infra.city import load_city
+from infra.privacy_plan import plan
 from infra.settings import Settings
-from publication import bi, candidates, files, iceberg
-from publication.candidates import Build, BuiltMart, Column
+from infra.signed_copies import Copies
+from publication import bi, candidates, files, iceberg, utility
+from publication.candidates import Build, BuiltMart, BuiltUnit, Column, Mart
 from publication.contracts import Contract, Violation
 from publication.judging import Verdict, judge
-from publication.manifest import BUCKET, Inputs, Manifest, Quarter, merge
+from publication.ledger import WITHDRAWAL, Book, RefusedError, period, release_line, withdrawal_line
+from publication.manifest import BUCKET, Inputs, Manifest, Part, folder, merge
 
 ROLE = "publisher"
 RECEIPTS = "receipts"
@@ -42,8 +46,8 @@ class Release:
     mart: str
     version: int
     rows: int
-    period_start: date
-    period_end: date
+    period_start: date | None
+    period_end: date | None
     sha256: str
     manifest_key: str
 
@@ -56,6 +60,7 @@ class _Desk:
     store: Minio
     settings: Settings
     scratch: Path
+    copies: Copies
 
     def history(self, mart: str, version: int) -> Manifest | None:
         row = registry.release(self.registry, mart, version)
@@ -63,17 +68,23 @@ class _Desk:
 
 
 def release(settings: Settings, build_id: str) -> list[Release]:
-    """Release every mart of a build that passes its contract and the gate, and finish what an earlier call left.
+    """Release every mart of a build that passes contract, gate and ledger, and finish what an earlier call left.
 
-    A mart that is held back keeps its last release; why is in the log, in its receipt and in ``registry.mart``. A mart
-    whose content did not change gets no new version. Two calls at once: the second waits. Safe to repeat.
+    A mart that is held back keeps its last release; why is in the log, in its receipt and in ``registry.mart``. A unit
+    that was published before is not published again; when nothing else is left of a mart, it gets no new version. Of a
+    build that compares, nothing is released. Two calls at once: the second waits. Safe to repeat.
 
     Raises:
         publication.candidates.UnknownBuildError: no such candidates.
+        publication.ledger.RefusedError: the build compares, and something published would not come out the same.
+        infra.ledger.LedgerBrokenError: the ledger is broken, or the clock went back; nothing was released.
     """
     with _desk(settings) as desk:
         finished = _finish(desk)
         build = candidates.load(desk.store, build_id)
+        if build.compares:
+            _compare(desk, build)
+            return finished
         _prepare(desk, build)
         finished += _finish(desk)
         _clean(desk, build_id)
@@ -90,6 +101,30 @@ def release_latest(settings: Settings) -> list[Release]:
         return _finish(desk)
 
 
+def withdraw(settings: Settings, mart: str, first_day: date, reason: str) -> list[Release]:
+    """Take a published unit back: a version of the mart without it, and its files deleted. What it spent stays spent.
+
+    Raises:
+        publication.ledger.RefusedError: it is not published, or no reason is given.
+        infra.ledger.LedgerBrokenError: the ledger is broken, or the clock went back.
+    """
+    with _desk(settings) as desk:
+        finished = _finish(desk)
+        newest = registry.newest_releases(desk.registry)
+        with ledger.locked(desk.registry) as chain:
+            desk.copies.check_head(chain)
+            version = newest[mart].version + 1 if mart in newest else 1
+            line = withdrawal_line(Book(chain), mart, first_day, version, reason)
+            ledger.append(desk.registry, chain[-1], clock.now(settings), [line])
+            previous = Manifest.model_validate(newest[mart].manifest)
+            parts = merge(previous, [first_day], ())
+            registry.prepare_release(
+                desk.registry, _row(previous.model_copy(update={"version": version, "parts": parts}))
+            )
+            registry.drop_unit(desk.registry, mart, first_day)
+        return finished + _finish(desk)
+
+
 @contextmanager
 def _desk(settings: Settings) -> Iterator[_Desk]:
     """One release at a time, in a scratch folder that the one before may have left behind."""
@@ -101,7 +136,8 @@ def _desk(settings: Settings) -> Iterator[_Desk]:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
         try:
-            yield _Desk(connection, object_store.client(settings, ROLE), settings, scratch)
+            store = object_store.client(settings, ROLE)
+            yield _Desk(connection, store, settings, scratch, Copies(settings, store))
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -109,77 +145,184 @@ def _desk(settings: Settings) -> Iterator[_Desk]:
 # --- preparing -------------------------------------------------------------------------------------------------------
 
 
-def _prepare(desk: _Desk, build: Build) -> None:
-    """Store the files of every candidate that passes and changed, then record all of them as prepared at once."""
-    up_to_date = registry.marts(desk.registry)
-    newest = registry.newest_releases(desk.registry)
-    prepared: list[Manifest] = []
-    unchanged: list[Manifest] = []
-    held: list[_Held] = []
-    waiting = [built for built in build.good if not _is_settled(up_to_date.get(built.mart.name), build, built)]
-    if not waiting:
-        return
-    city = load_city(desk.settings)
-    for built in waiting:
-        mart = built.mart.name
-        verdict = judge(desk.store, city, build, built, desk.scratch)
-        previous = Manifest.model_validate(newest[mart].manifest) if mart in newest else None
-        violations = verdict.violations or _unreplaced(verdict, build, previous)
-        if violations or verdict.contract is None or verdict.frame is None:
-            held.append(_Held(mart, built.mart.silo, tuple(violations)))
-            continue
-        quarters = files.store_quarters(desk.store, verdict.contract, verdict.frame, desk.scratch)
-        manifest = _draft(build, built, verdict.contract, quarters, previous)
-        if previous and manifest.sha256 == previous.sha256:
-            unchanged.append(manifest)
-        else:
-            prepared.append(manifest)
-    for each in held:
-        _report(desk, build, each)
-    _refresh_descriptions(desk, unchanged)
-    with desk.registry.transaction():
-        for manifest in prepared:
-            registry.prepare_release(desk.registry, _row(manifest))
-        for manifest in unchanged:
-            registry.advance_mart(desk.registry, _state(manifest))
-        for each in held:
-            registry.hold_mart(desk.registry, each.mart, each.silo, build.build_id, each.sentence)
-
-
-def _is_settled(seen: registry.MartRow | None, build: Build, built: BuiltMart) -> bool:
-    """Whether a candidate was released already, or overtaken by a newer build."""
-    if seen is None:
-        return False
-    return seen.build_id == build.build_id or (seen.commit_seq or 0) > build.commits[built.mart.silo]
-
-
 @dataclass(frozen=True)
 class _Held:
     """A candidate that is not released, and why."""
 
-    mart: str
-    silo: str
-    violations: tuple[Violation, ...]
+    mart: Mart
+    violations: tuple[Violation, ...] = ()
+    refusal: str | None = None
 
     @property
     def sentence(self) -> str:
-        return "; ".join(violation.sentence() for violation in self.violations)
+        return self.refusal or "; ".join(violation.sentence() for violation in self.violations)
 
 
-def _unreplaced(verdict: Verdict, build: Build, previous: Manifest | None) -> tuple[Violation, ...]:
-    """A mart whose columns changed must be built whole: files of two shapes do not make one table."""
-    if verdict.contract is None or previous is None:
-        return ()
-    carried = merge(previous, build.quarters, ())
-    if not carried or previous.shape == tuple(verdict.contract.columns.items()):
-        return ()
-    return (Violation("columns_changed_but_quarters_carried_over", None, sum(quarter.rows for quarter in carried)),)
+@dataclass(frozen=True)
+class _Draft:
+    """A candidate that may be released: the next version of its mart, and which of its units are new."""
+
+    built: BuiltMart
+    manifest: Manifest
+    added: tuple[BuiltUnit, ...]
 
 
-def _draft(
-    build: Build, built: BuiltMart, contract: Contract, quarters: Sequence[Quarter], previous: Manifest | None
+def _prepare(desk: _Desk, build: Build) -> None:
+    """Store the files of every unit that passes and is new, then record all of them as prepared at once."""
+    seen = registry.marts(desk.registry)
+    waiting = [
+        built for built in build.good if built.mart.name not in seen or seen[built.mart.name].build_id != build.build_id
+    ]
+    if not waiting:
+        return
+    city = load_city(desk.settings)
+    book = Book(ledger.lines(desk.registry))
+    newest = registry.newest_releases(desk.registry)
+    drafts: list[_Draft] = []
+    held: list[_Held] = []
+    for built in waiting:
+        row = newest.get(built.mart.name)
+        verdict = judge(desk.store, city, build, built, desk.scratch)
+        found = _draft(desk, build, verdict, book, Manifest.model_validate(row.manifest) if row else None)
+        if isinstance(found, _Held):
+            held.append(found)
+        else:
+            drafts.append(found)
+    _refresh_descriptions(desk, [draft.manifest for draft in drafts if not draft.added])
+    with ledger.locked(desk.registry) as chain:
+        desk.copies.check_head(chain)
+        book = Book(chain)
+        for draft in drafts:
+            try:
+                lines = _lines(book, build, draft)
+            except RefusedError as reason:
+                held.append(_Held(draft.built.mart, refusal=str(reason)))
+                continue
+            if lines:
+                added = ledger.append(desk.registry, chain[-1] if chain else None, clock.now(desk.settings), lines)
+                chain.extend(added)
+                book.add(added)
+                registry.prepare_release(desk.registry, _row(draft.manifest))
+                registry.put_units(desk.registry, [_unit_row(build, each) for each in draft.added])
+            else:
+                registry.advance_mart(desk.registry, draft.manifest.mart, draft.manifest.silo, build.build_id)
+        for each in held:
+            registry.hold_mart(desk.registry, each.mart.name, each.mart.silo, build.build_id, each.sentence)
+    for each in held:
+        _report(desk, build, each)
+
+
+def _draft(desk: _Desk, build: Build, verdict: Verdict, book: Book, previous: Manifest | None) -> _Draft | _Held:
+    """The next version of a mart, its new files stored; or why there is none."""
+    mart = verdict.built.mart
+    if verdict.contract is None or verdict.frame is None:
+        return _Held(mart, verdict.violations)
+    due = {each.unit: each for each in build.due_of(mart.name)}
+    made = files.make_parts(
+        verdict.contract, {unit: each.fingerprint for unit, each in due.items()}, verdict.frame, desk.scratch
+    )
+    units = {unit.first_day: unit for unit in due}
+    try:
+        new = [
+            (part, path)
+            for part, path in made
+            if book.is_new(plan(), units[part.first_day], part.fingerprint, part.sha256)
+        ]
+        added = tuple(due[units[part.first_day]] for part, _ in new)
+        for each in added:
+            _refuse_other_family(book, build, each)
+    except RefusedError as reason:
+        return _Held(mart, refusal=str(reason))
+    manifest = _manifest(build, verdict.built, verdict.contract, [part for part, _ in new], previous)
+    if new and previous and previous.shape != manifest.shape and len(new) < len(manifest.parts):
+        carried = sum(part.rows for part in manifest.parts) - sum(part.rows for part, _ in new)
+        return _Held(mart, (Violation("columns_changed_but_units_carried_over", None, carried),))
+    for part, path in new:
+        files.store(desk.store, part, path)
+    for each in added:
+        if each.utility is not None:
+            object_store.put_json(desk.store, RECEIPTS, utility.key(each.unit), each.utility)
+    for _, path in made:
+        path.unlink()
+    return _Draft(verdict.built, manifest, added)
+
+
+def _refuse_other_family(book: Book, build: Build, one: BuiltUnit) -> None:
+    """Refuse a unit that was measured beside others than those that are published of its silo and period.
+
+    It was made to agree with what was measured of them. From a changed input, with the noise of the edition that is
+    published, that would tell what changed.
+    """
+    for other in build.family_of(one):
+        history = book.unit(other.unit.mart, other.unit.first_day)
+        before = history.editions.get(other.unit.edition) if history else None
+        if before and before.fingerprint != other.fingerprint:
+            raise RefusedError(
+                f"{one.unit.mart} of {period(one.unit.first_day, one.unit.last_day)}: the input changed since "
+                f"{other.unit.mart} was published, with which it must agree; `calanque correct {other.unit.mart} "
+                f"{one.unit.first_day} --reason ...` asks for a correction, after which both are published"
+            )
+
+
+def _lines(book: Book, build: Build, draft: _Draft) -> list[tuple[str, Mapping[str, Any]]]:
+    """The ledger lines of what a draft adds.
+
+    Raises:
+        RefusedError: the budget does not allow it beside what other marts of the same build spend.
+    """
+    parts = {part.first_day: part for part in draft.manifest.parts}
+    lines = []
+    for each in draft.added:
+        part = parts[each.unit.first_day]
+        if book.is_new(plan(), each.unit, part.fingerprint, part.sha256):
+            history = book.unit(each.unit.mart, each.unit.first_day)
+            lines.append(
+                release_line(
+                    plan(),
+                    each.unit,
+                    release=draft.manifest.version,
+                    fingerprint=part.fingerprint,
+                    sha256=part.sha256,
+                    code_version=build.code_version,
+                    reason=history.correction if history else None,
+                )
+            )
+    return lines
+
+
+def _compare(desk: _Desk, build: Build) -> None:
+    """Whether published units, built again, are what was published.
+
+    Raises:
+        RefusedError: some are not; each is named.
+    """
+    city = load_city(desk.settings)
+    book = Book(ledger.lines(desk.registry))
+    refusals = [
+        f"mart {failed.mart.name} could not be built: {failed.problems[0].sentence()}" for failed in build.failed
+    ]
+    for built in build.good:
+        verdict = judge(desk.store, city, build, built, desk.scratch)
+        if verdict.contract is None or verdict.frame is None:
+            refusals.append(f"mart {built.mart.name}: {_Held(built.mart, verdict.violations).sentence}")
+            continue
+        due = {each.unit: each.fingerprint for each in build.due_of(built.mart.name)}
+        units = {unit.first_day: unit for unit in due}
+        for part, path in files.make_parts(verdict.contract, due, verdict.frame, desk.scratch):
+            path.unlink()
+            try:
+                book.is_new(plan(), units[part.first_day], part.fingerprint, part.sha256)
+            except RefusedError as reason:
+                refusals.append(str(reason))
+    candidates.discard(desk.store, build.build_id)
+    if refusals:
+        raise RefusedError("\n".join(refusals))
+
+
+def _manifest(
+    build: Build, built: BuiltMart, contract: Contract, parts: Sequence[Part], previous: Manifest | None
 ) -> Manifest:
-    """The manifest of the next version: ``quarters`` in the place of those rebuilt."""
+    """The manifest of the next version: ``parts`` beside those published before."""
     descriptions = {column.name: column.description for column in built.mart.columns}
     covered = build.spec.coverage[built.mart.silo]
     return Manifest(
@@ -192,7 +335,7 @@ def _draft(
             Column(name=name, type=kind, description=descriptions.get(name, ""))
             for name, kind in contract.columns.items()
         ),
-        quarters=merge(previous, build.quarters, quarters),
+        parts=merge(previous, [part.first_day for part in parts], parts),
         inputs=Inputs(
             build_id=build.build_id,
             code_version=build.code_version,
@@ -200,6 +343,19 @@ def _draft(
             covered_from=covered.first_day,
             covered_to=covered.last_day,
         ),
+    )
+
+
+def _unit_row(build: Build, each: BuiltUnit) -> registry.UnitRow:
+    return registry.UnitRow(
+        mart=each.unit.mart,
+        first_day=each.unit.first_day,
+        last_day=each.unit.last_day,
+        edition=each.unit.edition,
+        silo=each.silo,
+        rows=each.rows,
+        late_rows=0,
+        commit_seq=build.commits[each.silo],
     )
 
 
@@ -222,31 +378,20 @@ def _row(manifest: Manifest) -> registry.ReleaseRow:
     )
 
 
-def _state(manifest: Manifest) -> registry.MartRow:
-    return registry.MartRow(
-        mart=manifest.mart,
-        silo=manifest.silo,
-        build_id=manifest.inputs.build_id,
-        code_version=manifest.inputs.code_version,
-        commit_seq=manifest.inputs.commit_seq,
-        covered_from=manifest.inputs.covered_from,
-        covered_to=manifest.inputs.covered_to,
-    )
-
-
 def _report(desk: _Desk, build: Build, held: _Held) -> None:
     """Tell whoever reads logs or receipts that a mart was held back, by which rules."""
-    log.error("mart %s is held back and keeps its last release: %s", held.mart, held.sentence)
+    log.error("mart %s is held back and keeps its last release: %s", held.mart.name, held.sentence)
     receipt = {
-        "mart": held.mart,
+        "mart": held.mart.name,
         "build_id": build.build_id,
         "code_version": build.code_version,
         "violations": [
             {"rule": violation.rule, "column": violation.column, "rows": violation.rows}
             for violation in held.violations
         ],
+        "refusal": held.refusal,
     }
-    object_store.put_json(desk.store, RECEIPTS, f"releases/{held.mart}/held-{build.build_id}.json", receipt)
+    object_store.put_json(desk.store, RECEIPTS, f"releases/{held.mart.name}/held-{build.build_id}.json", receipt)
 
 
 def _refresh_descriptions(desk: _Desk, manifests: Sequence[Manifest]) -> None:
@@ -265,6 +410,8 @@ def _refresh_descriptions(desk: _Desk, manifests: Sequence[Manifest]) -> None:
 
 def _finish(desk: _Desk) -> list[Release]:
     """Show every prepared version, and bring a BI database that was emptied or restored back to what was released."""
+    with ledger.locked(desk.registry) as chain:  # nothing becomes visible before the signed copies of its lines
+        desk.copies.catch_up(chain)
     newest = registry.newest_releases(desk.registry)
     manifests = {mart: Manifest.model_validate(row.manifest) for mart, row in newest.items()}
     prepared = [manifests[mart] for mart, row in newest.items() if row.status == "prepared"]
@@ -275,6 +422,7 @@ def _finish(desk: _Desk) -> list[Release]:
         if not prepared and not behind:
             return []
         snapshots = _commit(desk, prepared)
+        _remove_withdrawn(desk, prepared, chain)
         released_at = bi.publish(connection, behind, rows, desk.history)
     for manifest in prepared:
         _write_receipt(desk, manifest, snapshots[manifest.mart], released_at[manifest.mart])
@@ -287,7 +435,7 @@ def _finish(desk: _Desk) -> list[Release]:
                 snapshots[manifest.mart],
                 released_at[manifest.mart],
             )
-            registry.advance_mart(desk.registry, _state(manifest))
+            registry.advance_mart(desk.registry, manifest.mart, manifest.silo, manifest.inputs.build_id)
     return [
         Release(
             mart=manifest.mart,
@@ -314,6 +462,27 @@ def _commit(desk: _Desk, manifests: Sequence[Manifest]) -> dict[str, int]:
     return snapshots
 
 
+def _remove_withdrawn(desk: _Desk, manifests: Sequence[Manifest], chain: Sequence[ledger.Line]) -> None:
+    """Delete the files of withdrawn units, and the versions of their marts' Iceberg tables that still show them."""
+    book = Book(chain)
+    withdrawn = {(unit.mart, unit.first_day) for unit, _ in book.withdrawn()}
+    withdrawals = {(line.body["mart"], line.body["release"]) for line in chain if line.kind == WITHDRAWAL}
+    for manifest in manifests:
+        for mart, first_day in withdrawn:
+            if mart == manifest.mart:
+                _delete(desk, folder(mart, first_day), kept=())
+        if (manifest.mart, manifest.version) in withdrawals:
+            kept = iceberg.forget_history(catalog.open_catalog(desk.settings, ROLE), manifest.mart)
+            _delete(desk, f"{iceberg.NAMESPACE}/{manifest.mart}/", kept)
+
+
+def _delete(desk: _Desk, prefix: str, kept: Collection[str]) -> None:
+    """Delete what bucket ``lake`` holds below ``prefix``, but for these ``s3://`` addresses."""
+    for name in list(object_store.list_keys(desk.store, BUCKET, prefix)):
+        if f"s3://{BUCKET}/{name}" not in kept:
+            desk.store.remove_object(BUCKET, name)
+
+
 def _write_receipt(desk: _Desk, manifest: Manifest, snapshot_id: int, released_at: datetime) -> None:
     receipt = {
         "mart": manifest.mart,
@@ -322,11 +491,11 @@ def _write_receipt(desk: _Desk, manifest: Manifest, snapshot_id: int, released_a
         "code_version": manifest.inputs.code_version,
         "commit_seq": manifest.inputs.commit_seq,
         "rows": manifest.rows,
-        "period_start": manifest.period_start.isoformat(),
-        "period_end": manifest.period_end.isoformat(),
+        "period_start": manifest.period_start.isoformat() if manifest.period_start else None,
+        "period_end": manifest.period_end.isoformat() if manifest.period_end else None,
         "sha256": manifest.sha256,
         "manifest_key": manifest.key,
-        "files": {quarter.quarter.isoformat(): quarter.sha256 for quarter in manifest.quarters},
+        "files": {part.first_day.isoformat(): part.sha256 for part in manifest.parts},
         "snapshot_id": snapshot_id,
         "released_at": released_at.astimezone(UTC).isoformat(),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from infra import catalog, database, registry
@@ -15,12 +16,16 @@ ROLE = "publisher"
 
 def marts(settings: Settings) -> dict[str, dict[str, Any]]:
     """Every mart the dbt project declares: ``rows``, ``release`` (its version, or None), ``period_start``,
-    ``period_end`` (ISO dates, or None) and ``held_back``: why its newest build was not released, or None.
+    ``period_end`` (ISO dates, or None), ``late_rows`` (how many came after their period was published) and
+    ``held_back``: why its newest build was not released, or None.
     """
     declared = project.load(settings, project.code_version(CityReference.of(load_city(settings))))
     with database.connect(settings, ROLE, catalog.DATABASE) as connection:
         released = registry.newest_releases(connection, "released")
         state = registry.marts(connection)
+        late: Counter[str] = Counter()
+        for unit in registry.units(connection):
+            late[unit.mart] += unit.late_rows
     report: dict[str, dict[str, Any]] = {}
     for mart in sorted(declared.marts.keys() | released.keys()):
         row = released.get(mart)
@@ -29,6 +34,7 @@ def marts(settings: Settings) -> dict[str, dict[str, Any]]:
             "release": row.version if row else None,
             "period_start": row.period_start.isoformat() if row and row.period_start else None,
             "period_end": row.period_end.isoformat() if row and row.period_end else None,
+            "late_rows": late[mart],
             "held_back": state[mart].held_because if mart in state else None,
         }
     return report

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 from psycopg import sql
 
-from infra import catalog, database, registry, secrets
+from infra import catalog, database, ledger, registry, secrets
 from infra.settings import Settings
 
 _LOCK = 4_270_001  # one provisioning at a time per server; any constant, as long as it is always this one
@@ -54,7 +54,14 @@ grant usage on schema registry to pipeline, publisher, retention, steward;
 grant select on all tables in schema registry to pipeline, publisher, retention, steward;
 grant insert, update on registry.delivery, registry.commit to pipeline;
 grant update (status, reason, settled_at) on registry.delivery to retention;
-grant insert, update on registry.release, registry.mart to publisher;
+grant insert, update on registry.release, registry.mart, registry.unit to publisher;
+grant delete on registry.unit to publisher;
+"""
+
+_LEDGER_GRANTS = """
+grant usage on schema ledger to publisher, steward;
+grant select on ledger.line to publisher, steward;
+grant insert on ledger.line to publisher;
 """
 
 # Publisher may make schemas in ``bi``, so that it can swap ``marts`` whole; whoever reads it needs its word each time.
@@ -106,6 +113,8 @@ def provision_postgres(settings: Settings) -> None:
         with database.connect(settings, database.ADMIN, "lake") as lake:
             lake.execute(registry.SCHEMA)
             lake.execute(_REGISTRY_GRANTS)
+            lake.execute(ledger.SCHEMA)
+            lake.execute(_LEDGER_GRANTS)
             lake.execute(_CATALOG_TABLES)
             lake.execute(_CATALOG_GRANTS)
             _ensure_namespaces(lake)

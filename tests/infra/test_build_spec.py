@@ -5,11 +5,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from infra.build_spec import BuildSpec, CityReference, DayRange, Unit, Zone
 from infra.city import load_city
-from infra.clock import days
+from infra.clock import add_months, days
 from infra.settings import Settings
 
 UNKNOWN_ZONE = Zone(
@@ -29,7 +31,7 @@ def spec(*units: Unit) -> BuildSpec:
 
 def month(year: int, number: int, mart: str = "fines_by_day") -> Unit:
     first_day = date(year, number, 1)
-    return Unit(mart=mart, first_day=first_day, last_day=clock.add_months(first_day, 1) - timedelta(days=1))
+    return Unit(mart=mart, first_day=first_day, last_day=add_months(first_day, 1) - timedelta(days=1))
 
 
 QUARTER = Unit(mart="fines_profile", first_day=date(2025, 10, 1), last_day=date(2025, 12, 31))
@@ -41,6 +43,15 @@ def test_adjacent_and_overlapping_units_are_read_together() -> None:
         DayRange(first_day=date(2025, 10, 1), last_day=date(2026, 1, 31)),
         DayRange(first_day=date(2026, 7, 1), last_day=date(2026, 7, 31)),
     )
+
+
+@given(st.sets(st.tuples(st.integers(2025, 2026), st.integers(1, 12)), min_size=1))
+def test_the_days_to_read_are_those_of_the_units_and_each_is_read_once(months: set[tuple[int, int]]) -> None:
+    units = [month(year, number) for year, number in months]
+    ranges = spec(*units, QUARTER).ranges()
+    read = [day for each in ranges for day in days(each.first_day, each.last_day)]
+    assert sorted({day for unit in (*units, QUARTER) for day in days(unit.first_day, unit.last_day)}) == read
+    assert all(before.last_day + timedelta(days=1) < after.first_day for before, after in pairwise(ranges))
 
 
 def test_units_are_told_by_mart_earliest_first() -> None:

@@ -27,6 +27,7 @@ SCHEMA_USAGE = {
     "lake": {
         "registry": {"pipeline", "publisher", "retention", "steward"},
         "iceberg": {"pipeline", "publisher", "retention"},
+        "ledger": {"publisher", "steward"},
     },
     "bi": {"marts": {"publisher", "analyst"}},
 }
@@ -36,6 +37,8 @@ TABLE_PRIVILEGES = {
     "registry.commit": {**READERS, "pipeline": "SELECT INSERT UPDATE"},
     "registry.release": {**READERS, "publisher": "SELECT INSERT UPDATE"},
     "registry.mart": {**READERS, "publisher": "SELECT INSERT UPDATE"},
+    "registry.unit": {**READERS, "publisher": "SELECT INSERT UPDATE DELETE"},
+    "ledger.line": {"publisher": "SELECT INSERT", "steward": "SELECT"},
     "iceberg.iceberg_tables": {
         "pipeline": "SELECT INSERT UPDATE DELETE",
         "publisher": "SELECT INSERT UPDATE DELETE",  # row security decides which rows: see test_catalog
@@ -151,7 +154,7 @@ def test_tables_of_the_lake(lake: Settings, role: str, table: str) -> None:
 def test_every_table_of_the_lake_is_in_the_matrix(lake: Settings) -> None:
     with database.connect(lake, "admin", "lake") as connection:
         rows = connection.execute(
-            "select schemaname || '.' || tablename from pg_tables where schemaname in ('registry', 'iceberg')"
+            "select schemaname || '.' || tablename from pg_tables where schemaname in ('registry', 'iceberg', 'ledger')"
         ).fetchall()
     assert {table for (table,) in rows} == set(TABLE_PRIVILEGES)
 

@@ -24,6 +24,7 @@ CALLS = (
     (SqlCatalog, "create_table"),
     (SqlCatalog, "commit_table"),
     (psycopg.Cursor, "execute"),
+    (psycopg.Cursor, "executemany"),
     (psycopg.Cursor, "copy"),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -35,12 +36,13 @@ def in_files(settings: Settings, contract: Contract, version: int) -> pl.DataFra
     store = object_store.client(settings, "analyst")
     document = object_store.get_json(store, "lake", f"releases/{contract.mart}/v{version}.json")
     parts = []
-    for quarter in document["quarters"]:
-        data = object_store.get_bytes(store, "lake", quarter["key"])
-        assert hashlib.sha256(data).hexdigest() == quarter["sha256"] == Path(quarter["key"]).stem
-        part = pl.read_parquet(io.BytesIO(data))
-        assert part.height == quarter["rows"]
-        parts.append(part)
+    for part in document["parts"]:
+        data = object_store.get_bytes(store, "lake", part["key"])
+        assert hashlib.sha256(data).hexdigest() == part["sha256"] == Path(part["key"]).stem
+        rows = pl.read_parquet(io.BytesIO(data))
+        assert rows.height == part["rows"]
+        assert rows["period_start"].is_between(*map(date.fromisoformat, (part["first_day"], part["last_day"]))).all()
+        parts.append(rows)
     whole = pl.concat(parts)
     assert document["rows"] == whole.height
     return whole.sort(contract.order)
@@ -70,6 +72,8 @@ def everything(settings: Settings, analyst: psycopg.Connection) -> dict[str, obj
             "select mart, version, build_id, commit_seq, rows, sha256, status from registry.release order by 1, 2"
         ).fetchall()
         state["marts"] = connection.execute("select * from registry.mart order by mart").fetchall()
+        state["units"] = connection.execute("select * from registry.unit order by mart, first_day").fetchall()
+        state["ledger"] = connection.execute("select seq, kind, body from ledger.line order by seq").fetchall()
     if "release_info" in present:
         state["info"] = analyst.execute(
             "select mart, version, rows, sha256 from marts.release_info order by 1"
@@ -81,7 +85,13 @@ def wipe(settings: Settings) -> None:
     """Take everything out of a lake but its roles."""
     with database.connect(settings, "admin", "lake", autocommit=True) as connection:
         connection.execute(
-            "truncate registry.release, registry.mart, registry.commit, registry.delivery restart identity"
+            """
+            truncate registry.release, registry.mart, registry.unit, registry.commit, registry.delivery
+                restart identity;
+            alter table ledger.line disable trigger user;
+            truncate ledger.line;
+            alter table ledger.line enable trigger user;
+            """
         )
     with database.connect(settings, "admin", "bi", autocommit=True) as connection:
         for mart in (*CONTRACTS, "release_info"):

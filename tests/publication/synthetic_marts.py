@@ -11,15 +11,16 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from infra import object_store
-from infra.build_spec import BuildSpec, CityReference, DayRange, Place, Zone
+from infra import object_store, registry
+from infra.build_spec import BuildSpec, CityReference, DayRange, Place, Unit, Zone
+from infra.privacy_plan import plan
 from infra.settings import Settings
-from publication import candidates, contracts, parquet
-from publication.candidates import Build, BuiltMart, Column, Mart
-from publication.contracts import Contract, Reference
+from publication import candidates, contracts, parquet, settling
+from publication.candidates import Build, BuiltMart, BuiltUnit, Column, Mart
+from publication.contracts import CONTRACTS, Contract, Reference
 
 Q1, Q2 = date(2026, 1, 1), date(2026, 4, 1)
-COVERAGE = DayRange(first_day=date(2026, 1, 10), last_day=date(2026, 5, 20))
+COVERAGE = DayRange(first_day=date(2026, 3, 10), last_day=date(2026, 5, 20))
 SILO = {"fines": "verbalisations", "tows": "tows", "crowd": "crowd_flows", "footfall": "telecom_footfall"}
 
 CITY = CityReference(
@@ -52,11 +53,21 @@ CITY = CityReference(
 PLACES = {"port": "Vieux-Port", "plaine": "La Plaine", "unknown": "Unknown place"}
 
 
-def spec(build_id: str = "b1", quarters: Iterable[date] = (Q1, Q2), coverage: DayRange = COVERAGE) -> BuildSpec:
+def units(mart: str, coverage: DayRange = COVERAGE, edition: int = 1) -> tuple[Unit, ...]:
+    """The units of a mart that the lake covers to their end."""
+    return tuple(
+        unit.model_copy(update={"edition": edition})
+        for unit in settling.units(mart, plan().marts[mart].release, coverage)
+        if unit.last_day <= coverage.last_day
+    )
+
+
+def spec(build_id: str = "b1", of: Iterable[Unit] | None = None, coverage: DayRange = COVERAGE) -> BuildSpec:
+    """A build of these units; of every unit of every mart by default."""
     return BuildSpec(
         build_id=build_id,
         tables={},
-        quarters=tuple(quarters),
+        units=tuple(of) if of is not None else tuple(unit for mart in CONTRACTS for unit in units(mart, coverage)),
         coverage=dict.fromkeys(SILO.values(), coverage),
         city=CITY,
     )
@@ -67,12 +78,12 @@ def silo_of(mart: str) -> str:
 
 
 def reference(contract: Contract, of: BuildSpec | None = None) -> Reference:
-    return Reference.of(of or spec(), silo_of(contract.mart), PLACES)
+    return Reference.of(of or spec(), contract.mart, silo_of(contract.mart), PLACES)
 
 
 def make(contract: Contract, known: Reference, seed: int = 0) -> pl.DataFrame:
     """A mart that keeps its contract: the whole grid, heavy-tailed counts, small ones hidden."""
-    grid = known.periods(contract.unit)
+    grid = known.periods(contract.period)
     for dimension in contract.dimensions:
         values = pl.DataFrame({dimension.column: list(dimension.values(known))})
         if dimension.name and dimension.names:
@@ -81,7 +92,7 @@ def make(contract: Contract, known: Reference, seed: int = 0) -> pl.DataFrame:
         grid = grid.join(values, how="cross")
     random = np.random.default_rng([seed, *contract.mart.encode()])
     measure = contract.measure
-    counts = random.negative_binomial(1, 0.02, grid.height)
+    counts = random.negative_binomial(1, 0.5 / measure.threshold, grid.height)
     shown = pl.col(measure.column) >= measure.threshold
     frame = grid.with_columns(pl.Series(measure.column, counts)).with_columns(
         *(
@@ -122,6 +133,12 @@ def declared(contract: Contract, description: str = "A mart.") -> Mart:
     )
 
 
+def fingerprint(unit: Unit, frame: pl.DataFrame) -> str:
+    """Something that equal rows of a unit have in common, in the place of a fingerprint of exact counts."""
+    rows = frame.filter(pl.col("period_start").is_between(unit.first_day, unit.last_day))
+    return hashlib.sha256(f"{unit.mart} {rows.rows()}".encode()).hexdigest()
+
+
 def stage(
     settings: Settings,
     of: BuildSpec,
@@ -130,8 +147,11 @@ def stage(
     *,
     commit_seq: int = 1,
     description: str = "A mart.",
+    beside: Iterable[BuiltUnit] = (),
+    compares: bool = False,
+    rows: int = 1000,
 ) -> Build:
-    """Store ``frames`` as the candidates of a finished build."""
+    """Store ``frames`` as the candidates of a finished build; what their rows are decides their fingerprints."""
     store = object_store.client(settings, "publisher")
     marts = []
     for mart, frame in frames.items():
@@ -147,7 +167,36 @@ def stage(
         spec=of,
         places=PLACES,
         marts=tuple(marts),
+        units=(
+            *(
+                BuiltUnit(unit=unit, silo=silo_of(mart), fingerprint=fingerprint(unit, frame), due=True, rows=rows)
+                for mart, frame in frames.items()
+                for unit in of.units_of(mart)
+            ),
+            *beside,
+        ),
+        compares=compares,
         seconds=0.0,
     )
     candidates.save(store, build)
     return build
+
+
+def release_row(mart: str) -> registry.ReleaseRow:
+    """A line of the registry that says of which silo a mart is."""
+    return registry.ReleaseRow(
+        mart=mart,
+        version=1,
+        build_id="b",
+        code_version="c1",
+        commit_seq=1,
+        rows=0,
+        period_start=None,
+        period_end=None,
+        sha256="",
+        manifest_key="",
+        manifest={"silo": silo_of(mart)},
+        snapshot_id=None,
+        status="released",
+        released_at=None,
+    )

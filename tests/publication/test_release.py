@@ -13,12 +13,12 @@ import psycopg
 import pytest
 from minio.error import S3Error
 from released import everything, in_bi, in_files, in_iceberg
-from synthetic_marts import COVERAGE, Q1, Q2, make, reference, spec, stage
+from synthetic_marts import make, reference, spec, stage, units
 
 from infra import catalog, database, object_store, registry
 from infra.build_spec import DayRange
 from infra.settings import Settings
-from publication import candidates, files, release
+from publication import candidates, corrections, files, release
 from publication.contracts import CONTRACTS, Companion
 from publication.manifest import Manifest
 
@@ -48,7 +48,7 @@ def test_every_mart_is_the_same_in_bi_iceberg_and_files(
         assert (receipt["rows"], receipt["sha256"]) == (each.rows, each.sha256)
         assert (each.period_start, each.period_end) == (
             wanted[each.mart]["period_start"].min(),
-            COVERAGE.last_day,
+            wanted[each.mart]["period_end"].max(),
         )
     info = analyst.execute("select mart, version, rows, period_end, sha256 from marts.release_info").fetchall()
     assert sorted(info) == sorted((each.mart, 1, each.rows, each.period_end, each.sha256) for each in released)
@@ -63,75 +63,78 @@ def test_releasing_again_changes_nothing(clean_lake: Settings, analyst: psycopg.
     assert everything(clean_lake, analyst) == before
 
 
-def test_unchanged_content_makes_no_release_but_is_up_to_date_with_newer_commits(
-    clean_lake: Settings, tmp_path: Path
-) -> None:
+def test_what_was_published_is_not_published_again(clean_lake: Settings, tmp_path: Path) -> None:
     stage(clean_lake, spec("b1"), frames(), tmp_path, commit_seq=1)
     release.release(clean_lake, "b1")
     stage(clean_lake, spec("b2"), frames(), tmp_path, commit_seq=7)
     assert release.release(clean_lake, "b2") == []
     with database.connect(clean_lake, "publisher", "lake") as connection:
-        assert {row.commit_seq for row in registry.marts(connection).values()} == {7}
+        assert {row.build_id for row in registry.marts(connection).values()} == {"b2"}
         assert {row.version for row in registry.newest_releases(connection).values()} == {1}
 
 
-def test_an_older_build_never_overtakes_a_newer_one(
-    clean_lake: Settings, analyst: psycopg.Connection, tmp_path: Path
+def test_a_changed_input_under_a_published_edition_is_refused(
+    clean_lake: Settings, analyst: psycopg.Connection, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    newer = frames(seed=2)
-    stage(clean_lake, spec("b2"), newer, tmp_path, commit_seq=2)
-    release.release(clean_lake, "b2")
-    stage(clean_lake, spec("b1"), frames(seed=1), tmp_path, commit_seq=1)
-    assert release.release(clean_lake, "b1") == []
-    assert in_bi(analyst, CONTRACTS["fines_by_day"]).equals(newer["fines_by_day"])
-
-
-def test_a_quarter_is_replaced_and_the_others_are_carried_over(
-    clean_lake: Settings, analyst: psycopg.Connection, tmp_path: Path
-) -> None:
-    contract = CONTRACTS["fines_by_day"]
     first = frames(1, marts=("fines_by_day",))
     stage(clean_lake, spec("b1"), first, tmp_path)
     release.release(clean_lake, "b1")
-    longer = DayRange(first_day=COVERAGE.first_day, last_day=date(2026, 5, 31))
-    only = spec("b2", quarters=(Q2,), coverage=longer)
-    second = {"fines_by_day": make(contract, reference(contract, only), 2)}
-    stage(clean_lake, only, second, tmp_path, commit_seq=2)
-    (released,) = release.release(clean_lake, "b2")
-    wanted = pl.concat([first["fines_by_day"].filter(pl.col("quarter_start") == Q1), second["fines_by_day"]])
-    assert (released.version, released.rows, released.period_end) == (2, wanted.height, date(2026, 5, 31))
-    assert in_bi(analyst, contract).equals(wanted)
-    assert in_iceberg(clean_lake, contract).equals(wanted)
-    assert in_files(clean_lake, contract, 2).equals(wanted)
-    # The version before is still there, whole, in Iceberg and in its files.
-    assert in_iceberg(clean_lake, contract, 1).equals(first["fines_by_day"])
-    assert in_files(clean_lake, contract, 1).equals(first["fines_by_day"])
-
-
-def test_a_mart_that_breaks_its_contract_keeps_its_last_release_and_stops_no_other(
-    clean_lake: Settings, analyst: psycopg.Connection, tmp_path: Path
-) -> None:
-    before = frames(1)
-    stage(clean_lake, spec("b1"), before, tmp_path, commit_seq=1)
-    release.release(clean_lake, "b1")
-    after = frames(2)
-    after["fines_by_day"] = after["fines_by_day"].slice(1)
-    stage(clean_lake, spec("b2"), after, tmp_path, commit_seq=2)
-    released = release.release(clean_lake, "b2")
-    assert {each.mart for each in released} == set(CONTRACTS) - {"fines_by_day"}
-    assert in_bi(analyst, CONTRACTS["fines_by_day"]).equals(before["fines_by_day"])
-    assert in_bi(analyst, CONTRACTS["tows_by_day"]).equals(after["tows_by_day"])
+    stage(clean_lake, spec("b2"), frames(2, marts=("fines_by_day",)), tmp_path, commit_seq=2)
+    assert release.release(clean_lake, "b2") == []
+    assert in_bi(analyst, CONTRACTS["fines_by_day"]).equals(first["fines_by_day"])
+    with database.connect(clean_lake, "publisher", "lake") as connection:
+        because = registry.marts(connection)["fines_by_day"].held_because or ""
+    assert "fines_by_day of 2026-03-01 to 2026-03-31: the input changed since edition 1 was published" in because
+    assert "calanque correct fines_by_day 2026-03-01" in because
+    assert because in caplog.text
     receipt = object_store.get_json(
         object_store.client(clean_lake, "steward"), "receipts", "releases/fines_by_day/held-b2.json"
+    )
+    assert receipt["refusal"] == because
+
+
+def test_a_unit_is_added_and_the_others_are_carried_over(
+    clean_lake: Settings, analyst: psycopg.Connection, tmp_path: Path
+) -> None:
+    contract = CONTRACTS["fines_by_day"]
+    whole = frames(1, marts=("fines_by_day",))["fines_by_day"]
+    march, april = units("fines_by_day")
+    first = whole.filter(pl.col("period_start") <= march.last_day)
+    stage(clean_lake, spec("b1", of=[march]), {"fines_by_day": first}, tmp_path)
+    release.release(clean_lake, "b1")
+    second = whole.filter(pl.col("period_start") > march.last_day)
+    stage(clean_lake, spec("b2", of=[april]), {"fines_by_day": second}, tmp_path, commit_seq=2)
+    (released,) = release.release(clean_lake, "b2")
+    assert (released.version, released.rows, released.period_end) == (2, whole.height, april.last_day)
+    assert in_bi(analyst, contract).equals(whole)
+    assert in_iceberg(clean_lake, contract).equals(whole)
+    assert in_files(clean_lake, contract, 2).equals(whole)
+    # The version before is still there, whole, in Iceberg and in its files.
+    assert in_iceberg(clean_lake, contract, 1).equals(first)
+    assert in_files(clean_lake, contract, 1).equals(first)
+
+
+def test_a_mart_that_breaks_its_contract_is_held_back_and_stops_no_other(
+    clean_lake: Settings, analyst: psycopg.Connection, tmp_path: Path
+) -> None:
+    wanted = frames(1)
+    broken = {**wanted, "fines_by_day": wanted["fines_by_day"].slice(1)}
+    stage(clean_lake, spec("b1"), broken, tmp_path, commit_seq=1)
+    released = release.release(clean_lake, "b1")
+    assert {each.mart for each in released} == set(CONTRACTS) - {"fines_by_day"}
+    assert analyst.execute("select to_regclass('marts.fines_by_day')").fetchone() == (None,)
+    assert in_bi(analyst, CONTRACTS["tows_by_month"]).equals(wanted["tows_by_month"])
+    receipt = object_store.get_json(
+        object_store.client(clean_lake, "steward"), "receipts", "releases/fines_by_day/held-b1.json"
     )
     assert [each["rule"] for each in receipt["violations"]] == ["grid_complete"]
     with database.connect(clean_lake, "publisher", "lake") as connection:
         held = registry.marts(connection)["fines_by_day"]
-    assert (held.commit_seq, held.held_build_id) == (1, "b2")
+    assert (held.build_id, held.held_build_id) == (None, "b1")
     assert "grid_complete" in (held.held_because or "")
     # Mended, it follows.
-    stage(clean_lake, spec("b3"), frames(2), tmp_path, commit_seq=3)
-    assert {each.mart for each in release.release(clean_lake, "b3")} == {"fines_by_day"}
+    stage(clean_lake, spec("b2"), wanted, tmp_path, commit_seq=2)
+    assert {each.mart for each in release.release(clean_lake, "b2")} == {"fines_by_day"}
     with database.connect(clean_lake, "publisher", "lake") as connection:
         assert registry.marts(connection)["fines_by_day"].held_because is None
 
@@ -139,21 +142,21 @@ def test_a_mart_that_breaks_its_contract_keeps_its_last_release_and_stops_no_oth
 def test_a_candidate_with_a_plate_is_held_back_without_naming_it(
     clean_lake: Settings, analyst: psycopg.Connection, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tainted = frames(marts=("fines_by_day", "tows_by_day"))
-    tainted["tows_by_day"] = tainted["tows_by_day"].with_columns(area_name=pl.lit("AB-123-CD"))
+    tainted = frames(marts=("fines_by_day", "tows_by_month"))
+    tainted["tows_by_month"] = tainted["tows_by_month"].with_columns(area_name=pl.lit("AB-123-CD"))
     stage(clean_lake, spec(), tainted, tmp_path)
     assert [each.mart for each in release.release(clean_lake, "b1")] == ["fines_by_day"]
     assert "plate" in caplog.text
     assert "AB-123-CD" not in caplog.text
-    assert analyst.execute("select to_regclass('marts.tows_by_day')").fetchone() == (None,)
+    assert analyst.execute("select to_regclass('marts.tows_by_month')").fetchone() == (None,)
 
 
 def test_a_candidate_that_changed_after_its_build_is_held_back(clean_lake: Settings, tmp_path: Path) -> None:
-    stage(clean_lake, spec(), frames(marts=("fines_by_day", "tows_by_day")), tmp_path)
+    stage(clean_lake, spec(), frames(marts=("fines_by_day", "tows_by_month")), tmp_path)
     store = object_store.client(clean_lake, "publisher")
-    other = object_store.get_bytes(store, "lake", candidates.key("b1", "tows_by_day"))
+    other = object_store.get_bytes(store, "lake", candidates.key("b1", "tows_by_month"))
     object_store.put_bytes(store, "lake", candidates.key("b1", "fines_by_day"), other)
-    assert [each.mart for each in release.release(clean_lake, "b1")] == ["tows_by_day"]
+    assert [each.mart for each in release.release(clean_lake, "b1")] == ["tows_by_month"]
 
 
 def test_a_build_that_does_not_exist_is_refused_with_a_remedy(clean_lake: Settings) -> None:
@@ -163,18 +166,35 @@ def test_a_build_that_does_not_exist_is_refused_with_a_remedy(clean_lake: Settin
 
 def test_a_reader_never_sees_half_a_release(clean_lake: Settings, tmp_path: Path) -> None:
     """One statement, many times, while releases go on: all marts are of one build, and complete."""
-    marts = ("fines_by_day", "fines_by_month", "tows_by_day")
-    versions = [frames(seed, marts=marts) for seed in range(4)]
-    sums = [tuple(int(each[mart][CONTRACTS[mart].measure.column].sum()) for mart in marts) for each in versions]
-    rows = tuple(each.height for each in versions[0].values())
-    stage(clean_lake, spec("b0"), versions[0], tmp_path, commit_seq=1)
-    release.release(clean_lake, "b0")
+    marts = ("fines_by_day", "fines_by_month", "tows_by_month")
+    coverage = DayRange(first_day=date(2026, 1, 1), last_day=date(2026, 4, 30))
+    whole = {mart: make(CONTRACTS[mart], reference(CONTRACTS[mart], spec("b0", coverage=coverage))) for mart in marts}
+    months = sorted({unit.first_day: unit.last_day for unit in units("fines_by_day", coverage)}.items())
+    assert len(months) == 4
+    allowed = set()
+    for _, last_day in months:
+        shown = [whole[mart].filter(pl.col("period_start") <= last_day) for mart in marts]
+        measures = [CONTRACTS[mart].measure.column for mart in marts]
+        figures = [(each.height, int(each[name].sum())) for each, name in zip(shown, measures, strict=True)]
+        allowed.add((*(figure for pair in figures for figure in pair), True))
+
+    def publish(number: int) -> None:
+        first_day, last_day = months[number]
+        of = [unit for mart in marts for unit in units(mart, coverage) if unit.first_day == first_day]
+        rows = {
+            mart: frame.filter(pl.col("period_start").is_between(first_day, last_day)) for mart, frame in whole.items()
+        }
+        stage(clean_lake, spec(f"b{number}", of, coverage), rows, tmp_path, commit_seq=number + 1)
+        assert len(release.release(clean_lake, f"b{number}")) == len(marts)
+
+    publish(0)
     done = threading.Event()
     seen: list[tuple[object, ...]] = []
 
     def read() -> None:
         query = ", ".join(
-            f"(select count(*) from {mart}), (select sum({CONTRACTS[mart].measure.column})::bigint from {mart})"
+            f"(select count(*) from {mart}), "
+            f"(select coalesce(sum({CONTRACTS[mart].measure.column}), 0)::bigint from {mart})"
             for mart in marts
         )
         with database.connect(clean_lake, "analyst", "bi", autocommit=True) as connection:
@@ -186,18 +206,16 @@ def test_a_reader_never_sees_half_a_release(clean_lake: Settings, tmp_path: Path
     reader.start()
     try:
         for number in (1, 2, 3):
-            stage(clean_lake, spec(f"b{number}"), versions[number], tmp_path, commit_seq=number + 1)
-            release.release(clean_lake, f"b{number}")
+            publish(number)
     finally:
         done.set()
         reader.join()
-    allowed = {(rows[0], each[0], rows[1], each[1], rows[2], each[2], True) for each in sums}
     assert set(seen) <= allowed
     assert len(set(seen)) > 1, "the reader saw a single release: it proved nothing"
 
 
 def test_two_releases_at_once_make_one(clean_lake: Settings, analyst: psycopg.Connection, tmp_path: Path) -> None:
-    wanted = frames(marts=("fines_by_day", "tows_by_day"))
+    wanted = frames(marts=("fines_by_day", "tows_by_month"))
     stage(clean_lake, spec(), wanted, tmp_path)
     results: list[list[release.Release]] = []
     threads = [threading.Thread(target=lambda: results.append(release.release(clean_lake, "b1"))) for _ in range(3)]
@@ -212,11 +230,11 @@ def test_two_releases_at_once_make_one(clean_lake: Settings, analyst: psycopg.Co
 def test_a_bi_database_that_lost_its_tables_is_filled_again(
     clean_lake: Settings, analyst: psycopg.Connection, tmp_path: Path
 ) -> None:
-    wanted = frames(marts=("fines_by_day", "tows_by_day"))
+    wanted = frames(marts=("fines_by_day", "tows_by_month"))
     stage(clean_lake, spec(), wanted, tmp_path)
     release.release(clean_lake, "b1")
     with database.connect(clean_lake, "admin", "bi") as connection:
-        connection.execute("drop table marts.fines_by_day, marts.tows_by_day, marts.release_info")
+        connection.execute("drop table marts.fines_by_day, marts.tows_by_month, marts.release_info")
     assert release.release_latest(clean_lake) == []
     for mart, frame in wanted.items():
         assert in_bi(analyst, CONTRACTS[mart]).equals(frame)
@@ -240,23 +258,28 @@ def test_a_mart_whose_columns_change_is_replaced_whole_or_held_back(
 ) -> None:
     before, after = change
     name = "fines_by_day"
+    march, april = units(name)
     old = dataclasses.replace(CONTRACTS[name], companions=before)
     new = dataclasses.replace(CONTRACTS[name], companions=after)
     monkeypatch.setitem(CONTRACTS, name, old)  # type: ignore[arg-type]
-    first = make(old, reference(old), 1)
-    stage(clean_lake, spec("b1"), {name: first}, tmp_path, commit_seq=1)
+    only = spec("b1", of=[march])
+    first = make(old, reference(old, only), 1)
+    stage(clean_lake, only, {name: first}, tmp_path, commit_seq=1)
     release.release(clean_lake, "b1")
 
     monkeypatch.setitem(CONTRACTS, name, new)  # type: ignore[arg-type]
-    part = spec("b2", quarters=(Q2,))
+    part = spec("b2", of=[april])
     stage(clean_lake, part, {name: make(new, reference(new, part), 2)}, tmp_path, commit_seq=2)
     assert release.release(clean_lake, "b2") == []
     with database.connect(clean_lake, "publisher", "lake") as connection:
         assert "columns_changed" in (registry.marts(connection)[name].held_because or "")
     assert in_bi(analyst, old).equals(first)
 
-    whole = make(new, reference(new), 3)
-    stage(clean_lake, spec("b3"), {name: whole}, tmp_path, commit_seq=3)
+    # Everything that was published is corrected: nothing is carried over.
+    corrections.correct(clean_lake, name, march.first_day, "columns that changed")
+    again = spec("b3", of=[march.model_copy(update={"edition": 2}), april])
+    whole = make(new, reference(new, again), 3)
+    stage(clean_lake, again, {name: whole}, tmp_path, commit_seq=3)
     (released,) = release.release(clean_lake, "b3")
     assert released.version == 2
     assert in_bi(analyst, new).equals(whole)
@@ -280,9 +303,9 @@ def test_a_release_file_that_was_changed_is_noticed(clean_lake: Settings, tmp_pa
     for total in ("rows", "period_start", "period_end", "sha256"):
         document.pop(total)
     manifest = Manifest.model_validate_json(json.dumps(document))
-    object_store.put_bytes(store, "lake", manifest.quarters[0].key, b"something else")
+    object_store.put_bytes(store, "lake", manifest.parts[0].key, b"something else")
     with pytest.raises(files.FileChangedError, match="SHA-256"):
-        files.read(store, manifest.quarters[0])
+        files.read(store, manifest.parts[0])
 
 
 def test_tables_and_columns_carry_the_descriptions_of_dbt_even_without_a_new_release(
