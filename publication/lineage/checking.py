@@ -46,19 +46,18 @@ class Leak:
 
     def sentence(self) -> str:
         """What leaks, whence and how, for a person."""
-        what = f"mart {self.mart}, {_spelled(self.column)}"
-        origin = f"{self.source}, {_spelled(self.from_column)} ({self.classification})"
-        how = "is made from" if self.direct else "is decided by"
+        what = "its rows" if self.column == ROWS else f"column {self.column}"
+        how = "made from" if self.direct else "decided by"
+        of = "the rows" if self.from_column == ROWS else f"column {self.from_column}"
         lacks = {
             "bare": "without passing an approved aggregation",
             "value": "with noise added to the value itself, which only hides in a count",
             "unbounded": "in a count that does not bound what one vehicle can change",
         }[self.why]
-        return f"{what}: {how} {origin} {lacks}; the path is {' -> '.join(self.path)}."
-
-
-def _spelled(column: str) -> str:
-    return "which rows there are" if column == ROWS else f"column {column}"
+        return (
+            f"mart {self.mart}, {what}: {how} {of} of {self.source} ({self.classification}), {lacks}; the path is "
+            f"{' -> '.join(self.path)}."
+        )
 
 
 @dataclass(frozen=True)
