@@ -21,7 +21,7 @@ class _File:
 
 
 def written(found: os.stat_result) -> float:
-    """When the content was last written: the age of scratch and logs."""
+    """When the content was last written: the age of a log, which is renamed when it is rotated."""
     return found.st_mtime
 
 

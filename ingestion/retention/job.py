@@ -142,7 +142,7 @@ def _zones(settings: Settings, now: datetime) -> Iterator[tuple[str, Zone]]:
             today=today,
         ),
     )
-    yield "work", FileZone(settings.work_dir, zone="work", limit=limits.WORK, now=now)
+    yield "work", FileZone(settings.work_dir, zone="work", limit=limits.WORK, now=now, touched=arrived)
     for silo, declared in silos().items():
         yield (
             f"drop/{silo}",
