@@ -78,7 +78,7 @@ _WORST_FIRST: tuple[Why, ...] = ("bare", "value", "unbounded")
 def check(lineage: Lineage) -> list[Leak]:
     """Every way in which a mart breaks the rule; empty when none does.
 
-    In the order of marts and of columns, those of the most telling class first.
+    In the order of marts and of columns; of each column, values before what only decides, then the most telling class.
     """
     classes = {
         (node.name, column.name): column.classification
@@ -106,7 +106,7 @@ def check(lineage: Lineage) -> list[Leak]:
     telling = list(Classification)
     return sorted(
         leaks,
-        key=lambda leak: (leak.mart, leak.column, telling.index(leak.classification), not leak.direct, leak.path),
+        key=lambda leak: (leak.mart, leak.column, not leak.direct, telling.index(leak.classification), leak.path),
     )
 
 
