@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from dbt.adapters.duckdb.plugins import BasePlugin
 from duckdb import DuckDBPyConnection
-from duckdb.func import PythonUDFType
+from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from infra import compute
 from infra.build_spec import REGISTERS, UNKNOWN, BuildSpec, Place
@@ -152,31 +152,39 @@ def units(spec: BuildSpec) -> pl.DataFrame:
 
 
 def register_noise(connection: DuckDBPyConnection, keys: Keys) -> None:
-    """Give the connection ``noise(distribution, domain, cell) -> bigint``, integer noise for one cell.
+    """Give the connection ``noise(source, cell) -> bigint``, integer noise for one cell.
 
-    ``distribution`` is ``laplace <epsilon> <bound>`` or ``gaussian <rho> <bound>``, see :mod:`infra.privacy_plan`;
-    ``domain`` is ``<mart>|<edition>|<first day of the unit>``. The key is derived from the noise key of the unit's
-    month and the whole domain, so that no two units, editions or marts share any noise.
+    ``source`` is ``<mechanism> <spends> <bound> <mart> <edition> <first day of the unit>``, the first three as the
+    privacy plan tells them (:mod:`infra.privacy_plan`). The key is derived from the noise key of the unit's month,
+    mart, edition and unit, so that no two of them share any noise.
     """
 
     @lru_cache(maxsize=4096)
-    def source(distribution: str, domain: str) -> LaplaceNoise | GaussianNoise:
-        mechanism, spends, bound = distribution.split()
-        mart, edition, unit = domain.split("|")
+    def draw(source: str) -> LaplaceNoise | GaussianNoise:
+        mechanism, spends, bound, mart, edition, unit = source.split()
         key = derive(keys.get_or_create(NOISE_KEYS, unit[:7]), "cell", mart, edition, unit)
         if mechanism == "laplace":
             return LaplaceNoise(key, Fraction(spends), int(bound))
         return GaussianNoise(key, int(bound) / (2 * Fraction(spends)))
 
-    def noise(distributions: pa.ChunkedArray, domains: pa.ChunkedArray, cells: pa.ChunkedArray) -> pa.Array:
-        (distribution,) = distributions.unique().to_pylist()
+    def noise(sources: pa.ChunkedArray, cells: pa.ChunkedArray) -> pa.Array:
+        known = sources.unique().to_pylist()
+        if len(known) == 1:
+            return pa.array(draw(known[0])(cells))
         drawn = np.empty(len(cells), dtype=np.int64)
-        for domain in domains.unique().to_pylist():
-            here = np.asarray(pc.equal(domains, domain))
-            drawn[here] = source(distribution, domain)(cells.filter(pa.array(here)))
+        for source in known:
+            here = pc.equal(sources, source)
+            drawn[np.asarray(here)] = draw(source)(cells.filter(here))
         return pa.array(drawn)
 
-    connection.create_function("noise", noise, ["VARCHAR"] * 3, "BIGINT", type=PythonUDFType.ARROW)
+    connection.create_function(
+        "noise",
+        noise,
+        ["VARCHAR", "VARCHAR"],
+        "BIGINT",
+        type=PythonUDFType.ARROW,
+        null_handling=FunctionNullHandling.SPECIAL,
+    )
 
 
 def calendar(spec: BuildSpec) -> pl.DataFrame:

@@ -9,30 +9,36 @@
     noise, bound / epsilon; of discrete Gaussian noise, the variance bound / (2 rho).
 -#}
 {% macro measure_counts(mart, grid, counts, keys, count) -%}
-    {%- set plan = privacy_plan(mart) -%}
+    with laid as (
+        select
+            {{ grid }}.*,
+            coalesce({{ counts }}.{{ count }}, 0) as exact,
+            concat_ws('|', {{ grid }}.{{ keys | join(', ' ~ grid ~ '.') }}) as cell
+        from {{ grid }}
+        left join {{ counts }}
+            on {% for key in keys -%}
+                {{ grid }}.{{ key }} = {{ counts }}.{{ key }}
+                {%- if not loop.last %}
+            and {% endif -%}
+            {%- endfor %}
+        -- A join hands cells on in small lots, a sort in great ones; noise is drawn for a lot at a time.
+        order by cell
+    )
+
     select
-        {{ grid }}.*,
-        coalesce({{ counts }}.{{ count }}, 0) as exact,
-        coalesce({{ counts }}.{{ count }}, 0) + {{ noise(
-            plan,
-            "concat_ws('|', '" ~ mart ~ "', " ~ grid ~ ".edition, " ~ grid ~ ".unit_start)",
-            "concat_ws('|', " ~ grid ~ "." ~ keys | join(", " ~ grid ~ ".") ~ ")"
-        ) }} as measured
-    from {{ grid }}
-    left join {{ counts }}
-        on {% for key in keys -%}
-            {{ grid }}.{{ key }} = {{ counts }}.{{ key }}
-            {%- if not loop.last %}
-        and {% endif -%}
-        {%- endfor %}
+        laid.* exclude (cell),
+        laid.exact + {{ noise(mart, 'laid.edition', 'laid.unit_start', 'laid.cell') }} as measured
+    from laid
 {%- endmacro %}
 
 
 {#- The noise of a cell; the function is registered by the dbt plugin (infra/dbt_plugin.py). -#}
-{% macro noise(plan, domain, cell) -%}
-    {{ return(adapter.dispatch('noise')(plan, domain, cell)) }}
+{% macro noise(mart, edition, unit_start, cell) -%}
+    {{ return(adapter.dispatch('noise')(mart, edition, unit_start, cell)) }}
 {%- endmacro %}
 
-{% macro duckdb__noise(plan, domain, cell) -%}
-    noise('{{ plan['mechanism'] }} {{ plan['spends'] }} {{ plan['bound'] }}', {{ domain }}, {{ cell }})
+{% macro duckdb__noise(mart, edition, unit_start, cell) -%}
+    {%- set plan = privacy_plan(mart) -%}
+    {%- set source = plan['mechanism'] ~ ' ' ~ plan['spends'] ~ ' ' ~ plan['bound'] ~ ' ' ~ mart -%}
+    noise(concat_ws(' ', '{{ source }}', {{ edition }}, {{ unit_start }}), {{ cell }})
 {%- endmacro %}

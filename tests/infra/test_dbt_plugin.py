@@ -149,8 +149,8 @@ def drawn(keys: KeyStore, mart: str = "m", edition: int = 1, unit: str = "2026-0
         return [
             value
             for (value,) in connection.execute(
-                "select noise('laplace 0.5 1', ?, i::varchar) from range(5000) as cells (i)",
-                [f"{mart}|{edition}|{unit}"],
+                "select noise(?, i::varchar) from range(5000) as cells (i)",
+                [f"laplace 0.5 1 {mart} {edition} {unit}"],
             ).fetchall()
         ]
 
@@ -175,12 +175,12 @@ def test_noise_of_several_units_in_one_query_is_that_of_each(tmp_path: Path) -> 
     with duckdb.connect() as connection:
         register_noise(connection, keys)
         mixed = connection.execute(
-            "select noise('gaussian 0.5 9', 'm|1|' || (date '2026-03-01' + (i % 3)::int), i::varchar)"
+            "select noise('gaussian 0.5 9 m 1 ' || (date '2026-03-01' + (i % 3)::int), i::varchar)"
             " from range(9000) as cells (i)"
         ).fetchall()
         for day in range(3):
             alone = connection.execute(
-                f"select noise('gaussian 0.5 9', 'm|1|2026-03-0{day + 1}', i::varchar) from range(9000) t(i)"
+                f"select noise('gaussian 0.5 9 m 1 2026-03-0{day + 1}', i::varchar) from range(9000) as cells (i)"
             ).fetchall()
             assert alone[day::3] == mixed[day::3]
 
