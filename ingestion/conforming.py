@@ -108,12 +108,16 @@ def conform(
         return batch, *_conform_frame(frame, dataset, accepted, city, pseudonymiser)
 
     rows_in = kept_rows = 0
-    for batch, kept, rejects in _ahead(conform_batch, read()):
-        rejections.add(batch.rejects)
-        rejections.add(rejects)
-        rows_in += batch.rows
-        kept_rows += kept["row"].n_unique()
-        stage.add(kept)
+    with ThreadPoolExecutor(1) as stager:  # what goes to disk goes while the next batches are conformed
+        staged = stager.submit(lambda: None)
+        for batch, kept, rejects in _ahead(conform_batch, read()):
+            rejections.add(batch.rejects)
+            rejections.add(rejects)
+            rows_in += batch.rows
+            kept_rows += kept["row"].n_unique()
+            staged.result()
+            staged = stager.submit(stage.add, kept)
+        staged.result()
 
     duplicates = stage.drop_duplicates()
     rejections.add(reject(duplicates.rows, DUPLICATE_KEY))

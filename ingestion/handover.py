@@ -1,20 +1,23 @@
 """What landing hands to ingestion on the same machine: the landed file itself, so that its bytes need not travel again.
 
-Nothing depends on it. It is believed only after its SHA-256 was worked out again on a private copy, because whoever
-delivered it may still have it open; where it is not there, is another file, or lies on another disk than the work
-folder, ingestion fetches the bytes from the store.
+Nothing depends on it. It is believed only after its SHA-256 was worked out again, and what was read of it only if the
+file did not change meanwhile: whoever delivered it may still have it open. Where it is not there, is another file, or
+lies on another disk than the work folder, ingestion fetches the bytes from the store.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from infra.settings import Settings
 
-_CHUNK_BYTES = 2**20
+
+class ChangedError(OSError):
+    """A file that was handed over changed while it was read: what came of it must not be used."""
 
 
 def folder(settings: Settings, silo: str) -> Path:
@@ -36,25 +39,44 @@ def give(settings: Settings, silo: str, delivery_id: str, path: Path) -> Path | 
 
 
 def take(settings: Settings, silo: str, delivery_id: str, target: Path) -> bool:
-    """Put the delivered bytes into ``target`` if they were handed over; they are handed over once."""
+    """Move the delivered bytes to ``target``, in the work folder, if they were handed over; they are only once."""
     given = folder(settings, silo) / delivery_id
-    try:
-        descriptor = os.open(given, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
+    if not os.path.lexists(given):
         return False
-    except OSError:  # a link, or a file that only its sender may read
-        given.unlink(missing_ok=True)
-        return False
-    digest = hashlib.sha256()
-    with os.fdopen(descriptor, "rb") as stream, target.open("wb") as copy:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            copy.write(chunk)
-    given.unlink(missing_ok=True)
-    if digest.hexdigest() == delivery_id:
+    given.rename(target)
+    if _digest(target) == delivery_id:
         return True
     target.unlink()
     return False
+
+
+@contextmanager
+def steady(path: Path, name: str) -> Iterator[None]:
+    """Work that reads ``path``, delivered as ``name``, and means nothing if the file changes meanwhile.
+
+    Raises:
+        ChangedError: it did, whatever the work came to.
+    """
+    before = path.stat()
+    try:
+        yield
+    finally:
+        now = path.stat()
+        if (now.st_size, now.st_ctime_ns) != (before.st_size, before.st_ctime_ns):
+            raise ChangedError(
+                f"{name} was written to after it had landed: what landed will be fetched from the store and ingested "
+                "when it is tried again"
+            )
+
+
+def _digest(path: Path) -> str | None:
+    """The SHA-256 of a file, or None when it is a link, or one that we may not read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def clear(settings: Settings, silo: str, waiting: Collection[str]) -> None:

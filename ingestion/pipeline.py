@@ -215,24 +215,25 @@ class _Worker:
         self._require_corrected(delivery)
         with stages("fetch"):
             delivered = self._fetch(delivery, scratch)
-        with stages("open"):
-            opened = open_delivery(delivered, name, scratch)
-            beginning = sample(opened.path)
-            if delivery.format is not None:
-                accepted = named(self._silo, delivery.format, beginning, name)
-            else:
-                accepted = recognise(self._silo, beginning, name)
-        dataset = self._silo.dataset(accepted.dataset)
-        receipt = replace(
-            receipt,
-            format=accepted.name,
-            dataset=dataset.name,
-            encoding=opened.encoding,
-            notes=opened.notes,
-            contracts=receipts.contracts(dataset),
-        )
-        with stages("conform"):
-            conformed = self._conform(opened.path, name, accepted, delivery.delivery_id, scratch)
+        with handover.steady(delivered, name):
+            with stages("open"):
+                opened = open_delivery(delivered, name, scratch)
+                beginning = sample(opened.path)
+                if delivery.format is not None:
+                    accepted = named(self._silo, delivery.format, beginning, name)
+                else:
+                    accepted = recognise(self._silo, beginning, name)
+            dataset = self._silo.dataset(accepted.dataset)
+            receipt = replace(
+                receipt,
+                format=accepted.name,
+                dataset=dataset.name,
+                encoding=opened.encoding,
+                notes=opened.notes,
+                contracts=receipts.contracts(dataset),
+            )
+            with stages("conform"):
+                conformed = self._conform(opened.path, name, accepted, delivery.delivery_id, scratch)
         receipt = replace(receipt, tally=conformed.tally, lines=conformed.lines)
         if conformed.tally.rows_in == 0:
             receipt = replace(receipt, notes=(*opened.notes, "no_records"))

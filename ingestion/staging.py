@@ -20,7 +20,7 @@ import pyarrow as pa
 from ingestion.register import Dataset
 from ingestion.scopes import Scope, scope
 
-BUFFER_ROWS = 2_000_000
+BUFFER_BYTES = 192 * 2**20
 FILE_ROWS = 1_000_000
 ROW_GROUP_ROWS = 250_000
 ZSTD_LEVEL = 1  # two thirds of the time of the default level, and 3 % more bytes
@@ -74,7 +74,7 @@ class Stage:
         if lines.is_empty():
             return
         self._buffer.append(lines)
-        if sum(frame.height for frame in self._buffer) >= BUFFER_ROWS:
+        if sum(frame.estimated_size() for frame in self._buffer) >= BUFFER_BYTES:
             for day, part in self._take_buffer():
                 target = self._folder / f"{day}-{len(self._parts[day])}.arrow"
                 part.write_ipc(target)

@@ -6,6 +6,7 @@ import stat
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import essai
 import pytest
@@ -13,7 +14,9 @@ import pytest
 from infra import object_store
 from infra.settings import Settings
 from ingestion import handover, landing, pipeline
+from ingestion.conforming import Conformed
 from ingestion.receipts import Receipt
+from ingestion.refusal import Refused
 from ingestion.register import Silo
 
 pytestmark = pytest.mark.live
@@ -78,6 +81,32 @@ def test_other_bytes_are_not_believed(lake: Settings, silo: Silo, downloads: lis
 
     ingest(lake, silo, tamper)
     assert len(downloads) == 1
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_file_written_to_while_it_is_read_is_fetched_the_next_time(
+    lake: Settings, silo: Silo, downloads: list[str], monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    conform = pipeline.conform
+
+    def written_to(*arguments: Any, **named: Any) -> Conformed:
+        with next((lake.work_dir / "ingest" / silo.name).glob("*/delivered")).open("ab") as delivered:
+            delivered.write(b"r3,2025-01-31,3,AB-003-CD\n")
+        if refused:
+            raise Refused("columns_missing", "rows.csv", "of what was written", "nothing")
+        return conform(*arguments, **named)
+
+    with essai.registered(silo):
+        essai.deliver(lake, silo.name, "rows.csv", CONTENT)
+        landing.sweep(lake, silo.name)
+        monkeypatch.setattr(pipeline, "conform", written_to)
+        with pytest.raises(pipeline.IngestionError, match="written to after it had landed"):
+            pipeline.ingest(lake, silo.name)
+        assert downloads == []
+        monkeypatch.setattr(pipeline, "conform", conform)
+        [receipt] = pipeline.ingest(lake, silo.name)
+    assert (receipt.status, receipt.tally.accepted, len(downloads)) == ("committed", 2, 1)
+    assert set(essai.table(lake, silo.datasets[0])["record"]) == {"r1", "r2"}
 
 
 def test_another_disk_costs_a_download_and_nothing_else(

@@ -80,7 +80,7 @@ DELIVERIES = st.lists(st.tuples(ROWS, st.none() | st.integers(0, 4), st.booleans
 def test_the_table_is_what_the_deliveries_say(lake: Settings, deliveries: list, buffer_rows: int) -> None:
     silo, model, sent = new_silo(), Model(), []
     with pytest.MonkeyPatch.context() as patch, essai.registered(silo):
-        patch.setattr(staging, "BUFFER_ROWS", buffer_rows)
+        patch.setattr(staging, "BUFFER_BYTES", 100 * buffer_rows)
         patch.setattr(staging, "FILE_ROWS", buffer_rows + 1)
         for number, (rows, corrected, ingest_now) in enumerate(deliveries):
             content = records(rows)
