@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 import psycopg
+from psycopg.errors import UniqueViolation
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
@@ -46,7 +47,8 @@ declare
 begin
     select seq, hash, recorded_at into last from ledger.line order by seq desc limit 1;
     if new.seq <> coalesce(last.seq, 0) + 1 or new.previous <> coalesce(last.hash, '{BEGINNING}') then
-        raise exception 'line % does not follow the last line of the ledger, %', new.seq, coalesce(last.seq, 0);
+        raise exception 'line % does not follow the last line of the ledger, %', new.seq, coalesce(last.seq, 0)
+            using errcode = 'unique_violation';
     end if;
     if new.recorded_at < last.recorded_at then
         raise exception 'line % is older than the last line of the ledger: the clock went back', new.seq;
@@ -167,7 +169,7 @@ def append(
     """Add lines (kind and body each) after ``last``, within :func:`locked`; return them.
 
     Raises:
-        LedgerBrokenError: the clock shows an earlier time than the last line does.
+        LedgerBrokenError: the clock shows an earlier time than the last line does, or somebody else wrote a line.
     """
     if last and recorded_at < last.recorded_at:
         raise LedgerBrokenError(
@@ -178,9 +180,15 @@ def append(
     for kind, body in entries:
         last = Line.after(last, recorded_at, kind, body)
         added.append(last)
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            "insert into ledger.line (seq, recorded_at, kind, body, previous, hash) values (%s, %s, %s, %s, %s, %s)",
-            [(line.seq, line.recorded_at, line.kind, Jsonb(line.body), line.previous, line.hash) for line in added],
-        )
+    try:
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "insert into ledger.line (seq, recorded_at, kind, body, previous, hash) values (%s, %s, %s, %s, %s, %s)",
+                [(line.seq, line.recorded_at, line.kind, Jsonb(line.body), line.previous, line.hash) for line in added],
+            )
+    except UniqueViolation:
+        raise LedgerBrokenError(
+            f"line {added[0].seq} of the ledger was written by somebody else at the same time: nothing was added here; "
+            "run it again"
+        ) from None
     return added

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from infra.cli import demo, pipeline, retention, services
+from infra.cli import demo, ledger, pipeline, retention, services
 from infra.endpoints import beside_proxies
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 services.register(app)
 pipeline.register(app)
+ledger.register(app)
 retention.register(app)
 demo.register(app)
 
@@ -53,10 +54,12 @@ def _is_expected(failure: Exception) -> bool:
     from infra.cli.airflow_api import AirflowError
     from infra.endpoints import NotRunning
     from infra.keys import KeyBackendError
+    from infra.ledger import LedgerBrokenError
     from infra.secrets import SecretMissing
     from infra.services.model import ServiceError
     from ingestion.refusal import Refused
     from publication.building import BuildError
+    from publication.ledger import RefusedError
     from publication.project import ProjectError
 
     return isinstance(
@@ -70,5 +73,7 @@ def _is_expected(failure: Exception) -> bool:
         | ProfileError
         | AirflowError
         | BuildError
+        | RefusedError
+        | LedgerBrokenError
         | ProjectError,
     )

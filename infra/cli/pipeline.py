@@ -63,7 +63,10 @@ def drop(
 def run(
     silo: Annotated[str | None, typer.Option("--silo", help="Only this silo; all of them by default.")] = None,
     full_refresh: Annotated[
-        bool, typer.Option("--full-refresh", help="Build every quarter of every mart again, due or not.")
+        bool,
+        typer.Option(
+            "--full-refresh", help="Also build every published period again, and fail unless it comes out the same."
+        ),
     ] = False,
 ) -> None:
     """Do the work of the DAGs now, without Airflow: land, ingest, build, release.
@@ -72,7 +75,7 @@ def run(
     """
     from infra.settings import Settings
     from ingestion.register import silos
-    from publication import building, release
+    from publication import building, release, report
 
     settings = Settings()
     names = list(silos())
@@ -82,7 +85,7 @@ def run(
         names = [silo]
     failed = bool([name for name in names if not _ingest(settings, name)])
     _say(settings, "building marts ...")
-    built = building.build(settings, full_refresh=full_refresh)
+    built = building.build(settings)
     for problem in built.failed if built else ():
         failed = True
         for cause in problem.problems:
@@ -92,6 +95,14 @@ def run(
         typer.echo(f"{mart.mart} v{mart.version}: {mart.rows} rows, {mart.period_start} to {mart.period_end}")
     if not released:
         typer.echo("no mart changed")
+    told = {problem.mart.name for problem in built.failed} if built else set()
+    for held, because in report.held_back(settings).items():
+        if held in told:
+            continue
+        failed = True
+        typer.secho(f"{held} is held back, its last release stays: {because}", fg=typer.colors.RED, err=True)
+    if full_refresh:
+        _compare(settings)
     if failed:
         raise typer.Exit(1)
 
@@ -100,7 +111,7 @@ def report(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for 
     """Tell what became of every row: by silo, rows in = accepted + quarantined, by rule; by mart, its last release.
 
     With [bold]--json[/]: {"silos": {S: {"deliveries", "rows_in", "accepted", "quarantined", "by_rule", ...}}, "marts":
-    {M: {"rows", "release", "period_start", "period_end"}}}.
+    {M: {"rows", "release", "period_start", "period_end", "late_rows", "held_back"}}}.
     """
     from infra.settings import Settings
 
@@ -153,10 +164,11 @@ def show(silos: dict[str, SiloReport], marts: dict[str, dict[str, Any]]) -> None
         for counts, became in ((found.by_rule, "quarantined"), (found.warnings, "accepted, with a warning")):
             for rule, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
                 rules.add_row(name, rule, f"{count:,}", became)
-    released = Table("mart", "release", "rows", "from", "to", title="Marts")
+    released = Table("mart", "release", "rows", "from", "to", "late rows", title="Marts")
     for name, mart in marts.items():
         version, first, last = mart["release"], mart["period_start"], mart["period_end"]
-        released.add_row(name, f"v{version}" if version else "none", f"{mart['rows']:,}", first or "", last or "")
+        last_columns = (first or "", last or "", f"{mart['late_rows']:,}")
+        released.add_row(name, f"v{version}" if version else "none", f"{mart['rows']:,}", *last_columns)
     console = Console(highlight=False)
     for table in (deliveries, rules, released):
         for column in table.columns[1:]:
@@ -168,6 +180,18 @@ def show(silos: dict[str, SiloReport], marts: dict[str, dict[str, Any]]) -> None
             console.print(
                 f"{name} is held back, its last release stays: {mart['held_back']}", style="red", markup=False
             )
+
+
+def _compare(settings: Settings) -> None:
+    """Build what is published again; a refusal says what would come out otherwise."""
+    from publication import building, release
+
+    _say(settings, "building what is published again ...")
+    again = building.build(settings, full_refresh=True)
+    if again:
+        release.release(settings, again.build_id)
+        units = len([built for built in again.units if built.due])
+        typer.echo(f"{units} published periods built again: every one is the same, byte for byte")
 
 
 def _ingest(settings: Settings, silo: str) -> bool:
