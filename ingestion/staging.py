@@ -20,7 +20,7 @@ import pyarrow as pa
 from ingestion.register import Dataset
 from ingestion.scopes import Scope, scope
 
-BUFFER_BYTES = 192 * 2**20
+BUFFER_BYTES = 64 * 2**20
 FILE_ROWS = 1_000_000
 ROW_GROUP_ROWS = 250_000
 ZSTD_LEVEL = 1  # two thirds of the time of the default level, and 3 % more bytes
