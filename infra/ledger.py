@@ -183,7 +183,10 @@ def append(
     try:
         with connection.cursor() as cursor:
             cursor.executemany(
-                "insert into ledger.line (seq, recorded_at, kind, body, previous, hash) values (%s, %s, %s, %s, %s, %s)",
+                """
+                insert into ledger.line (seq, recorded_at, kind, body, previous, hash)
+                values (%s, %s, %s, %s, %s, %s)
+                """,
                 [(line.seq, line.recorded_at, line.kind, Jsonb(line.body), line.previous, line.hash) for line in added],
             )
     except UniqueViolation:

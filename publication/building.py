@@ -31,7 +31,7 @@ from infra.city import load_city
 from infra.keys import open_keys
 from infra.privacy_plan import Plan, plan
 from infra.settings import Settings
-from publication import candidates, fingerprints, late, parquet, project, settling
+from publication import candidates, contracts, fingerprints, late, parquet, project, settling, utility
 from publication.candidates import Build, BuiltMart, BuiltUnit, Mart, Problem
 from publication.ledger import Book
 from publication.project import Project
@@ -230,7 +230,7 @@ def _run(settings: Settings, store: Minio, due: Due, spec: BuildSpec, declared: 
             *marts,
             *(BuiltMart(mart=mart, problems=problems[mart.name]) for mart in due.marts if problems[mart.name]),
         ),
-        units=_measured(settings, due, declared, spec, work) if good else (),
+        units=(_measured(settings, due, declared, spec, work=work, good={mart.name for mart in good}) if good else ()),
         compares=due.compares,
         seconds=round(time.monotonic() - started, 3),
         sql_seconds=round(_sql_seconds(work), 3),
@@ -388,7 +388,9 @@ def _not_measured(work: Path, mart: Mart) -> tuple[Problem, ...]:
     return ()
 
 
-def _measured(settings: Settings, due: Due, declared: Project, spec: BuildSpec, work: Path) -> tuple[BuiltUnit, ...]:
+def _measured(
+    settings: Settings, due: Due, declared: Project, spec: BuildSpec, *, work: Path, good: Collection[str]
+) -> tuple[BuiltUnit, ...]:
     """Every unit whose cells were measured, with its fingerprint, and what more to know of those that are due."""
     keys = open_keys(settings)
     rows = {
@@ -408,13 +410,21 @@ def _measured(settings: Settings, due: Due, declared: Project, spec: BuildSpec, 
                 prints = fingerprints.of(connection, keys, name, units)
             except fingerprints.NotMeasuredError:  # its model did not pass
                 continue
+            counted = {
+                unit.first_day: late.rows_between(rows[mart.silo], unit.first_day, unit.last_day)
+                for unit in units
+                if unit in due.units
+            }
+            contract = contracts.CONTRACTS.get(name) if name in good else None  # others are not released
+            reports = utility.reports(connection, plan(), mart, contract, counted) if contract else {}
             found += [
                 BuiltUnit(
                     unit=unit,
                     silo=mart.silo,
                     fingerprint=prints[unit],
                     due=unit in due.units,
-                    rows=late.rows_between(rows[mart.silo], unit.first_day, unit.last_day),
+                    rows=counted.get(unit.first_day, 0),
+                    utility=reports.get(unit.first_day),
                 )
                 for unit in units
             ]
