@@ -22,7 +22,7 @@ from infra.build_spec import UNKNOWN, CityReference, DayRange, Zone
 from infra.privacy_plan import Plan
 from tests.attacks import local
 from tests.attacks.findings import Control, Finding
-from tests.attacks.statistics import Area, Floats, auc, epsilon_bound, randomised_response_auc
+from tests.attacks.measures import Area, Floats, auc, epsilon_bound, randomised_response_auc
 
 MARTS = ("fines_by_day", "fines_by_month", "fines_by_nature", "fines_profile")
 DAYS = DayRange(first_day=date(2025, 3, 3), last_day=date(2025, 3, 7))

@@ -18,8 +18,8 @@ import polars as pl
 
 from infra.privacy_plan import Plan
 from tests.attacks.findings import Control, Finding
+from tests.attacks.measures import clopper_pearson, laplace_variance
 from tests.attacks.published import Table
-from tests.attacks.statistics import clopper_pearson, laplace_variance
 from tests.attacks.truth import Truth, period_of, seed
 
 SLACK = 4

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import polars as pl
 
 from tests.attacks.findings import Control, Finding
+from tests.attacks.measures import clopper_pearson
 from tests.attacks.published import Table
-from tests.attacks.statistics import clopper_pearson
 from tests.attacks.truth import Truth
 
 FEW = 2

@@ -11,8 +11,8 @@ import polars as pl
 from infra.build_spec import CityReference, DayRange
 from tests.attacks import local
 from tests.attacks.findings import Control, Finding
+from tests.attacks.measures import stratified_auc
 from tests.attacks.published import Table
-from tests.attacks.statistics import stratified_auc
 from tests.attacks.truth import Truth
 
 LATE = 0.01

@@ -16,8 +16,8 @@ import polars as pl
 
 from infra.privacy_plan import Plan
 from tests.attacks.findings import Control, Finding
+from tests.attacks.measures import Interval, laplace_variance, spread
 from tests.attacks.published import Table
-from tests.attacks.statistics import Interval, laplace_variance, spread
 from tests.attacks.truth import Truth
 
 Floats = npt.NDArray[np.float64]

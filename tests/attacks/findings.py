@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tests.attacks.statistics import Interval
+from tests.attacks.measures import Interval
 
 Sense = Literal["<=", ">=", "=="]
 _HOLDS = {"<=": operator.le, ">=": operator.ge, "==": operator.eq}

@@ -1,0 +1,121 @@
+"""All attacks on one city, and those on the machinery that every city shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from infra.build_spec import CityReference, DayRange
+from infra.city import load_city
+from infra.privacy_plan import plan
+from infra.settings import Settings
+from tests.attacks import (
+    audit,
+    bounds,
+    cells,
+    cities,
+    columns,
+    editions,
+    enumeration,
+    families,
+    ledger_drill,
+    local,
+    planted,
+    published,
+    reruns,
+    truth,
+)
+from tests.attacks.findings import Finding
+from tests.attacks.truth import Truth
+
+Say = Callable[[str], None]
+PEOPLE = ("verbalisations", "tows")
+"""The datasets with a row per event of a vehicle."""
+RERUNS = 50
+REDRAWN = 4
+PAIRS = 20_000
+SOME_PLATES = 300
+
+
+def vehicle_marts() -> list[str]:
+    """The marts of fines and tows: the ones with a person behind every count."""
+    return [mart for mart in plan().marts if mart.startswith(("fines", "tows"))]
+
+
+def on_city(city: cities.Plan, settings: Settings, scratch: Path, say: Say) -> list[Finding]:
+    """P0 to P7 and P13 on what a lake published."""
+    say("reading what is published, and the truth")
+    reference = CityReference.of(load_city(settings))
+    release = published.read(settings)
+    rows = truth.conformed(settings)
+    known = Truth(rows, published.zones(settings))
+    year = DayRange(first_day=cities.FIRST, last_day=city.last_day)
+    people = {name: rows[name] for name in PEOPLE}
+    plates = city.plates()
+
+    say("P0, P1: identifiers")
+    some = np.random.default_rng(city.seed).choice(plates, SOME_PLATES, replace=False).tolist()
+    findings = [planted.attack(settings, some)]
+    words = [*PEOPLE, city.name, settings.city, *(f"{year.first_day.year + (m > 12)}-{m:02d}" for m in range(1, 13))]
+    findings += enumeration.attack(rows, plates, [plate.replace("-", "") for plate in plates], words)
+
+    say("P2, P3: cells and columns")
+    findings += cells.attack(release.tables, known)
+    findings.append(columns.attack(release.tables, rows["verbalisations"]))
+
+    say("broken builds of the whole period")
+    lake = local.make(scratch / "year", people, reference, year)
+    marts = vehicle_marts()
+    wrong = {
+        "suppressed": local.broken(scratch / "suppressed", local.NO_NOISE, local.threshold(11)),
+        "exact_totals": local.broken(scratch / "exact_totals", local.EXACT_TOTALS),
+    }
+    broken = {name: local.tables(local.build(lake, marts, project=project)) for name, project in wrong.items()}
+    redrawn = [local.build(lake, marts, keys=scratch / f"keys-{number}") for number in range(REDRAWN)]
+
+    say("P4: bounds by linear programs")
+    findings.append(bounds.attack(release.tables, known, plan(), broken["suppressed"]))
+    say("P7: differences across marts")
+    others = [local.tables(made) for made in redrawn]
+    findings += families.attack([release.tables, *others], known, plan(), broken["exact_totals"])
+
+    say("P6: differences of editions")
+    quarter = _between(people, date(2025, 10, 1), date(2025, 12, 31))
+    fines = [mart for mart in marts if mart.startswith("fines")]
+    findings.append(editions.attack(quarter[0], reference, quarter[1], known.zones, fines, folder=scratch / "editions"))
+
+    say("P13: shapes")
+    month = _between(rows, date(2025, 10, 1), date(2025, 10, 31))
+    small = local.make(scratch / "month", month[0], reference, month[1])
+    findings.append(reruns.attack_shapes(month[0], small, sorted(plan().marts), scratch / "shapes"))
+    say(f"P5: {RERUNS} re-runs")
+    findings.append(reruns.attack_reruns(month[0], small, marts, scratch / "reruns", count=RERUNS, redrawn=redrawn))
+    return findings
+
+
+def _between(rows: Mapping[str, pl.DataFrame], first: date, last: date) -> tuple[dict[str, pl.DataFrame], DayRange]:
+    within = {name: frame.filter(pl.col("event_date").is_between(first, last)) for name, frame in rows.items()}
+    return within, DayRange(first_day=first, last_day=last)
+
+
+def on_mechanism(scratch: Path, say: Say, *, pairs: int = PAIRS) -> list[Finding]:
+    """P8 and P9 on the real project, on a city made for them."""
+    trials = {}
+    for name, breakages in {"real": (), **audit.breakages()}.items():
+        say(f"P8, P9: {2 * pairs} trials, {name}")
+        project = local.broken(scratch / f"project-{name}", *breakages) if breakages else local.PROJECT
+        trials[name] = audit.run(scratch / name, 2 * pairs, plan(), project=project)
+    return [
+        audit.attack_epsilon(trials["real"], trials["unbounded"]),
+        *audit.attack_membership(trials["real"], trials["daily"]),
+    ]
+
+
+def on_ledger(settings: Settings, scratch: Path, say: Say) -> list[Finding]:
+    """P14 on a running lake, which it empties."""
+    say("P14: tampering")
+    return ledger_drill.attack(settings, scratch)
