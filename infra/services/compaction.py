@@ -19,8 +19,10 @@ from infra.services.certificates import certificate_bundle
 from infra.services.ports import LOOPBACK
 from infra.settings import Settings
 
-# Chunks of a deleted object are marked by a queue of the filer that is served about once a second.
-_QUEUE_SECONDS = 3.0
+# Deleted objects become garbage by a queue of the filer that is served about once a second: it is empty when the figure
+# has stood still for longer than that. Where others keep deleting, it never does.
+_QUIET_SECONDS = 2.0
+_PATIENCE_SECONDS = 300.0
 _ANY_GARBAGE = 1e-9
 _REQUEST_SECONDS = 3600
 
@@ -38,11 +40,20 @@ def compact(settings: Settings) -> Compacted:
     """Have the embedded store rewrite every volume that holds deleted bytes, and wait until it has."""
     if settings.object_store != seaweedfs.NAME:
         return Compacted(settings.object_store, None, None)
-    time.sleep(_QUEUE_SECONDS)
-    before = _garbage(settings)
+    before = _settled_garbage(settings)
     if before:
         _ask(settings, "seaweedfs-master", f"/vol/vacuum?garbageThreshold={_ANY_GARBAGE}")
     return Compacted(seaweedfs.NAME, before, _garbage(settings))
+
+
+def _settled_garbage(settings: Settings) -> int:
+    started = since = time.monotonic()
+    seen = _garbage(settings)
+    while time.monotonic() < min(since + _QUIET_SECONDS, started + _PATIENCE_SECONDS):
+        time.sleep(_QUIET_SECONDS / 4)
+        if (found := _garbage(settings)) != seen:
+            seen, since = found, time.monotonic()
+    return seen
 
 
 def _garbage(settings: Settings) -> int:

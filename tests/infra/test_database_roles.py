@@ -138,6 +138,22 @@ def test_retention_changes_what_became_of_a_delivery_and_nothing_else_of_it(lake
     assert {column for (column,) in rows} == {"status", "reason", "settled_at"}
 
 
+def test_retention_moves_conformed_tables_only(lake: Settings) -> None:
+    with database.connect(lake, "admin", "lake") as connection:
+        for namespace in ("conformed", "marts"):
+            connection.execute(
+                "insert into iceberg.iceberg_tables (catalog_name, table_namespace, table_name) values (%s, %s, %s)",
+                ["test", namespace, "t"],
+            )
+        connection.execute("set local role retention")
+        moved = connection.execute(
+            "update iceberg.iceberg_tables set metadata_location = 'x' where catalog_name = 'test' "
+            "returning table_namespace"
+        ).fetchall()
+        connection.rollback()
+    assert moved == [("conformed",)]
+
+
 @pytest.mark.parametrize("table", TABLE_PRIVILEGES)
 @pytest.mark.parametrize("role", database.ROLES)
 def test_tables_of_the_lake(lake: Settings, role: str, table: str) -> None:

@@ -6,16 +6,19 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from infra import database, object_store, registry
+from infra import clock, database, object_store, registry
 from infra.clock import add_months
 from infra.settings import Settings
 from ingestion import landing, pipeline
-from ingestion.retention import job
+from ingestion.register import silos
+from ingestion.retention import job, limits
+from ingestion.retention.conformed import ConformedZone
 from tests.ingestion.retention import city_hall as city
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -210,3 +213,24 @@ def test_killed_anywhere_and_run_again(mortal: Settings, tmp_path: Path) -> None
         assert outcome.overdue == ()
         assert city.rows(mortal, "verbalisations")["event_date"].to_list() == [young]
     assert city.anywhere(mortal, *aliases) == []
+
+
+def test_beside_a_running_ingestion_nothing_is_lost(mortal: Settings, tmp_path: Path) -> None:
+    today = city.today()
+    before = city.rows(mortal, "tows").height
+
+    def ingest() -> int:
+        days = [today - timedelta(days=200 + number % 3) for number in range(8)]
+        receipts = [city.deliver(mortal, "tows", [city.tow(day, "AA-001-AA")], tmp_path) for day in days]
+        return sum(receipt.tally.accepted for done in receipts for receipt in done)
+
+    [dataset] = silos()["tows"].datasets
+    zone = ConformedZone(mortal, "tows", dataset, limits.conformed("tows"), clock.now(mortal))
+    cleaned = []
+    with ThreadPoolExecutor(1) as pool:
+        ingestion = pool.submit(ingest)
+        while not ingestion.done():
+            cleaned.append(zone.clean().objects)
+    assert sum(1 for objects in cleaned if objects) > 1
+    assert city.rows(mortal, "tows").height == before + ingestion.result() == before + 8
+    assert job.check(mortal)[1] == ()
