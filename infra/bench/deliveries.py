@@ -17,6 +17,8 @@ SEED = 7
 START = date(2023, 1, 1)
 EVENTS_A_DAY = 30_000
 """Fines, or tows, of a day: a big file is about more days, as in life, not about an ever busier day."""
+QUARTER_DAYS = 90
+"""A delivery of fines or tows is about a whole quarter at least: nothing less of a quarter is ever published."""
 _SAMPLE_ROWS = 20_000
 _PLACES = 150
 
@@ -31,7 +33,7 @@ class Sender:
 
 
 def _days(rows: int) -> int:
-    return math.ceil(rows / EVENTS_A_DAY)
+    return max(math.ceil(rows / EVENTS_A_DAY), QUARTER_DAYS)
 
 
 def _fines(path: Path, rows: int, city: City) -> None:

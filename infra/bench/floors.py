@@ -15,9 +15,11 @@ from typing import NamedTuple
 import duckdb
 import polars as pl
 
-from infra import compute, database, object_store, registry
+from infra import compute, database, object_store, privacy_plan, registry
 from infra.bench.stopwatch import Elapsed, Stopwatch
 from infra.city import City, load_city
+from infra.dbt_plugin import register_noise
+from infra.keys import open_keys
 from infra.settings import Settings
 from ingestion.landing import BUCKET
 from ingestion.register import Dialect, silos
@@ -100,7 +102,9 @@ def query_marts(settings: Settings, silo: str, marts: Collection[str]) -> Querie
     city = load_city(settings)
     watch = Stopwatch()
     with compute.connect(settings, ROLE) as connection:
-        _give(connection, silo, city)
+        files = f"s3://lake/conformed/{silo}/data/*/*.parquet"
+        connection.execute(f"create view events as from read_parquet('{files}', hive_partitioning=false)")
+        give(connection, settings, city)
         connection.execute(script)
         made = watch.read()
         for mart in marts:
@@ -121,19 +125,32 @@ def compare_marts(settings: Settings, marts: Collection[str], build_id: str) -> 
     return rows
 
 
-def _give(connection: duckdb.DuckDBPyConnection, silo: str, city: City) -> None:
-    """The names that a family's query reads: its events, the city's zones and places, the vocabularies."""
-    files = f"s3://lake/conformed/{silo}/data/*/*.parquet"
-    connection.execute(f"create view events as from read_parquet('{files}', hive_partitioning=false)")
+def give(connection: duckdb.DuckDBPyConnection, settings: Settings, city: City) -> None:
+    """The names that a family's query reads beside its events: zones, places, vocabularies, the plan's noise, and how
+    noisy leaves are fitted to a total.
+    """
     published = city.zones.select("area_id", "area_name", published_zone_id="zone_id")
     zones = city.zones.drop("area_id", "area_name").join(published, on="published_zone_id")
     unknown = {"place_id": "unknown", "place_name": "Unknown place"}
     places = pl.concat([city.places, pl.DataFrame([unknown])], how="diagonal")
-    for name, frame in (("zones", zones), ("places", places)):
+    plan = pl.DataFrame(
+        [
+            {
+                "name": name,
+                "distribution": f"{mart.mechanism} {mart.spends} {mart.bound} {name}",
+                "least": mart.threshold,
+                "precision": round(1e9 / (mart.bound / float(mart.spends)) ** 2),
+            }
+            for name, mart in privacy_plan.plan().marts.items()
+        ]
+    )
+    for name, frame in (("zones", zones), ("places", places), ("plan", plan)):
         connection.register("given", frame.to_arrow())
         connection.execute(f"create table {name} as from given")
     for seed in sorted((PROJECT / "seeds").glob("*.csv")):
         connection.execute(f"create table {seed.stem} as from read_csv('{seed}')")
+    register_noise(connection, open_keys(settings))
+    connection.execute((MARTS / "macros.sql").read_text())
 
 
 def _compared(connection: duckdb.DuckDBPyConnection, mart: str, build_id: str) -> int:

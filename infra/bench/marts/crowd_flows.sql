@@ -1,13 +1,14 @@
--- The family of crowds, by hand. Views: events (conformed rows), places; tables: directions, weekdays, hours.
-create table intervals as
+-- The family of crowds, by hand. Views: events (conformed rows), places; tables: directions, weekdays, hours; macros:
+-- source, threshold.
+create table by_hour as
 select
-    day,
+    counted.day,
     coalesce(places.place_id, 'unknown') as place_id,
     hour,
-    minutes,
-    cast(people as bigint) as people,
-    cast(people * 15.0 / minutes / coalesce(counted.area_m2, places.area_m2) as decimal(18, 6)) as density,
-    density > places.density_threshold as is_over
+    sum(minutes) as minutes,
+    max(coalesce(counted.area_m2, places.area_m2)) as area_m2,
+    max(places.density_threshold) as density_threshold,
+    sum(people) as people
 from (
     -- An instant has one local day and hour.
     select
@@ -20,69 +21,105 @@ from (
     from events
     group by place_id, starts_at
 ) as counted
-left join places using (place_id);
+left join places using (place_id)
+group by all;
 
 create table calendar as
 select
     cast(day as date) as day,
     cast(date_trunc('month', day) as date) as month,
     cast(date_trunc('quarter', day) as date) as quarter
-from (select unnest(generate_series(min(day), max(day), interval 1 day)) as day from intervals);
+from (select unnest(generate_series(min(day), max(day), interval 1 day)) as day from by_hour);
+
+create table months as
+select quarter, month, max(day) as period_end from calendar group by all
+having last_day(month) = max(day);
+
+create table quarters as
+select quarter, max(day) as period_end from calendar group by all
+having last_day(quarter + interval 2 month) = max(day);
 
 create table crowd_by_day as
 select
     quarter as quarter_start, day as period_start, day as period_end, place_id, place_name,
-    case when people >= 11 then people end as people,
-    case when people >= 11 then null else '<11' end as people_label,
-    case when people >= 11 then peak_density end as peak_density,
-    case when people >= 11 then quarter_hours end as quarter_hours_over_threshold
-from calendar
-cross join (select place_id, place_name from places)
-left join (
+    case when people >= threshold('crowd_by_day') then people end as people,
+    case when people >= threshold('crowd_by_day') then null else '<' || threshold('crowd_by_day') end as people_label,
+    case when people >= threshold('crowd_by_day') then round(peak, 6) end as peak_density,
+    case when people >= threshold('crowd_by_day') then hours_over end as hours_over_threshold
+from (
     select
-        day, place_id,
-        cast(sum(people) as bigint) as people,
-        cast(max(density) as double) as peak_density,
-        cast(sum(case when is_over then minutes when not is_over then 0 end) / 15 as bigint) as quarter_hours
-    from intervals group by day, place_id
-) using (day, place_id);
+        quarter, day, place_id, place_name,
+        cast(greatest(sum(measured), 0) as bigint) as people,
+        max(density) as peak,
+        cast(sum(case when density > limit_ then 1 when density <= limit_ then 0 end) as bigint) as hours_over
+    from (
+        select *, greatest(measured, 0) / 4.0 / area_m2 as density
+        from (
+            select *, exact + noise(source('crowd_by_day', day), cell) as measured
+            from (
+                select
+                    quarter, day, place_id, place_name, facts.area_m2, facts.density_threshold as limit_,
+                    coalesce(people, 0) as exact, concat_ws('|', day, place_id, hour) as cell
+                from calendar
+                cross join (select place_id, place_name from places)
+                cross join (select hour from hours)
+                left join (select day, place_id, hour, people from by_hour) using (day, place_id, hour)
+                left join (
+                    select day, place_id, max(area_m2) as area_m2, max(density_threshold) as density_threshold
+                    from by_hour group by all
+                ) as facts using (day, place_id)
+                order by cell
+            )
+        )
+    )
+    group by quarter, day, place_id, place_name
+);
 
 create table crowd_by_month as
 select
     quarter as quarter_start, month as period_start, period_end, place_id, place_name, direction,
-    case when people >= 11 then people end as people,
-    case when people >= 11 then null else '<11' end as people_label
-from (select quarter, month, max(day) as period_end from calendar group by all)
-cross join (select place_id, place_name from places)
-cross join (select direction from directions)
-left join (
-    select month, coalesce(places.place_id, 'unknown') as place_id, direction, cast(sum(people) as bigint) as people
-    from (
-        select cast(date_trunc('month', event_date) as date) as month, place_id, direction, sum(people) as people
-        from events group by all
-    ) as counted
-    left join places using (place_id)
-    group by all
-) using (month, place_id, direction);
+    case when people >= threshold('crowd_by_month') then people end as people,
+    case when people >= threshold('crowd_by_month') then null else '<' || threshold('crowd_by_month') end as people_label
+from (
+    select
+        quarter, month, period_end, place_id, place_name, direction,
+        coalesce(people, 0) + noise(source('crowd_by_month', month), concat_ws('|', month, place_id, direction)) as people
+    from months
+    cross join (select place_id, place_name from places)
+    cross join (select direction from directions)
+    left join (
+        select month, coalesce(places.place_id, 'unknown') as place_id, direction, cast(sum(people) as bigint) as people
+        from (
+            select cast(date_trunc('month', event_date) as date) as month, place_id, direction, sum(people) as people
+            from events group by all
+        ) as counted
+        left join places using (place_id)
+        group by all
+    ) using (month, place_id, direction)
+);
 
 create table crowd_profile as
 select
     quarter as quarter_start, quarter as period_start, period_end, place_id, place_name, iso_weekday, hour,
-    case when mean_people >= 11 then cast(round(mean_people, 1) as double) end as mean_people,
-    case when mean_people >= 11 then null else '<11' end as mean_people_label,
-    case when mean_people >= 11 then round(mean_density, 6) end as mean_density,
-    case when mean_people >= 11 then round(share_over_threshold, 4) end as share_over_threshold
-from (select quarter, max(day) as period_end from calendar group by all)
-cross join (select place_id, place_name from places)
-cross join (select iso_weekday from weekdays)
-cross join (select hour from hours)
-left join (
-    select
-        cast(date_trunc('quarter', day) as date) as quarter, place_id, isodow(day) as iso_weekday, hour,
-        sum(people) * 60.0 / sum(minutes) as mean_people,
-        cast(sum(density * minutes) as double)
-            / sum(case when density is not null then minutes end) as mean_density,
-        cast(sum(case when is_over then minutes when not is_over then 0 end) as double)
-            / sum(case when is_over is not null then minutes end) as share_over_threshold
-    from intervals group by all
-) using (quarter, place_id, iso_weekday, hour);
+    case when mean >= threshold('crowd_profile') then round(mean, 1) end as mean_people,
+    case when mean >= threshold('crowd_profile') then null else '<' || threshold('crowd_profile') end as mean_people_label,
+    case when mean >= threshold('crowd_profile') then round(mean / 4 / area_m2, 6) end as mean_density
+from (
+    select *, cast(exact + noise(source('crowd_profile', quarter), cell) as double) * 60 / minutes as mean
+    from (
+        select
+            quarter, period_end, place_id, place_name, iso_weekday, hour, minutes, area_m2,
+            coalesce(people, 0) as exact, concat_ws('|', quarter, place_id, iso_weekday, hour) as cell
+        from quarters
+        cross join (select place_id, place_name from places)
+        cross join (select iso_weekday from weekdays)
+        cross join (select hour from hours)
+        left join (
+            select
+                cast(date_trunc('quarter', day) as date) as quarter, place_id, isodow(day) as iso_weekday, hour,
+                sum(minutes) as minutes, max(area_m2) as area_m2, cast(sum(people) as bigint) as people
+            from by_hour group by all
+        ) using (quarter, place_id, iso_weekday, hour)
+        order by cell
+    )
+);

@@ -1,10 +1,9 @@
--- The family of tows, by hand. Views: events (conformed rows), zones; tables: tow_reasons, delay_bands, weekdays, hours.
+-- The family of tows, by hand. Views: events (conformed rows), zones; tables: tow_reasons, delay_bands, hours; macros:
+-- source, threshold, weight, fitted.
 create table counted as
 select
-    event_date as day,
     cast(date_trunc('month', event_date) as date) as month,
     cast(date_trunc('quarter', event_date) as date) as quarter,
-    isodow(event_date) as weekday,
     local_hour as hour,
     zone_id,
     reason,
@@ -12,71 +11,130 @@ select
         when outcome in ('deplacement_technique', 'restitution_sur_place') then 'not_impounded'
         when epoch(released_at) - epoch(removed_at) < 24 * 3600 then 'under_1_day'
         when epoch(released_at) - epoch(removed_at) < 72 * 3600 then '1_to_3_days'
-        when epoch(released_at) - epoch(removed_at) < 168 * 3600 then '3_to_7_days'
-        when epoch(released_at) - epoch(removed_at) < 720 * 3600 then '7_to_30_days'
-        when released_at is not null and removed_at is not null then 'over_30_days'
-        when outcome = 'en_cours' then 'in_pound'
+        when released_at is not null and removed_at is not null then 'over_3_days'
+        when outcome = 'en_cours' then 'over_3_days'
         else 'unknown'
-    end as delay_band,
+    end as delay_group,
     count(*) as tows
-from events
-group by grouping sets ((day, zone_id), (month, zone_id, reason, delay_band), (quarter, weekday, hour, zone_id));
+from (
+    select event_date, removed_at, released_at, local_hour, zone_id, reason, outcome
+    from events
+    qualify row_number() over (
+        partition by coalesce(vehicle, record_key), date_trunc('month', event_date)
+        order by event_date, removed_at, record_key
+    ) = 1
+)
+group by all;
 
 create table calendar as
-select
-    cast(day as date) as day,
-    cast(date_trunc('month', day) as date) as month,
-    cast(date_trunc('quarter', day) as date) as quarter
-from (select unnest(generate_series(min(day), max(day), interval 1 day)) as day from counted);
+select cast(date_trunc('month', day) as date) as month, cast(date_trunc('quarter', day) as date) as quarter, max(day) as day
+from (
+    select unnest(generate_series(min(event_date), max(event_date), interval 1 day)) as day from events
+)
+group by all;
 
-create table tows_by_day as
-select
-    quarter as quarter_start, day as period_start, day as period_end, area_id, area_name,
-    case when tows >= 11 then tows end as tows,
-    case when tows >= 11 then null else '<11' end as tows_label
-from calendar
-cross join (select distinct area_id, area_name from zones)
-left join (
-    select day, area_id, cast(sum(tows) as bigint) as tows
-    from counted join zones using (zone_id) where day is not null group by all
-) using (day, area_id);
+create table quarters as
+select quarter, cast(max(day) as date) as period_end from calendar group by all
+having last_day(quarter + interval 2 month) = max(day);
+
+create table by_month as
+select *, exact + noise(source('tows_by_month', month), cell) as measured from (
+    select
+        quarter, month, cast(day as date) as period_end, coalesce(tows, 0) as exact, cast(month as varchar) as cell,
+        cast(month as varchar) as parent, '' as tie
+    from calendar
+    left join (select month, sum(tows) as tows from counted group by all) using (month)
+    where last_day(month) = day
+);
+
+create table by_area as
+select *, exact + noise(source('tows_by_area', quarter), cell) as measured from (
+    select
+        quarter, period_end, area_id, area_name, coalesce(tows, 0) as exact, concat_ws('|', quarter, area_id) as cell,
+        quarter as parent, area_id as tie
+    from quarters
+    cross join (select distinct area_id, area_name from zones)
+    left join (select quarter, area_id, sum(tows) as tows from counted join zones using (zone_id) group by all)
+        using (quarter, area_id)
+);
+
+create table by_reason as
+select *, exact + noise(source('tows_by_reason', quarter), cell) as measured from (
+    select
+        quarter, period_end, reason_group, coalesce(tows, 0) as exact, concat_ws('|', quarter, reason_group) as cell,
+        quarter as parent, reason_group as tie
+    from quarters
+    cross join (select distinct reason_group from tow_reasons)
+    left join (select quarter, reason_group, sum(tows) as tows from counted join tow_reasons using (reason) group by all)
+        using (quarter, reason_group)
+);
+
+create table by_delay as
+select *, exact + noise(source('tows_delay', quarter), cell) as measured from (
+    select
+        quarter, period_end, delay_group, coalesce(tows, 0) as exact, concat_ws('|', quarter, delay_group) as cell,
+        quarter as parent, delay_group as tie
+    from quarters
+    cross join (select distinct delay_group from delay_bands)
+    left join (select quarter, delay_group, sum(tows) as tows from counted group by all) using (quarter, delay_group)
+);
+
+create table by_band as
+select *, exact + noise(source('tows_profile', quarter), cell) as measured from (
+    select
+        quarter, period_end, time_band, coalesce(tows, 0) as exact, concat_ws('|', quarter, time_band) as cell,
+        quarter as parent, time_band as tie
+    from quarters
+    cross join (select distinct time_band from hours)
+    left join (select quarter, time_band, sum(tows) as tows from counted join hours using (hour) group by all)
+        using (quarter, time_band)
+);
+
+create table totals as
+select parent, cast(greatest((2 * sum(w * estimate) + sum(w)) // (2 * sum(w)), 0) as bigint) as total
+from (
+    select parent, sum(measured) as estimate, weight('tows_by_area') // count(*) as w from by_area group by all
+    union all
+    select parent, sum(measured), weight('tows_by_reason') // count(*) from by_reason group by all
+    union all
+    select parent, sum(measured), weight('tows_delay') // count(*) from by_delay group by all
+)
+group by all;
+
+create table month_totals as select parent, greatest(sum(measured), 0) as total from by_month group by all;
+create table band_totals as select parent, greatest(sum(measured), 0) as total from by_band group by all;
 
 create table tows_by_month as
 select
-    quarter as quarter_start, month as period_start, period_end, zone_id, zone_name, reason,
-    case when tows >= 11 then tows end as tows,
-    case when tows >= 11 then null else '<11' end as tows_label
-from (select quarter, month, max(day) as period_end from calendar group by all)
-cross join (select distinct published_zone_id as zone_id, published_zone_name as zone_name from zones)
-cross join (select reason from tow_reasons)
-left join (
-    select month, published_zone_id as zone_id, reason, cast(sum(tows) as bigint) as tows
-    from counted join zones using (zone_id) where month is not null group by all
-) using (month, zone_id, reason);
+    quarter as quarter_start, month as period_start, period_end,
+    case when fitted >= threshold('tows_by_month') then fitted end as tows,
+    case when fitted >= threshold('tows_by_month') then null else '<' || threshold('tows_by_month') end as tows_label
+from fitted('by_month', 'month_totals');
+
+create table tows_by_area as
+select
+    quarter as quarter_start, quarter as period_start, period_end, area_id, area_name,
+    case when fitted >= threshold('tows_by_area') then fitted end as tows,
+    case when fitted >= threshold('tows_by_area') then null else '<' || threshold('tows_by_area') end as tows_label
+from fitted('by_area', 'totals');
+
+create table tows_by_reason as
+select
+    quarter as quarter_start, quarter as period_start, period_end, reason_group,
+    case when fitted >= threshold('tows_by_reason') then fitted end as tows,
+    case when fitted >= threshold('tows_by_reason') then null else '<' || threshold('tows_by_reason') end as tows_label
+from fitted('by_reason', 'totals');
 
 create table tows_delay as
 select
-    quarter as quarter_start, month as period_start, period_end, area_id, area_name, delay_band,
-    case when tows >= 11 then tows end as tows,
-    case when tows >= 11 then null else '<11' end as tows_label
-from (select quarter, month, max(day) as period_end from calendar group by all)
-cross join (select distinct area_id, area_name from zones)
-cross join (select delay_band from delay_bands)
-left join (
-    select month, area_id, delay_band, cast(sum(tows) as bigint) as tows
-    from counted join zones using (zone_id) where month is not null group by all
-) using (month, area_id, delay_band);
+    quarter as quarter_start, quarter as period_start, period_end, delay_group,
+    case when fitted >= threshold('tows_delay') then fitted end as tows,
+    case when fitted >= threshold('tows_delay') then null else '<' || threshold('tows_delay') end as tows_label
+from fitted('by_delay', 'totals');
 
 create table tows_profile as
 select
-    quarter as quarter_start, quarter as period_start, period_end, area_id, area_name, iso_weekday, hour,
-    case when tows >= 11 then tows end as tows,
-    case when tows >= 11 then null else '<11' end as tows_label
-from (select quarter, max(day) as period_end from calendar group by all)
-cross join (select distinct area_id, area_name from zones)
-cross join (select iso_weekday from weekdays)
-cross join (select hour from hours)
-left join (
-    select quarter, area_id, weekday as iso_weekday, hour, cast(sum(tows) as bigint) as tows
-    from counted join zones using (zone_id) where quarter is not null group by all
-) using (quarter, area_id, iso_weekday, hour);
+    quarter as quarter_start, quarter as period_start, period_end, time_band,
+    case when fitted >= threshold('tows_profile') then fitted end as tows,
+    case when fitted >= threshold('tows_profile') then null else '<' || threshold('tows_profile') end as tows_label
+from fitted('by_band', 'band_totals');
