@@ -77,11 +77,11 @@ def _of_numbers(table: pl.DataFrame, name: str) -> Iterator[str]:
 def attack(tables: Mapping[str, Table], fines: pl.DataFrame) -> Finding:
     """All published tables, and two that a careless change would publish: a pseudonym beside counts, rows of fines."""
     found = {mart: list(suspects(table.frame)) for mart, table in tables.items()}
-    mart = min(tables.values(), key=lambda table: table.frame.height).frame
+    mart = max(tables.values(), key=lambda table: table.frame.height).frame
     pseudonyms = fines["vehicle"].drop_nulls().bin.encode("hex").head(mart.height)
     broken = [
         mart.head(len(pseudonyms)).with_columns(vehicle=pseudonyms).select("vehicle", pl.exclude("vehicle")),
-        mart.head(len(pseudonyms)).with_columns(vehicle=pl.Series(pseudonyms).hash(1).cast(pl.Int64, strict=False)),
+        mart.head(len(pseudonyms)).with_columns(vehicle=(pseudonyms.hash(1) // 2).cast(pl.Int64)),
         fines.select(
             quarter_start="event_date",
             period_start="event_date",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations
 
@@ -31,6 +32,16 @@ class KnownKeys(Keys):
 
     def states(self) -> list:  # type: ignore[type-arg]
         return []
+
+
+class UnknownKeys(KnownKeys):
+    """Keys as the key store makes them: another one for every source and month, in nobody's hands."""
+
+    def __init__(self) -> None:
+        self._keys: dict[tuple[str, str], bytes] = {}
+
+    def get_or_create(self, silo: str, month: str) -> bytes:
+        return self._keys.setdefault((silo, month), secrets.token_bytes(32))
 
 
 def schemes(words: Iterable[str]) -> list[Scheme]:
@@ -76,7 +87,7 @@ def attack(rows: Mapping[str, pl.DataFrame], plates: list[str], normal: list[str
     everyone = set().union(*seen.values())
     found = recovered(everyone, plates, words)
     months = _by_month(vehicles["verbalisations"])
-    broken = broken_pseudonyms(normal, ["2025-01-15", "2025-02-15"])
+    broken = pseudonyms_of(normal, ["2025-01-15", "2025-02-15"])
     broken_found = recovered(broken["verbalisations", "2025-01-15"], plates, words)
     return [
         Finding(
@@ -122,12 +133,12 @@ def _shared(sets: list[set[bytes]]) -> int:
     return sum(len(one & other) for one, other in combinations(sets, 2))
 
 
-def broken_pseudonyms(plates: list[str], days: list[str]) -> dict[tuple[str, str], set[bytes]]:
-    """The pseudonyms that the real code gives when its keys are known: by silo and day."""
+def pseudonyms_of(plates: list[str], days: list[str], keys: Keys | None = None) -> dict[tuple[str, str], set[bytes]]:
+    """The pseudonyms that the real code gives under ``keys``, known ones unless said: by silo and day."""
     made = {}
     for silo in ("verbalisations", "tows"):
         for day in days:
             when = pl.Series([day]).str.to_date().new_from_index(0, len(plates))
-            values = Pseudonymiser(silo, KnownKeys()).pseudonyms("vehicle", pl.Series(plates), when)
+            values = Pseudonymiser(silo, keys or KnownKeys()).pseudonyms("vehicle", pl.Series(plates), when)
             made[silo, day] = set(values.to_list())
     return made
