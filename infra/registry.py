@@ -236,6 +236,35 @@ def later_deliveries(connection: psycopg.Connection, silo: str, delivery_id: str
     return [later for (later,) in rows]
 
 
+def overtaking_deliveries(
+    connection: psycopg.Connection, silo: str, dataset: str, delivery_id: str
+) -> list[DeliveryRow]:
+    """The deliveries that landed after this one, were committed to ``dataset`` and have since been corrected.
+
+    Rows of this one that they had replaced by their key would not come back, were it committed in order.
+    """
+    with connection.cursor(row_factory=class_row(DeliveryRow)) as cursor:
+        cursor.execute(
+            """
+            select later.*
+            from registry.delivery as earlier
+            inner join registry.delivery as later on later.silo = earlier.silo and later.seq > earlier.seq
+            inner join registry.commit as done
+                on done.silo = later.silo and done.delivery_id = later.delivery_id and done.dataset = %s
+            where
+                earlier.silo = %s and earlier.delivery_id = %s and cardinality(done.days) > 0
+                and exists (
+                    select from registry.delivery as correction
+                    inner join registry.commit as made using (silo, delivery_id)
+                    where correction.silo = later.silo and correction.corrects = later.delivery_id
+                )
+            order by later.seq
+            """,
+            [dataset, silo, delivery_id],
+        )
+        return cursor.fetchall()
+
+
 def is_corrected(connection: psycopg.Connection, silo: str, delivery_id: str) -> bool:
     """Whether a delivery that declares to correct this one was committed, and so stands in its place."""
     row = connection.execute(

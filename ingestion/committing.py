@@ -84,6 +84,7 @@ class _Delivery(NamedTuple):
     delivery_id: str
     corrects: str | None
     files: tuple[DataFile, ...]
+    overtaking: tuple[DataFile, ...]
     scratch: Path
 
 
@@ -110,6 +111,7 @@ class Committer:
         delivery_id: str,
         corrects: str | None,
         scratch: Path,
+        overtaking: Iterable[DataFile] = (),
     ) -> Committed:
         """Put the rows of ``files`` into the table of ``dataset``, in place of those they correct.
 
@@ -120,6 +122,8 @@ class Committer:
             delivery_id: a landed delivery of the silo.
             corrects: the delivery whose rows must all go, if any.
             scratch: a folder for temporary files; the caller's to remove.
+            overtaking: the rows of :func:`infra.registry.overtaking_deliveries`, which are not in the table any more
+                and whose keys this delivery must not bring back.
 
         Raises:
             CommitFailedException: somebody kept changing the table without taking its lock.
@@ -129,7 +133,8 @@ class Committer:
             noted = registry.commit(self._connection, dataset.name, delivery_id)
             superseded = registry.is_corrected(self._connection, silo, delivery_id)
             if noted is None and not superseded and not _snapshots(table, delivery_id):
-                self._change(table, dataset, _Delivery(silo, delivery_id, corrects, tuple(files), scratch))
+                delivery = _Delivery(silo, delivery_id, corrects, tuple(files), tuple(overtaking), scratch)
+                self._change(table, dataset, delivery)
             snapshots = _snapshots(table, delivery_id)
             changes = [change for snapshot in snapshots for change in _changes(table, snapshot)]
             days = {day for _, day, _ in changes} if noted is None else set(noted.days)
@@ -195,16 +200,19 @@ class Committer:
         for found in _files(table, dataset, mine):
             theirs[scope(dataset, _day(found))].append(found.file_path)
             existing[found.file_path] = found
+        overtaking: dict[Scope, list[DataFile]] = defaultdict(list)
+        for file in delivery.overtaking:
+            overtaking[scope(dataset, file.day)].append(file)
         for where, own in mine.items():
+            stale = _keys(dataset, overtaking[where]) if where in overtaking else None
             matches = self._matches(dataset, own, theirs[where]) if where in theirs else None
-            if matches is None or matches.is_empty():
-                added += own
-                continue
-            ours_is_older = pl.col("delivery_id").is_in(list(later))
-            stale = matches.filter(ours_is_older).select(dataset.key)
-            added += _without(dataset, own, stale, schema, delivery.scratch)
-            replaced = matches.filter(~ours_is_older)
-            leaving |= {str(path): rows for (path,), rows in replaced.partition_by("path", as_dict=True).items()}
+            if matches is not None and not matches.is_empty():
+                ours_is_older = pl.col("delivery_id").is_in(list(later))
+                outdone = matches.filter(ours_is_older).select(dataset.key)
+                stale = outdone if stale is None else pl.concat([stale, outdone])
+                replaced = matches.filter(~ours_is_older)
+                leaving |= {str(path): rows for (path,), rows in replaced.partition_by("path", as_dict=True).items()}
+            added += own if stale is None else _without(dataset, own, stale, schema, delivery.scratch)
 
         if delivery.corrects is not None and corrected_days:
             whole = [Scope(min(corrected_days), max(corrected_days))]
@@ -236,7 +244,7 @@ class Committer:
 
     def _matches(self, dataset: Dataset, mine: list[DataFile], theirs: list[str]) -> pl.DataFrame:
         """The rows of the table's files ``theirs`` that share a key with ``mine``: key, ``delivery_id``, ``path``."""
-        keys = pl.concat(pl.read_parquet(file.path, columns=list(dataset.key)) for file in mine)
+        keys = _keys(dataset, mine)
         return (
             pl.scan_parquet(theirs, storage_options=self._read_options, include_file_paths="path")
             .select(*dataset.key, "delivery_id", "path")
@@ -317,6 +325,10 @@ def _day(file: TableFile) -> date:
     if not len(file.partition):
         return REFERENCE_DAY
     return _EPOCH + timedelta(days=file.partition[0])
+
+
+def _keys(dataset: Dataset, files: list[DataFile]) -> pl.DataFrame:
+    return pl.concat(pl.read_parquet(file.path, columns=list(dataset.key)) for file in files)
 
 
 def _without(

@@ -54,19 +54,25 @@ class Note(BaseModel):
 
 @dataclass(frozen=True)
 class Landed:
-    """A delivery that is in landing. ``outcome``: it is new, was there already, or is there to be tried again."""
+    """A delivery that is in landing. ``outcome``: it is new, was there already, or is there to be tried again.
+
+    ``refusal`` is the sentence for which a delivery that was there already had been refused.
+    """
 
     silo: str
     delivery_id: str
     file_name: str
     bytes: int
     outcome: Literal["new", "again", "reopened"]
+    refusal: str | None = None
 
     @property
     def sentence(self) -> str:
         said = {
             "new": "landed",
-            "again": "the same bytes were delivered before: nothing changes",
+            "again": "the same bytes were delivered before: nothing changes"
+            if self.refusal is None
+            else f"the same bytes were delivered before and refused, and still are: {self.refusal.rstrip('.')}",
             "reopened": "refused before, it will be tried again with what its note says now",
         }
         return f"{self.file_name}: {said[self.outcome]} (delivery {self.delivery_id[:12]})"
@@ -191,18 +197,18 @@ class _Landing:
                 problem = f"its {before.st_size:,} bytes are more than the {LARGEST:,} that one object can hold"
                 raise Refused("too_large", path.name, problem, "Deliver it in parts")
             delivery_id, size = _digest(stream)
-            outcome = self._record(path, stream, delivery_id, size, note)
+            outcome, refusal = self._record(path, stream, delivery_id, size, note)
             if take_away:
                 self._take_away(path, before, None if outcome == "again" else delivery_id)
-        return Landed(self._silo, delivery_id, printable(path.name), size, outcome)
+        return Landed(self._silo, delivery_id, printable(path.name), size, outcome, refusal)
 
     def _record(
         self, path: Path, stream: BinaryIO, delivery_id: str, size: int, note: Note
-    ) -> Literal["new", "again", "reopened"]:
+    ) -> tuple[Literal["new", "again", "reopened"], str | None]:
         known = registry.delivery(self._connection, self._silo, delivery_id)
         self._connection.commit()
         if known is not None and (known.status != "refused" or self._says_nothing_new(known, note)):
-            return "again"
+            return "again", known.reason
         key = f"{self._silo}/dt={clock.now(self._settings).date()}/{delivery_id}.{_extension(path)}"
         self._upload(path, stream, key, delivery_id, size)
         if known is not None:
@@ -215,7 +221,7 @@ class _Landing:
                 corrects=note.corrects,
             )
             self._connection.commit()
-            return "reopened" if reopened else "again"
+            return "reopened" if reopened else "again", None
         added = registry.add_delivery(
             self._connection,
             silo=self._silo,
@@ -227,7 +233,7 @@ class _Landing:
             corrects=note.corrects,
         )
         self._connection.commit()
-        return "new" if added else "again"
+        return "new" if added else "again", None
 
     def _says_nothing_new(self, refused: registry.DeliveryRow, note: Note) -> bool:
         """Whether the same bytes would be refused again: they are still there, and nothing else is said of them."""

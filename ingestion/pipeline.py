@@ -41,7 +41,8 @@ from ingestion.reading import read_batches
 from ingestion.receipts import Receipt
 from ingestion.recognition import named, recognise, sample
 from ingestion.refusal import Refused
-from ingestion.register import Format, Silo, silos
+from ingestion.register import Dataset, Format, Silo, silos
+from ingestion.staging import DataFile
 
 # Exceptions whose message is about our own parts. Any other may quote a value, so only its type and place are told.
 _SPEAKABLE = (
@@ -256,6 +257,7 @@ class _Worker:
                 delivery_id=delivery.delivery_id,
                 corrects=delivery.corrects,
                 scratch=scratch,
+                overtaking=self._overtaking(delivery, dataset, scratch),
             )
         return replace(receipt, days=committed.days, outputs=committed.outputs, snapshot_id=committed.snapshot_id)
 
@@ -269,10 +271,41 @@ class _Worker:
             remedy = "Deliver it again and name the delivery it corrects as `calanque report` shows it"
             raise Refused("correction_unknown", delivery.file_name, problem, remedy)
 
+    def _overtaking(self, delivery: DeliveryRow, dataset: Dataset, scratch: Path) -> list[DataFile]:
+        """The rows of later deliveries that were corrected before this one could be committed, from their bytes.
+
+        Mostly there are none. Those bytes landed after this delivery's own, so they are still kept; but for a delivery
+        that was refused long ago, and is tried again now.
+        """
+        others = registry.overtaking_deliveries(self._connection, delivery.silo, dataset.name, delivery.delivery_id)
+        self._connection.commit()
+        files: list[DataFile] = []
+        for other in others:
+            folder = scratch / f"overtaking-{other.delivery_id[:12]}"
+            folder.mkdir()
+            try:
+                path = self._download(other, folder)
+            except KeyError:
+                raise Refused(
+                    "overtaken",
+                    delivery.file_name,
+                    f"delivery {other.delivery_id[:12]}, which came after it, was corrected since and is no longer "
+                    "kept: which rows it had replaced is not known any more",
+                    "Deliver it again in a new file, with its current rows only",
+                ) from None
+            opened = open_delivery(path, other.file_name, folder)
+            accepted = self._silo.format(str(other.format), sample(opened.path))
+            files += self._conform(opened.path, other.file_name, accepted, other.delivery_id, folder).files
+        return files
+
     def _fetch(self, delivery: DeliveryRow, scratch: Path) -> Path:
         path = scratch / "delivered"
         if handover.take(self._settings, delivery.silo, delivery.delivery_id, path):
             return path
+        return self._download(delivery, scratch)
+
+    def _download(self, delivery: DeliveryRow, folder: Path) -> Path:
+        path = folder / "delivered"
         object_store.get_file(self._store, landing.BUCKET, delivery.object_key, path)
         found, _ = object_store.digest_file(path)
         if found != delivery.delivery_id:

@@ -31,6 +31,7 @@ REFUSALS: Mapping[str, str] = {
     "note_unreadable": "the note that goes with the file does not say what a note says",
     "correction_unknown": "a correction of a delivery that the silo never received",
     "correction_empty": "a correction of which no row is good",
+    "overtaken": "a delivery that later ones overtook, in a way that can no longer be reconstructed",
     "individual_level": "rows about individuals where only aggregates are accepted",
 }
 """Every rule by which a delivery may be refused, and what it means."""

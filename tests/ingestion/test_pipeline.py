@@ -292,9 +292,14 @@ def test_a_refused_delivery_is_tried_again_when_its_sender_says_more(lake: Setti
     with essai.registered(silo):
         essai.deliver(lake, silo.name, "a.csv", content, named="counts")
         landing.sweep(lake, silo.name)
-        assert [receipt.status for receipt in pipeline.ingest(lake, silo.name)] == ["refused"]
+        [refused] = pipeline.ingest(lake, silo.name)
+        assert refused.status == "refused"
+        assert refused.reason is not None
         essai.deliver(lake, silo.name, "a.csv", content)
-        assert [landed.outcome for landed in landing.sweep(lake, silo.name).landed] == ["again"]
+        [again] = landing.sweep(lake, silo.name).landed
+        assert again.outcome == "again"
+        assert "delivered before and refused" in again.sentence
+        assert refused.reason.rstrip(".") in again.sentence
         essai.deliver(lake, silo.name, "a.csv", content, named="records")
         assert [landed.outcome for landed in landing.sweep(lake, silo.name).landed] == ["reopened"]
         assert [receipt.status for receipt in pipeline.ingest(lake, silo.name)] == ["committed"]
@@ -325,6 +330,52 @@ def test_a_delivery_that_fails_stays_landed_and_the_others_go_on(
         with essai.registered(silo):
             assert [receipt.file_name for receipt in pipeline.ingest(lake, silo.name)] == ["first.csv"]
     assert len(contents(lake, silo)) == 2
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_delivery_retried_after_a_chain_of_corrections_brings_no_row_back(
+    lake: Settings, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    """The second replaced rows of the first by key, and the third corrected the second: those rows are gone."""
+    silo = new_silo()
+    first, second = records([(1, 0, 1), (2, 0, 1)]), records([(1, 0, 2), (3, 0, 2), (4, 0, -1)])
+    third = records([(3, 0, 3)])
+    conform = pipeline.conform
+
+    def fails_for_the_first(*arguments: Any, **named: Any) -> conforming.Conformed:
+        if named["delivery_id"] == delivery_id(first):
+            raise OSError("a disk that is full")
+        return conform(*arguments, **named)
+
+    monkeypatch.setattr(pipeline, "conform", fails_for_the_first)
+    with essai.registered(silo):
+        for content, corrects in ((first, None), (second, None), (third, delivery_id(second))):
+            essai.deliver(lake, silo.name, "rows.csv", content, corrects=corrects)
+            landing.sweep(lake, silo.name)
+            with pytest.raises(pipeline.IngestionError, match="a disk that is full"):
+                pipeline.ingest(lake, silo.name)
+        assert {(record, value) for record, _, value, _ in contents(lake, silo)} == {("r3", 3)}
+        monkeypatch.setattr(pipeline, "conform", conform)
+        if not kept:
+            with database.connect(lake, "steward", "lake") as connection:
+                row = registry.delivery(connection, silo.name, delivery_id(second))
+            assert row is not None
+            get_file = object_store.get_file
+
+            def expired(store: Any, bucket: str, key: str, path: Any) -> None:
+                if key == row.object_key:
+                    raise KeyError(key)
+                get_file(store, bucket, key, path)
+
+            monkeypatch.setattr(object_store, "get_file", expired)
+        [receipt] = pipeline.ingest(lake, silo.name)
+    rows = {(record, value) for record, _, value, _ in contents(lake, silo)}
+    if kept:
+        assert receipt.status == "committed"
+        assert rows == {("r2", 1), ("r3", 3)}
+    else:
+        assert (receipt.status, receipt.rule) == ("refused", "overtaken")
+        assert rows == {("r3", 3)}
 
 
 def test_rows_of_a_month_whose_key_was_destroyed_are_quarantined(lake: Settings) -> None:
