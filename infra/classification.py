@@ -5,6 +5,7 @@ The words are those of GDPR art. 4 and of ISO/IEC 20889 and 27559 on de-identifi
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 
 
@@ -35,3 +36,12 @@ class Classification(StrEnum):
     @property
     def is_public(self) -> bool:
         return self is Classification.PUBLIC
+
+
+COUNTS = frozenset({Classification.STATISTIC, Classification.PROVENANCE})
+"""What is no person's own, though not public either."""
+
+
+def most_telling(classes: Collection[Classification]) -> Classification:
+    """The class that tells most, of several; of none, public."""
+    return next((each for each in Classification if each in classes), Classification.PUBLIC)

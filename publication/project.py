@@ -22,6 +22,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 import infra.build_spec
+import infra.classification
+import infra.lineage
 from infra.build_spec import CityReference
 from infra.settings import Settings
 from publication import lineage
@@ -90,7 +92,8 @@ def load(settings: Settings, version: str, project: Path = PROJECT) -> Project:
 def _rule() -> str:
     """A digest of the code that judges a project: a project that older code let pass is judged again."""
     digest = hashlib.sha256()
-    for path in (Path(__file__), *sorted(Path(lineage.__file__).parent.glob("*.py"))):
+    judging = (__file__, infra.classification.__file__, infra.lineage.__file__)
+    for path in (*map(Path, judging), *sorted(Path(lineage.__file__).parent.glob("*.py"))):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

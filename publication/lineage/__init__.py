@@ -4,7 +4,7 @@
 to the rule of docs/decisions/0013. Neither needs a database or data. Only ``following`` takes time to import.
 """
 
+from infra.lineage import ROWS, Column, Edge, Lineage, Node
 from publication.lineage.checking import Leak, check
-from publication.lineage.graph import ROWS, Column, Edge, Lineage, Node
 
 __all__ = ["ROWS", "Column", "Edge", "Leak", "Lineage", "Node", "check"]

@@ -17,12 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from infra.classification import Classification
-from publication.lineage.graph import ROWS, Edge, Lineage, Node
+from infra.classification import COUNTS, Classification
+from infra.lineage import ROWS, Edge, Lineage, Node
 
 Why = Literal["bare", "value", "unbounded"]
-
-_COUNTS = frozenset({Classification.STATISTIC, Classification.PROVENANCE})
 
 
 @dataclass(frozen=True)
@@ -83,8 +81,8 @@ def check(lineage: Lineage) -> list[Leak]:
     classes = {
         (node.name, column.name): column.classification
         for node in lineage.nodes
+        if node.kind != "model"
         for column in node.columns
-        if column.classification is not None
     }
     traces = _traces(lineage, classes)
     leaks = [
@@ -123,18 +121,18 @@ def _traces(lineage: Lineage, classes: Mapping[_Place, Classification]) -> Mappi
         for column in node.columns:
             place = (node.name, column.name)
             step = _step(node, column.name)
-            if column.classification is not None:
+            if place in classes:
                 found[place] = {} if column.classification.is_public else {place: _Trace((step,))}
                 continue
             ways: dict[_Place, list[_Trace]] = {}
             for edge in arriving.get(place, []):
                 for origin, trace in found[edge.from_node, edge.from_column].items():
-                    if column.public_fact is not None and classes[origin] in _COUNTS:
+                    if column.public_fact is not None and classes[origin] in COUNTS:
                         continue
                     direct, bounded = trace.direct and edge.direct, trace.bounded or node.bounds
                     why = trace.why
                     if edge.masked:
-                        if direct and origin[1] != ROWS and classes[origin] not in _COUNTS:
+                        if direct and origin[1] != ROWS and classes[origin] not in COUNTS:
                             why = "value"
                         elif origin[0] in with_vehicles and not bounded:
                             why = "unbounded"

@@ -6,16 +6,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from graphlib import TopologicalSorter
 from typing import Any
 
-from infra.classification import Classification
+from infra.classification import COUNTS, Classification, most_telling
+from infra.lineage import ROWS, Column, Edge, Lineage, Node
 from publication.lineage import query
-from publication.lineage.graph import ROWS, Column, Edge, Lineage, Node
-from publication.lineage.query import Known, UnreadableQueryError
+from publication.lineage.query import Known, Relation, UnreadableQueryError
 
 APPROVED: frozenset[str] = frozenset({"measure_counts"})
 """The macros that aggregate and add noise; a model that may mask with one declares it, see ``Node``."""
 
 BOUNDING = "bound_contributions"
 """The macro that bounds what one vehicle can change."""
+
+_UNKNOWN = Classification.IDENTIFIER  # until it is known to tell less
 
 
 class LineageError(ValueError):
@@ -36,10 +38,12 @@ def of(manifest: Mapping[str, Any]) -> Lineage:
     nodes: list[Node] = []
     edges: list[Edge] = []
     known: dict[str, Known] = {}
+    classes: dict[tuple[str, str], Classification] = {}
     sources = [_source(source, problems) for _, source in sorted(manifest["sources"].items())]
     seeds = [_seed(seed) for _, seed in sorted(_of_type(manifest, "seed"))]
     for node in (*sources, *seeds):
         nodes.append(node)
+        classes |= _classes(node)
         known[node.name] = Known(tuple(column.name for column in node.columns if column.name != ROWS))
     for model in _models_in_order(manifest):
         name = _name(model)
@@ -51,19 +55,10 @@ def of(manifest: Mapping[str, Any]) -> Lineage:
             continue
         known[name] = Known(tuple(relation.columns), relation.keys)
         node = _model(model, tuple(relation.columns), problems)
-        nodes.append(node)
-        for column, reads in {**relation.columns, ROWS: relation.rows}.items():
-            edges.extend(
-                Edge(
-                    from_node=each.relation,
-                    from_column=each.column,
-                    to_node=name,
-                    to_column=column,
-                    direct=each.direct,
-                    masked=each.masked and node.approved_aggregation is not None,
-                )
-                for each in sorted(reads)
-            )
+        into = list(_edges(node, relation))
+        nodes.append(_classified(node, into, classes))
+        edges += into
+        classes |= _classes(nodes[-1])
     problems += [
         f"{resource} {key} is not followed: only models, seeds and sources are."
         for resource in ("snapshot", "operation")
@@ -112,8 +107,7 @@ def _source(source: Mapping[str, Any], problems: list[str]) -> Node:
 
 def _of_rows(columns: Iterable[Column]) -> Classification:
     """That there is a row tells as much as its most telling column; where it came from tells nothing more."""
-    telling = {column.classification for column in columns} - {Classification.PROVENANCE}
-    return next((each for each in Classification if each in telling), Classification.PUBLIC)
+    return most_telling({column.classification for column in columns} - {Classification.PROVENANCE})
 
 
 def _seed(seed: Mapping[str, Any]) -> Node:
@@ -156,5 +150,41 @@ def _model(model: Mapping[str, Any], columns: tuple[str, ...], problems: list[st
         is_mart="silo" in meta or model["schema"] == "marts",
         approved_aggregation=approved,
         bounds=BOUNDING in macros,
-        columns=tuple(Column(name=column, public_fact=named.get(column)) for column in (*columns, ROWS)),
+        columns=tuple(
+            Column(name=column, classification=_UNKNOWN, public_fact=named.get(column)) for column in (*columns, ROWS)
+        ),
     )
+
+
+def _edges(node: Node, relation: Relation) -> Iterator[Edge]:
+    for column, reads in {**relation.columns, ROWS: relation.rows}.items():
+        for each in sorted(reads):
+            yield Edge(
+                from_node=each.relation,
+                from_column=each.column,
+                to_node=node.name,
+                to_column=column,
+                direct=each.direct,
+                masked=each.masked and node.approved_aggregation is not None,
+            )
+
+
+def _classes(node: Node) -> dict[tuple[str, str], Classification]:
+    return {(node.name, column.name): column.classification for column in node.columns}
+
+
+def _classified(node: Node, edges: Iterable[Edge], classes: Mapping[tuple[str, str], Classification]) -> Node:
+    """A model whose columns tell as much as the most telling of what they are made from without noise."""
+    told: dict[str, set[Classification]] = {}
+    for edge in edges:
+        if not edge.masked:
+            told.setdefault(edge.to_column, set()).add(classes.get((edge.from_node, edge.from_column), _UNKNOWN))
+    columns = tuple(
+        column.model_copy(update={"classification": most_telling(told.get(column.name, set()) - _waived(column))})
+        for column in node.columns
+    )
+    return node.model_copy(update={"columns": columns})
+
+
+def _waived(column: Column) -> frozenset[Classification]:
+    return COUNTS if column.public_fact is not None else frozenset()

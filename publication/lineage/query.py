@@ -19,7 +19,7 @@ from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.schema import MappingSchema
 
-from publication.lineage.graph import ROWS
+from infra.lineage import ROWS
 
 DIALECT = "duckdb"
 

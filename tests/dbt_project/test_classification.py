@@ -12,8 +12,10 @@ import pytest
 from small_lake import PROJECT
 
 from infra.classification import Classification
+from infra.lineage import join
 from infra.settings import Settings
 from ingestion.columns import conformed_classes
+from ingestion.lineage import of_register
 from ingestion.register import silos
 from publication import project
 from publication.contracts import CONTRACTS
@@ -87,6 +89,39 @@ def test_measures_come_from_the_conformed_table_with_noise_and_all_else_from_the
                 assert not {source for source in bare[place] if source.startswith("conformed.")}, place
             else:
                 assert noisy[place] & conformed == conformed, place
+
+
+def test_classes_follow_the_lineage(lineage: Lineage) -> None:
+    """What the steward's site shows beside each column: personal up to the noise, public after it."""
+    classes = {node.name: {column.name: column.classification for column in node.columns} for node in lineage.nodes}
+    assert classes["staging.stg_conformed__verbalisations"]["vehicle"] is Classification.PSEUDONYM
+    assert classes["staging.stg_conformed__verbalisations"]["nature"] is Classification.SENSITIVE
+    measured = classes["intermediate.int_fines_by_day_measured"]
+    assert measured["exact"] is Classification.PSEUDONYM
+    assert measured["measured"] is measured["area_id"] is measured[ROWS] is Classification.PUBLIC
+    for node in lineage.nodes:
+        if node.is_mart:
+            assert set(classes[node.name].values()) == {Classification.PUBLIC}, node.name
+
+
+def test_a_figure_is_followed_from_the_delivered_column_to_the_mart(lineage: Lineage) -> None:
+    whole = join(of_register(), lineage)
+    assert Lineage.model_validate_json(whole.model_dump_json()) == whole
+    known = {(node.name, column.name) for node in whole.nodes for column in node.columns}
+    for edge in whole.edges:
+        assert {(edge.from_node, edge.from_column), (edge.to_node, edge.to_column)} <= known
+    behind = whole.upstream("marts.fines_by_day", "fines")
+    delivered = {edge.from_column for edge in behind if edge.from_node == "delivered.verbalisations"}
+    assert {"plate", "record", "occurred_on", "lon", "lat"} <= delivered
+    assert "offence_label" in delivered, "by the totals that marts are fitted to"
+    assert "corps" not in delivered
+    assert any(edge.masked for edge in behind)
+    pseudonym = {edge.from_column: edge.direct for edge in behind if edge.to_column == "vehicle" and edge.direct}
+    assert set(pseudonym) >= {"plate"}
+    grid = whole.upstream("marts.fines_by_day", "area_id")
+    assert {edge.from_node.partition(".")[0] for edge in grid} <= {"reference", "staging", "intermediate"}
+    with pytest.raises(KeyError, match="no column plates of"):
+        whole.upstream("marts.fines_by_day", "plates")
 
 
 def test_only_the_measured_models_may_mask(lineage: Lineage) -> None:

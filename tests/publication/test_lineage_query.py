@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from publication.lineage.graph import ROWS
+from infra.lineage import ROWS
 from publication.lineage.query import Known, Read, Relation, UnreadableQueryError, read
 
 TABLES = {"s.t": Known(("a", "b", "c")), "s.g": Known(("a", "x"))}
