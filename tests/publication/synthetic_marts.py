@@ -93,6 +93,7 @@ def make(contract: Contract, known: Reference, seed: int = 0) -> pl.DataFrame:
     random = np.random.default_rng([seed, *contract.mart.encode()])
     measure = contract.measure
     counts = random.negative_binomial(1, 0.5 / measure.threshold, grid.height)
+    counts[:2] = (0, 2 * measure.threshold)[: grid.height]  # some are hidden and some are shown
     shown = pl.col(measure.column) >= measure.threshold
     frame = grid.with_columns(pl.Series(measure.column, counts)).with_columns(
         *(

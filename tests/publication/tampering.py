@@ -13,7 +13,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from fractions import Fraction
 from pathlib import Path
 from unittest import mock
 
@@ -234,7 +233,8 @@ def two_publishers(settings: Settings, scratch: Path) -> str:
 def a_budget_exceeded(settings: Settings, scratch: Path) -> str:
     """The limit is lowered, which a plan that is loaded would not let happen: the ledger refuses on its own."""
     plan = privacy_plan.plan()
-    lower = plan.budgets["vehicles"].model_copy(update={"limit": Fraction("0.5")})
+    enough_for_two = plan.marts["fines_by_day"].spends + plan.marts["fines_by_month"].spends
+    lower = plan.budgets["vehicles"].model_copy(update={"limit": enough_for_two})
     tight = plan.model_copy(update={"budgets": {**plan.budgets, "vehicles": lower}})
     with mock.patch("publication.release.plan", return_value=tight):
         publish(settings, scratch)
@@ -312,7 +312,7 @@ DRILLS: Mapping[Callable[[Settings, Path], str], str] = {
     the_clock_rolled_back: "the clock went back",
     two_writers: "line 4 of the ledger was written by somebody else at the same time",
     two_publishers: "the input changed since edition 1 was published",
-    a_budget_exceeded: "overdrawn: of 0.5 epsilon per vehicle-month, other marts have spent 0.48 in 2026-03",
+    a_budget_exceeded: "fines_by_nature of 2026-03-01 to 2026-03-31: budget vehicles would be overdrawn",
     a_changed_input: "the input changed since edition 1 was published",
     a_changed_input_beside: "the input changed since fines_by_day was published, with which it must agree",
     a_second_edition_unasked: "edition 2 needs a reason",

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic_marts import make, reference, spec, write
+from synthetic_marts import make, reference, spec, units, write
 
 from infra.build_spec import CityReference, DayRange
 from infra.city import load_city
@@ -41,9 +41,9 @@ def test_a_mart_of_a_real_city_passes(city: object, mart: str, tmp_path: Path) -
     contract = CONTRACTS[mart]
     profile = city if city is MARSEILLE else ELSEWHERE
     known = CityReference.of(profile)  # type: ignore[arg-type]
-    one_day = DayRange(first_day=spec().quarters[0], last_day=spec().quarters[0])
+    one_day = DayRange(first_day=units(mart)[0].last_day, last_day=units(mart)[0].last_day)
     places = {place.place_id: place.place_name for place in known.places} | {"unknown": "Unknown place"}
-    full = Reference.of(spec().model_copy(update={"city": known, "coverage": {"s": one_day}}), "s", places)
+    full = Reference.of(spec().model_copy(update={"city": known, "coverage": {"s": one_day}}), mart, "s", places)
     write(tmp_path / "mart.parquet", make(contract, full))
     public = gate.Public.of(contract, full)
     assert gate.scan(tmp_path / "mart.parquet", contract, profile.plates, public) == []  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import threading
 from datetime import date
@@ -17,9 +18,11 @@ from synthetic_marts import make, reference, spec, stage, units
 
 from infra import catalog, database, object_store, registry
 from infra.build_spec import DayRange
+from infra.privacy_plan import plan
 from infra.settings import Settings
-from publication import candidates, corrections, files, release
+from publication import candidates, corrections, files, release, verifying
 from publication.contracts import CONTRACTS, Companion
+from publication.ledger import RefusedError
 from publication.manifest import Manifest
 
 pytestmark = pytest.mark.live
@@ -112,6 +115,75 @@ def test_a_unit_is_added_and_the_others_are_carried_over(
     # The version before is still there, whole, in Iceberg and in its files.
     assert in_iceberg(clean_lake, contract, 1).equals(first)
     assert in_files(clean_lake, contract, 1).equals(first)
+
+
+def test_a_withdrawn_unit_is_gone_from_all_that_can_be_read_and_stays_spent(
+    clean_lake: Settings, analyst: psycopg.Connection, tmp_path: Path
+) -> None:
+    name = "fines_by_day"
+    contract = CONTRACTS[name]
+    march, april = units(name)
+    whole = frames(1, marts=(name,))[name]
+    stage(clean_lake, spec("b1"), {name: whole}, tmp_path)
+    release.release(clean_lake, "b1")
+    spent = verifying.verify(clean_lake).book.accounts(plan())
+
+    (withdrawn,) = release.withdraw(clean_lake, name, march.first_day, "a sensor that counted twice")
+    left = whole.filter(pl.col("period_start") > march.last_day)
+    assert (withdrawn.version, withdrawn.rows, withdrawn.period_start) == (2, left.height, april.first_day)
+    assert in_bi(analyst, contract).equals(left)
+    assert in_iceberg(clean_lake, contract).equals(left)
+    assert in_files(clean_lake, contract, 2).equals(left)
+    # Nor can it be had from the past: an analyst may read every byte that is left.
+    store = object_store.client(clean_lake, "analyst")
+    table = catalog.open_catalog(clean_lake, "publisher").load_table(f"marts.{name}")
+    assert sorted(reference for reference in table.refs() if reference != "main") == ["v2"]
+    for key in object_store.list_keys(store, "lake", f"marts/{name}/data/"):
+        assert pl.read_parquet(io.BytesIO(object_store.get_bytes(store, "lake", key)))["period_start"].min() > (
+            march.last_day
+        )
+    assert list(object_store.list_keys(store, "lake", f"releases/{name}/unit={march.first_day}/")) == []
+
+    found = verifying.verify(clean_lake)
+    assert found.breaks == ()
+    assert [(unit.first_day, why) for unit, why in found.book.withdrawn()] == [
+        (march.first_day, "a sensor that counted twice")
+    ]
+    assert found.book.accounts(plan()) == spent
+    with pytest.raises(RefusedError, match="is withdrawn already: a sensor that counted twice"):
+        release.withdraw(clean_lake, name, march.first_day, "again")
+    with pytest.raises(RefusedError, match="no unit of tows_delay that begins on 2026-03-01 was ever published"):
+        release.withdraw(clean_lake, "tows_delay", march.first_day, "never published")
+    # The same build again does not bring it back; a correction does.
+    stage(clean_lake, spec("b2"), {name: whole}, tmp_path)
+    assert release.release(clean_lake, "b2") == []
+    assert in_bi(analyst, contract).equals(left)
+    assert corrections.correct(clean_lake, name, march.first_day, "the sensor's rows were removed") == [name]
+    again = spec("b3", of=[march.model_copy(update={"edition": 2})])
+    mended = make(contract, reference(contract, again), 9)
+    stage(clean_lake, again, {name: mended}, tmp_path)
+    (released,) = release.release(clean_lake, "b3")
+    assert released.version == 3
+    assert in_bi(analyst, contract).equals(pl.concat([mended, left]))
+    found = verifying.verify(clean_lake)
+    assert found.breaks == ()
+    (account,) = (each for each in found.book.accounts(plan()) if each.month == "2026-03")
+    share = plan().marts[name].spends
+    assert (account.spent, account.corrections) == (share, share)
+
+
+def test_when_every_unit_is_withdrawn_the_mart_is_empty(
+    clean_lake: Settings, analyst: psycopg.Connection, tmp_path: Path
+) -> None:
+    name = "tows_by_area"
+    (unit,) = units(name)
+    stage(clean_lake, spec("b1"), frames(1, marts=(name,)), tmp_path)
+    release.release(clean_lake, "b1")
+    (withdrawn,) = release.withdraw(clean_lake, name, unit.first_day, "a drill")
+    assert (withdrawn.rows, withdrawn.period_start, withdrawn.period_end) == (0, None, None)
+    assert in_bi(analyst, CONTRACTS[name]).is_empty()
+    assert in_iceberg(clean_lake, CONTRACTS[name]).is_empty()
+    assert verifying.verify(clean_lake).breaks == ()
 
 
 def test_a_mart_that_breaks_its_contract_is_held_back_and_stops_no_other(
