@@ -18,7 +18,7 @@ TESTS ?= tests
 # Test files that run at the same time; each process has a lake of its own.
 JOBS ?= 2
 
-.PHONY: help install up down status minio demo test test-fast lint format docs bench lock clean
+.PHONY: help install up down status minio demo test test-fast attack lint format docs bench lock clean
 
 help: ## say what there is to make
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -56,6 +56,9 @@ test: install ## run every test (services included; under 15 minutes on 2 cores)
 
 test-fast: install ## run the tests that need no services
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS) -m "not live and not slow and not airflow"
+
+attack: install ## attack the published files of two cities: var/attacks/attack-report.html (20 minutes)
+	@$(BIN)/python -m tests.attacks
 
 lint: install ## ruff, mypy and sqlfluff
 	@$(BIN)/ruff check .
