@@ -38,8 +38,8 @@ def test_the_sentence_is_made_of_declared_figures() -> None:
     share = plan().marts["fines_by_day"]
     assert utility.sentence(plan(), "fines_by_day") == (
         f"Noise was added before publication: nineteen times out of twenty it changes a measured count by "
-        f"{utility.margin(plan(), 'fines_by_day')} at most. Figures under {share.threshold} are not shown. Of the epsilon "
-        f"of 1 that may be spent per vehicle-month, this table spends {float(share.spends)}."
+        f"{utility.margin(plan(), 'fines_by_day')} at most. Figures under {share.threshold} are not shown. Of the "
+        f"epsilon of 1 that may be spent per vehicle-month, this table spends {float(share.spends)}."
     )
 
 

@@ -1,0 +1,84 @@
+"""calanque ledger, correct and withdraw, as somebody at a terminal meets them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tampering
+from typer.testing import CliRunner
+
+from infra.cli import app
+from infra.privacy_plan import plan
+from infra.settings import Settings
+from publication.ledger import RefusedError, exact
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture
+def published(clean_lake: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """March of the monthly tables of fines, in the lake of this environment."""
+    for name, value in clean_lake.environment().items():
+        monkeypatch.setenv(name, value)
+    tampering.publish(clean_lake, tmp_path)
+    return clean_lake
+
+
+def document(code: int = 0) -> dict[str, object]:
+    done = CliRunner().invoke(app, ["ledger", "--json"])
+    assert done.exit_code == code, done.output
+    return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+
+def test_budgets_are_told_by_month_and_by_year(published: Settings) -> None:
+    found = document()
+    spent = sum(plan().marts[mart].spends for mart in tampering.MARTS)
+    vehicles = plan().budgets["vehicles"]
+    assert found["verified"]
+    assert found["budgets"] == [
+        {
+            "budget": "vehicles",
+            "unit": vehicles.unit,
+            "currency": "epsilon",
+            "month": "2026-03",
+            "limit": exact(vehicles.limit),
+            "spent": exact(spent),  # type: ignore[arg-type]
+            "left": exact(vehicles.limit - spent),
+            "corrections": "0",
+        }
+    ]
+    assert found["years"] == [{"budget": "vehicles", "year": "2026", "spent": exact(spent), "corrections": "0"}]  # type: ignore[arg-type]
+    table = CliRunner().invoke(app, ["ledger"])
+    assert table.exit_code == 0
+    assert "3 lines, 3 periods published; verified" in table.stdout
+
+
+def test_what_is_broken_is_told_and_the_exit_code_says_so(published: Settings) -> None:
+    tampering.overrule(published, "delete from ledger.line where seq = 2")
+    found = document(code=1)
+    assert not found["verified"]
+    table = CliRunner().invoke(app, ["ledger"])
+    assert table.exit_code == 1
+    assert "line 2 is missing from the ledger" in table.stdout
+    assert "BROKEN" in table.stdout
+
+
+def test_corrections_and_withdrawals_are_asked_for_with_a_reason(published: Settings) -> None:
+    asked = CliRunner().invoke(app, ["correct", "fines_by_day", "2026-03-01", "--reason", "a file was missing"])
+    assert asked.exit_code == 0, asked.output
+    assert "the next build corrects fines_by_day, fines_by_month, fines_by_nature" in asked.stdout
+    withdrawn = CliRunner().invoke(app, ["withdraw", "fines_by_month", "2026-03-01", "--reason", "wrong zones"])
+    assert withdrawn.stdout == "fines_by_month v2: 0 rows\n"
+    found = document()
+    assert {(each["mart"], each["reason"]) for each in found["corrections"]} == {  # type: ignore[attr-defined]
+        (mart, "a file was missing") for mart in tampering.MARTS
+    }
+    (withdrawal,) = found["withdrawals"]  # type: ignore[misc]
+    assert (withdrawal["mart"], withdrawal["reason"], withdrawal["edition"]) == ("fines_by_month", "wrong zones", 1)
+    again = CliRunner().invoke(app, ["correct", "fines_by_day", "2026-03-01", "--reason", "once more"])
+    assert isinstance(again.exception, RefusedError)
+    assert "was asked for already: a file was missing" in str(again.exception)
+    assert CliRunner().invoke(app, ["correct", "fines_by_day", "2026-03-01"]).exit_code == 2
