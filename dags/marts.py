@@ -28,9 +28,9 @@ with DAG(
     doc_md="""
 ### Build candidate marts
 
-Runs dbt in a database private to the run, for the quarters that changed since each mart's last release, and stores the
-marts whose models and tests all passed as candidates. What is due is read from the registry, never from the event that
-started the run: several events may be served by one run, and a run that finds nothing due is skipped.
+Runs dbt in a database private to the run, for the periods that have settled and were never published, and stores the
+marts whose models and tests all passed as candidates. What is due is read from the registry and the ledger, never from
+the event that started the run: several events may be served by one run, and a run that finds nothing due is skipped.
 """,
     # The clock as well as the assets: an event may be lost, what is due is not.
     schedule=AssetOrTimeSchedule(
