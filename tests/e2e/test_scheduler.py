@@ -285,6 +285,17 @@ def test_a_killed_scheduler_loses_nothing_and_doubles_nothing(city: Settings, ap
     assert {service.state for service in services.status(city)} == {"up"}
 
 
+def test_the_daily_retention_job_leaves_its_receipt(city: Settings, api: AirflowApi) -> None:
+    since = datetime.now(UTC) - timedelta(seconds=1)
+    api.trigger("retention")
+    runs = following.until_over(api, ["retention"], (), since=since, seconds=PATIENCE)
+    assert {run.state for run in runs} == {"success"}
+    store = object_store.client(city, "steward")
+    receipt = object_store.get_json(store, "receipts", f"retention/{datetime.now(UTC).date()}.json")
+    assert receipt["runs"][-1]["overdue"] == []
+    assert receipt["runs"][-1]["oldest_kept"]["conformed/tows"]
+
+
 PERSONAL = {
     "verbalisations": ("\t", ("DI_Id", "MIFVAO_VehiculeImmatriculation")),
     "tows": (";", ("numero_dossier", "immatriculation")),
