@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, task
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 with DAG(
     dag_id="retention",
@@ -16,7 +16,8 @@ with DAG(
 Removes, in every zone, what is older than the register allows: delivered bytes and their old versions, quarantine, the
 days of conformed tables with the snapshots and files that held them, candidates, scratch, logs, and the keys whose
 month is over. It then lists every zone again and stores what it removed and found as `retention/<date>.json` in bucket
-`receipts`. Anything still past its limit fails the task, with a sentence for each.
+`receipts`. A zone that could not be cleaned does not stop the others, and is tried again; anything still past its limit
+fails the task, with a sentence for each.
 
 Running it again is always safe; beside ingestion and builds too.
 """,
@@ -40,6 +41,8 @@ Running it again is always safe; beside ingestion and builds too.
         from ingestion.retention import job
 
         outcome = job.run(Settings(), run_id=str(run_id))
+        if outcome.failures:
+            raise AirflowException("; ".join(outcome.failures))
         if outcome.overdue:
             raise AirflowFailException("; ".join(outcome.overdue))
 

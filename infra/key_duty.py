@@ -65,12 +65,11 @@ def keys(settings: Settings) -> list[KeyLine]:
 def destroy_due(settings: Settings, *, run: str) -> list[KeyReceipt]:
     """Destroy every key whose day has come, and write the receipts that are missing. Again is harmless.
 
+    A key that its store keeps all the same gets no receipt, and stays overdue in :func:`keys`.
+
     Args:
         settings: of the lake.
         run: what the receipts say of who did it, such as the id of an Airflow run.
-
-    Raises:
-        KeySurvivedError: the key store still has one of them.
     """
     store = open_keys(settings)
     for state in store.states():
@@ -86,7 +85,13 @@ def destroy(settings: Settings, silo: str, month: str, *, run: str, reason: str)
         KeySurvivedError: the key store still has it.
         ValueError: no such silo or month.
     """
-    open_keys(settings).destroy(silo, month)
+    store = open_keys(settings)
+    store.destroy(silo, month)
+    if not any(state.destroyed for state in store.states() if (state.silo, state.month) == (silo, month)):
+        raise KeySurvivedError(
+            f"the key of {silo} for {month} was to be destroyed and is still there: look at the key store "
+            f"({settings.keys_backend})"
+        )
     _receipts(settings, run, reason=reason, only=(silo, month))
     return KeyReceipt(silo, month, _key(silo, month))
 
@@ -111,11 +116,6 @@ def _receipts(settings: Settings, run: str, *, reason: str, only: tuple[str, str
     for state in open_keys(settings).states():
         if only is not None and (state.silo, state.month) != only:
             continue
-        if state.present and (state.tombstone or only is not None):
-            raise KeySurvivedError(
-                f"the key of {state.silo} for {state.month} was to be destroyed and is still there: look at the key "
-                f"store ({settings.keys_backend})"
-            )
         key = _key(state.silo, state.month)
         if not state.destroyed or key in written:
             continue

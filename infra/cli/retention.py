@@ -39,7 +39,7 @@ def retention(
 
     Airflow does this every day; run again, it finds nothing to do. The receipt is retention/<date>.json in bucket
     receipts. With [bold]--json[/]: {"at", "run", "removed": [{"zone", "silo", "limit", "first_day_kept", "rows",
-    "objects", "bytes"}], "keys_destroyed", "deliveries_expired", "store", "oldest_kept", "overdue"}.
+    "objects", "bytes"}], "keys_destroyed", "deliveries_expired", "store", "oldest_kept", "overdue", "failures"}.
     """
     from infra.settings import Settings
     from ingestion.retention import job
@@ -50,7 +50,7 @@ def retention(
         answer: dict[str, Any] = {"oldest_kept": oldest, "overdue": list(overdue)}
     else:
         outcome = job.run(settings, run_id=_run_id())
-        answer, overdue = outcome.as_json(), outcome.overdue
+        answer, overdue = outcome.as_json(), (*outcome.failures, *outcome.overdue)
     if as_json:
         typer.echo(json.dumps(answer, indent=2))
     else:
@@ -127,9 +127,15 @@ def destroy() -> None:
     from infra import key_duty
     from infra.settings import Settings
 
-    gone = key_duty.destroy_due(Settings(), run=_run_id())
+    settings = Settings()
+    gone = key_duty.destroy_due(settings, run=_run_id())
     for key in gone:
         typer.echo(f"{key.silo} {key.month}: destroyed, receipt {key.key}")
+    left = [line for line in key_duty.keys(settings) if line.overdue]
+    for line in left:
+        typer.secho(f"{line.silo} {line.month}: still there, look at the key store", fg=typer.colors.RED, err=True)
+    if left:
+        raise typer.Exit(1)
     if not gone:
         typer.echo("no key is due")
 
@@ -176,9 +182,10 @@ def _show(tallies: list[Tally], answer: dict[str, Any]) -> None:
         console.print(f"key destroyed: {key}")
     for delivery in answer.get("deliveries_expired", ()):
         console.print(f"never read, and its bytes are gone: delivery {delivery}", style="yellow")
-    for sentence in answer["overdue"]:
+    wrong = [*answer.get("failures", ()), *answer["overdue"]]
+    for sentence in wrong:
         console.print(sentence, style="red", markup=False)
-    if not answer["overdue"]:
+    if not wrong:
         console.print("everything that is left is within its limit")
 
 

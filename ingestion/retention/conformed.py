@@ -27,7 +27,7 @@ from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.update.snapshot import ExpireSnapshots
 
 from infra import database, object_store, registry
-from infra.catalog import open_catalog
+from infra.catalog import KEPT_FROM, open_catalog
 from infra.settings import Settings
 from ingestion import tables
 from ingestion.register import Dataset
@@ -38,9 +38,6 @@ from ingestion.retention.zones import Sight, Tally
 ROLE = "retention"
 BUCKET = "lake"
 ZONE = "conformed"
-DAY_PROPERTY = "calanque.retention"
-"""The snapshot property of a commit that dropped days: the first day it kept."""
-
 ORPHAN_AGE = timedelta(days=1)
 """A file that the table never named is what a killed commit left, unless its commit is about to happen: it is left
 alone for a day, far longer than any process could go on believing that it holds the table's lock."""
@@ -156,7 +153,7 @@ class ConformedZone:
             return
         with table.transaction() as transaction:
             if old:
-                said = {DAY_PROPERTY: f"{first}"}
+                said = {KEPT_FROM: f"{first}"}
                 with transaction.update_snapshot(snapshot_properties=said).overwrite() as update:
                     for file in old:
                         update.delete_data_file(file)

@@ -7,6 +7,7 @@ one found when it listed every zone again. It is stored after each zone, so that
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -14,7 +15,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from minio import Minio
+from minio.error import MinioException
+from urllib3.exceptions import HTTPError
 
 from infra import clock, database, key_duty, object_store, registry
 from infra.services.compaction import Compacted, compact
@@ -35,7 +39,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run removed and what it then found. ``overdue`` must be empty: it is what is past its limit still."""
+    """What one run removed and what it then found.
+
+    ``overdue`` must be empty: it is what is past its limit still. ``failures`` are zones that could not be cleaned, and
+    why: each may be tried again.
+    """
 
     at: datetime
     run: str
@@ -45,6 +53,7 @@ class Outcome:
     compacted: Compacted | None
     oldest: dict[str, str | None]
     overdue: tuple[str, ...]
+    failures: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -66,13 +75,15 @@ class Outcome:
             "store": None if self.compacted is None else asdict(self.compacted),
             "oldest_kept": self.oldest,
             "overdue": list(self.overdue),
+            "failures": list(self.failures),
         }
 
 
 def run(settings: Settings, *, run_id: str) -> Outcome:
     """Hold the lake to its limits as of :func:`infra.clock.now`. Again the same day, it finds nothing to do.
 
-    One process at a time; it may run beside ingestion, builds and releases.
+    A zone that cannot be cleaned does not stop the others: see :attr:`Outcome.failures`. One process at a time; it may
+    run beside ingestion, builds and releases.
 
     Args:
         settings: of the lake.
@@ -80,6 +91,7 @@ def run(settings: Settings, *, run_id: str) -> Outcome:
     """
     now = clock.now(settings)
     tallies: list[Tally] = []
+    failures: list[str] = []
     with (
         closing(database.connect(settings, ROLE, "lake")) as connection,
         registry.locked(connection, "retention"),
@@ -88,16 +100,19 @@ def run(settings: Settings, *, run_id: str) -> Outcome:
         keys = tuple(f"{gone.silo}/{gone.month}" for gone in key_duty.destroy_due(settings, run=run_id))
         log_files.cut(settings.logs_dir, now)
         zones = dict(_zones(settings, now))
-        for zone in zones.values():
-            tallies.append(zone.clean())
+        for name, zone in zones.items():
+            try:
+                tallies.append(zone.clean())
+            except Exception as error:  # whatever it is, it must not stop the next zone
+                failures.append(f"{name} could not be cleaned: {_why(error)}")
             diary.note(tallies, keys)
         expired = tuple(_expire_undigested(settings, now))
         removed = any(tally.objects for tally in tallies if tally.zone in {"landing", "quarantine", "conformed"})
         compacted = compact(settings) if removed else None
         oldest, overdue = _look(settings, zones)
-        outcome = Outcome(now, run_id, tuple(tallies), keys, expired, compacted, oldest, overdue)
+        outcome = Outcome(now, run_id, tuple(tallies), keys, expired, compacted, oldest, overdue, tuple(failures))
         diary.close(outcome)
-    for sentence in overdue:
+    for sentence in (*failures, *overdue):
         _log.error("%s", sentence)
     return outcome
 
@@ -212,12 +227,20 @@ class _Diary:
             self._write({**begun, "unfinished": True})
 
     def close(self, outcome: Outcome) -> None:
-        if outcome.changed or outcome.overdue or not self._before:
+        if outcome.changed or outcome.overdue or outcome.failures or not self._before:
             self._write(outcome.as_json())
 
     def _write(self, entry: dict[str, Any]) -> None:
         runs = {"date": self._now.date().isoformat(), "runs": [*self._before, entry]}
         object_store.put_json(self._store, RECEIPTS, self._key, runs)
+
+
+def _why(error: Exception) -> str:
+    """What may be said of an error: the words of our own parts; of any other, which may quote a value, its place."""
+    if isinstance(error, OSError | MinioException | HTTPError | psycopg.Error | objects.NotDeletedError):
+        return f"{type(error).__name__}: {error}"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
 
 
 def _told(tally: Tally) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from ingestion import landing, pipeline
 from ingestion.register import silos
 from ingestion.retention import job, limits
 from ingestion.retention.conformed import ConformedZone
+from ingestion.retention.zones import Tally
 from tests.ingestion.retention import city_hall as city
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -234,3 +235,22 @@ def test_beside_a_running_ingestion_nothing_is_lost(mortal: Settings, tmp_path: 
     assert sum(1 for objects in cleaned if objects) > 1
     assert city.rows(mortal, "tows").height == before + ingestion.result() == before + 8
     assert job.check(mortal)[1] == ()
+
+
+def test_a_zone_that_cannot_be_cleaned_does_not_stop_the_others(
+    mortal: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    city.deliver(mortal, "tows", [city.tow(city.today() - timedelta(days=300), "AA-002-AA")], tmp_path)
+    late = city.at(mortal, city.today() + timedelta(days=8))
+
+    def broken(zone: ConformedZone) -> Tally:
+        raise OSError("no route to the store")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ConformedZone, "clean", broken)
+        outcome = job.run(late, run_id="broken")
+    assert "conformed/tows could not be cleaned: OSError: no route to the store" in outcome.failures
+    assert city.objects(mortal, "landing") == []
+    told = object_store.get_json(object_store.client(mortal, "steward"), "receipts", outcome.receipt_key)
+    assert told["runs"][-1]["failures"] == list(outcome.failures)
+    assert job.run(late, run_id="mended").failures == ()

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from infra import key_duty, object_store
 from infra.cli import app
 from infra.clock import add_months, month_start
-from infra.keys import open_keys
+from infra.keys import KeyState, open_keys
 from infra.settings import Settings
 from ingestion import erasure, pipeline
 from ingestion.pseudonyms import PSEUDONYM_BYTES
@@ -96,6 +96,32 @@ def test_a_destroyed_key_whose_receipt_is_missing_gets_it(mortal: Settings) -> N
     keys.destroy("tows", "2020-01")  # and killed before the receipt
     assert [gone.month for gone in key_duty.destroy_due(mortal, run="after the crash")] == ["2020-01"]
     assert receipt(mortal, "keys/tows/2020-01.json")["run"] == "after the crash"
+
+
+class Stubborn:
+    """A key store that keeps what it is told to destroy."""
+
+    def __init__(self, settings: Settings) -> None:
+        pass
+
+    def get_or_create(self, silo: str, month: str) -> bytes:
+        return f"{silo}{month}".encode().ljust(32, b".")
+
+    def destroy(self, silo: str, month: str) -> None:
+        pass
+
+    def states(self) -> list[KeyState]:
+        return [KeyState("tows", "2021-01", present=True, tombstone=False)]
+
+
+def test_a_store_that_keeps_a_key_is_no_proof(mortal: Settings) -> None:
+    stubborn = mortal.model_copy(update={"keys_backend": f"{__name__}:Stubborn"})
+    assert key_duty.destroy_due(stubborn, run="test") == []
+    assert [line.overdue for line in key_duty.keys(stubborn)] == [True]
+    with pytest.raises(key_duty.KeySurvivedError, match="tows for 2021-01"):
+        key_duty.destroy(stubborn, "tows", "2021-01", run="test", reason="leaked")
+    written = city.objects(mortal, "receipts", "keys/tows/2021-01")
+    assert written == []
 
 
 def test_a_key_made_to_load_history_lasts_a_day(mortal: Settings) -> None:
@@ -215,7 +241,8 @@ def test_leaked_key_drill(mortal: Settings, monkeypatch: pytest.MonkeyPatch, tmp
         assert runner.invoke(app, ["keys", "leaked", *wrong]).exit_code == 2
 
 
-def test_the_commands_report_what_is_left(mortal: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_report_what_is_left(mortal: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    city.deliver(mortal, "tows", [city.tow(city.today(), "AA-700-AA")], tmp_path)
     for name, value in city.at(mortal, add_months(city.today(), 14)).environment().items():
         monkeypatch.setenv(name, value)
     runner = CliRunner()
