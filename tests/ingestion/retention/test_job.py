@@ -206,7 +206,7 @@ def test_killed_anywhere_and_run_again(mortal: Settings, tmp_path: Path) -> None
     assert undisturbed.returncode == 0, undisturbed.stderr
     steps = int(undisturbed.stdout)
     assert steps > 100
-    for number, part in enumerate((0.35, 0.5, 0.65, 0.9), start=1):
+    for number, part in enumerate((0.4, 0.6, 0.85), start=1):
         aliases.append(deliver_old(number))
         killed = start(round(steps * part))
         assert killed.returncode == -signal.SIGKILL, killed.stderr
