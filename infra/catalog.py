@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from datetime import date
 
 import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
@@ -24,6 +25,9 @@ WAREHOUSE = "s3://lake"
 # the one before. History is trimmed to the first figure once it is longer than the second.
 KEPT_SNAPSHOTS = 20
 TRIMMED_BEYOND = 40
+
+KEPT_FROM = "calanque.retention"
+"""The snapshot property of a commit that dropped days past their limit: the first event day it kept."""
 
 _TABLE_PROPERTIES = {
     "write.parquet.compression-codec": "zstd",
@@ -77,6 +81,18 @@ def ensure_table(
 def metadata_location(table: Table) -> str:
     """The ``s3://`` address of the metadata file of the table as loaded: an immutable view of it, for DuckDB."""
     return table.metadata_location
+
+
+def kept_from(table: Table) -> date | None:
+    """The first event day that retention has left in a table; None when it never dropped any, as far as is known."""
+    return max(
+        (
+            date.fromisoformat(day)
+            for snapshot in table.snapshots()
+            if snapshot.summary and (day := snapshot.summary.additional_properties.get(KEPT_FROM))
+        ),
+        default=None,
+    )
 
 
 def tag(transaction: Transaction, name: str) -> None:

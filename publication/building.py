@@ -18,6 +18,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,8 @@ def build(settings: Settings, *, full_refresh: bool = False) -> Build | None:
             return None  # and no need to let dbt parse the project for the first time
         late.count(settings, connection)
         declared = project.load(settings, version)
-        due = find_due(
+        find = partial(
+            find_due,
             connection,
             declared,
             plan(),
@@ -96,6 +98,9 @@ def build(settings: Settings, *, full_refresh: bool = False) -> Build | None:
             destroyed=settling.destroyed_months(settings),
             full_refresh=full_refresh,
         )
+        due = find()
+        if due and (expired := _expired(settings, due, declared)):
+            due = find(expired=expired)
         if due is None:
             return None
         spec = _spec(settings, connection, due, declared, city)
@@ -122,9 +127,13 @@ def find_due(
     *,
     today: date,
     destroyed: Collection[str] = (),
+    expired: Collection[Unit] = (),
     full_refresh: bool = False,
 ) -> Due | None:
-    """The units to build as of ``today``; None when there are none. Of ``destroyed`` months nothing can be built."""
+    """The units to build as of ``today``; None when there are none.
+
+    Of ``destroyed`` months nothing can be built, nor anything of units whose rows are ``expired``.
+    """
     commits = registry.newest_commits(connection)
     coverage = {
         silo: DayRange(first_day=first, last_day=last)
@@ -140,6 +149,7 @@ def find_due(
         units = [unit for unit in units if settling.month(unit) not in destroyed]
     else:
         units = settling.due(plan, declared.marts.values(), coverage, book, today=today, destroyed=destroyed)
+    units = [unit for unit in units if unit not in expired]
     if not units:
         return None
     marts = tuple(declared.marts[name] for name in sorted({unit.mart for unit in units}))
@@ -153,6 +163,19 @@ def find_due(
         datasets={silo: set(registry.datasets(connection, [silo])) - REGISTERS for silo in silos},
         compares=full_refresh,
     )
+
+
+def _expired(settings: Settings, due: Due, declared: Project) -> set[Unit]:
+    """The units of which retention has deleted rows: what is left would be published as if it were all."""
+    opened = catalog.open_catalog(settings, ROLE)
+    kept_from = {silo: late.kept_from(opened, datasets) for silo, datasets in due.datasets.items()}
+    found = set()
+    for unit in due.units:
+        silo = declared.marts[unit.mart].silo
+        day = kept_from[silo]
+        if day and max(unit.first_day, due.coverage[silo].first_day) < day:
+            found.add(unit)
+    return found
 
 
 def _beside(units: Sequence[Unit], declared: Project, plan: Plan, book: Book) -> tuple[Unit, ...]:

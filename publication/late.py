@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 
@@ -69,6 +70,15 @@ def location(tables: SqlCatalog, dataset: str) -> str | None:
     except NoSuchTableError:
         return None
     return catalog.metadata_location(table) if table.current_snapshot() else None
+
+
+def kept_from(tables: SqlCatalog, datasets: Collection[str]) -> date | None:
+    """The first event day that retention has left in all of these tables; None when it never dropped any."""
+    days = []
+    for dataset in datasets:
+        with suppress(NoSuchTableError):
+            days.append(catalog.kept_from(tables.load_table(f"conformed.{dataset}")))
+    return max((day for day in days if day), default=None)
 
 
 def rows_by_day(settings: Settings, locations: Collection[str], days: DayRange) -> pl.DataFrame:

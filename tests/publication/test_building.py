@@ -17,7 +17,7 @@ from conformed_lake import commit as commit_rows
 from released import everything, in_bi
 from synthetic_marts import CITY, declared, release_row
 
-from infra import database, ledger, object_store, registry
+from infra import catalog, database, ledger, object_store, registry
 from infra.build_spec import CityReference
 from infra.city import load_city
 from infra.privacy_plan import plan
@@ -173,6 +173,16 @@ def test_what_has_no_noise_any_more_is_not_due(clean_lake: Settings, desk: psyco
     commit(clean_lake, "verbalisations", [date(2026, 2, 1), date(2026, 3, 31)])
     found = building.find_due(desk, PROJECT, plan(), today=LATER, destroyed={"2026-02"})
     assert days(found, "fines_by_day") == [MARCH]
+
+
+def test_what_retention_has_deleted_rows_of_is_not_built_from_the_rest(
+    clean_lake: Settings, desk: psycopg.Connection
+) -> None:
+    populate(clean_lake, [date(2026, 2, 1) + timedelta(days=number) for number in range(28)], ["tows"])
+    assert days(due(desk), "tows_by_month") == [FEBRUARY]
+    table = catalog.open_catalog(clean_lake, "pipeline").load_table("conformed.tows")
+    table.delete("event_date < '2026-02-15'", snapshot_properties={catalog.KEPT_FROM: "2026-02-15"})
+    assert building.build(clean_lake) is None
 
 
 def test_a_full_refresh_builds_what_is_published_and_nothing_else(
