@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import highspy
 import numpy as np
@@ -18,13 +19,14 @@ import polars as pl
 
 from infra.privacy_plan import Plan
 from tests.attacks.findings import Control, Finding
-from tests.attacks.measures import clopper_pearson, laplace_variance
+from tests.attacks.measures import Interval, clopper_pearson, laplace_variance
 from tests.attacks.published import Table
 from tests.attacks.truth import Truth, period_of, seed
 
 SLACK = 4
 """How many standard deviations tables of different release units may differ by, in the attacker's eyes."""
 EXACT = 1e-6
+LEAST_CLAIMS = 3
 
 
 @dataclass(frozen=True)
@@ -147,8 +149,29 @@ def hidden_bounds(
     return pl.concat(found)
 
 
-def gain(found: pl.DataFrame, exact: Mapping[str, pl.DataFrame]) -> tuple[int, int, int, int]:
-    """Hidden cells, how many a constant guess hits, how many the attack hits, and how many it claims for certain.
+class Score(NamedTuple):
+    """How many cells are hidden, how many of them the prior guess and the attack hit, how many the attack is certain
+    of, and how many of these it hits.
+    """
+
+    cells: int
+    prior: int
+    attack: int
+    certain: int
+    certain_hits: int
+
+    @property
+    def gain(self) -> float:
+        return (self.attack - self.prior) / max(self.cells, 1)
+
+    @property
+    def certainty(self) -> float:
+        """How much of what is claimed for certain is exact."""
+        return self.certain_hits / max(self.certain, 1)
+
+
+def score(found: pl.DataFrame, exact: Mapping[str, pl.DataFrame]) -> Score:
+    """How well the attack does beside a prior guess.
 
     The prior guess is generous: for each mart, the most frequent true value of its hidden cells. The attack says what
     is certain, else the prior guess brought within the bounds.
@@ -164,11 +187,16 @@ def gain(found: pl.DataFrame, exact: Mapping[str, pl.DataFrame]) -> tuple[int, i
     )
     guess = pl.col("prior").clip(pl.col("least"), pl.col("greatest"))
     certain = pl.col("least") == pl.col("greatest")
-    hits = scored.select(
-        prior=(pl.col("prior") == pl.col("exact")).sum(), attack=(guess == pl.col("exact")).sum(), certain=certain.sum()
+    right = guess == pl.col("exact")
+    return Score(
+        scored.height,
+        *scored.select(
+            prior=(pl.col("prior") == pl.col("exact")).sum(),
+            attack=right.sum(),
+            certain=certain.sum(),
+            hits=(right & certain).sum(),
+        ).row(0),
     )
-    prior, attacked, sure = hits.row(0)
-    return scored.height, prior, attacked, sure
 
 
 def attack(
@@ -182,26 +210,22 @@ def attack(
     measured = {}
     for name, some, allowance in (("published", tables, plan), ("suppressed", suppressed, None)):
         exact = {mart: truth.exact(mart, table) for mart, table in some.items() if mart.startswith(("fines", "tows"))}
-        measured[name] = gain(hidden_bounds(some, truth.zones, allowance, blocks), exact)
-    cells, prior, attacked, sure = measured["published"]
-    other, other_prior, other_attacked, other_sure = measured["suppressed"]
-    share = clopper_pearson(attacked, cells)
+        measured[name] = score(hidden_bounds(some, truth.zones, allowance, blocks), exact)
+    real, broken = measured["published"], measured["suppressed"]
+    share, prior = clopper_pearson(real.attack, real.cells), real.prior / max(real.cells, 1)
     return Finding(
         "P4",
-        "exact values of hidden cells found by linear programs, beyond a prior guess (share of cells)",
+        "exact values of hidden cells found by linear programs, beyond a prior guess (share of hidden cells)",
         limit=0.02,
-        measured=(attacked - prior) / max(cells, 1),
-        interval=type(share)(share.low - prior / max(cells, 1), share.high - prior / max(cells, 1)),
+        measured=real.gain,
+        interval=Interval(share.low - prior, share.high - prior),
         control=Control(
-            "exact counts, primary suppression only", (other_attacked - other_prior) / max(other, 1), 0.025
+            "exact counts, primary suppression only: share of certain claims that are exact",
+            broken.certainty if broken.certain >= LEAST_CLAIMS else 0.0,
+            0.95,
         ),
         details={
-            "hidden cells": cells,
-            "prior guess": prior / max(cells, 1),
-            "attack": attacked / max(cells, 1),
-            "claimed for certain": sure,
-            "control: hidden cells": other,
-            "control: prior guess": other_prior / max(other, 1),
-            "control: claimed for certain": other_sure,
+            "published": real._asdict() | {"share of certain claims that are exact": real.certainty},
+            "control": broken._asdict() | {"gain": broken.gain},
         },
     )

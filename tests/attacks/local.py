@@ -50,7 +50,9 @@ NO_NOISE = Breakage(
     "exact counts", "macros/measure_counts.sql", r"(?s)\+ \{\{ noise\(.*?\) \}\} as measured", "as measured"
 )
 NO_BOUNDING = Breakage("no contribution bounding", "macros/bound_contributions.sql", r"(?s)    qualify.*?\) = 1\n", "")
-NO_EDITION = Breakage("noise of the cell alone", "macros/measure_counts.sql", r"\" ~ grid ~ \"\.edition, ", "1, ")
+NO_EDITION = Breakage(
+    "noise of the cell alone", "macros/measure_counts.sql", r"noise\(mart, 'laid\.edition'", "noise(mart, '1'"
+)
 EXACT_TOTALS = Breakage(
     "exact totals", "macros/fit_to_totals.sql", r"sum\(measured\) as estimate", "sum(exact) as estimate"
 )
