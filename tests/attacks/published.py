@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,9 +65,9 @@ class Published:
 def read(settings: Settings) -> Published:
     """All that role ``analyst`` may read of a lake's releases."""
     store = object_store.client(settings, "analyst")
-    objects = {
-        key: object_store.get_bytes(store, "lake", key) for key in object_store.list_keys(store, "lake", "releases/")
-    }
+    keys = list(object_store.list_keys(store, "lake", "releases/"))
+    with ThreadPoolExecutor(8) as pool:  # thousands of small files
+        objects = dict(zip(keys, pool.map(lambda key: object_store.get_bytes(store, "lake", key), keys), strict=True))
     manifests = {key: data for key, data in objects.items() if _MANIFEST.fullmatch(key)}
     files = {key: data for key, data in objects.items() if key.endswith(".parquet")}
     newest: dict[str, tuple[int, str]] = {}
