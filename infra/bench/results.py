@@ -102,6 +102,9 @@ def _of_marts(rows: int, runs: Sequence[MartsRun]) -> dict[str, Any]:
         "ratio": middle(lambda run: run.build.seconds / run.query.found["stored"]["seconds"]),
         "cpu_ratio": middle(lambda run: run.build.cpu_seconds / run.query.found["stored"]["cpu_seconds"]),
         "sql_ratio": middle(lambda run: run.build.found["sql_seconds"] / run.query.seconds),
+        "plain_seconds": middle(lambda run: run.plain.seconds),
+        "anonymity_ratio": middle(lambda run: run.query.seconds / run.plain.seconds),
+        "anonymity_cpu_ratio": middle(lambda run: run.query.cpu_seconds / run.plain.cpu_seconds),
     }
 
 
@@ -128,7 +131,7 @@ def show(sizes: Iterable[dict[str, Any]], day: dict[str, Any] | None) -> None:
         box=SIMPLE,
     )
     whole = Table("silo", "rows", "s", "rows/s", "MiB", "floor s", "MiB", "ratio", "of CPU", box=SIMPLE)
-    models = Table("silo", "rows", "s", "rows/s", "floor s", "ratio", box=SIMPLE)
+    models = Table("silo", "rows", "s", "rows/s", "floor s", "ratio", "plain s", "floor/plain", "of CPU", box=SIMPLE)
     for each in sizes:
         name = (each["silo"], _short(each["rows"]))
         way_in.add_row(*name, *_way_in(each["ingest"]))
@@ -142,13 +145,16 @@ def show(sizes: Iterable[dict[str, Any]], day: dict[str, Any] | None) -> None:
             _short(each["rows"] / found["sql_seconds"]),
             f"{found['floor_seconds']:.2f}",
             f"{found['sql_ratio']:.2f}",
+            f"{found['plain_seconds']:.2f}",
+            f"{found['anonymity_ratio']:.2f}",
+            f"{found['anonymity_cpu_ratio']:.2f}",
         )
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     titled = {
         "Ingest, landing included, beside copying the same bytes and beside writing them as Parquet\n"
         "(landed: the last ratio once the bytes are in the store)": way_in,
         "Marts: the whole build": whole,
-        "Marts: their SQL alone": models,
+        "Marts: their SQL alone, beside the query by hand, and that beside itself without anonymity (plain)": models,
     }
     for title, table in titled.items():
         if table.row_count:

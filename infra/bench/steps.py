@@ -93,6 +93,11 @@ def query(settings: Settings, silo: str, marts: list[str]) -> Found:
     return {**queried.made._asdict(), "stored": queried.stored._asdict()}
 
 
+def plain(settings: Settings, silo: str) -> Found:
+    """The same query without anonymity, see :func:`infra.bench.floors.query_plain`."""
+    return floors.query_plain(settings, silo)._asdict()
+
+
 def compare(settings: Settings, marts: list[str], build_id: str) -> Found:
     """Whether both made the same marts, see :func:`infra.bench.floors.compare_marts`; no part of any figure."""
     watch = Stopwatch()
@@ -125,7 +130,7 @@ def run(settings: Settings) -> Found:
 
 
 STEPS: Mapping[str, Callable[..., Found]] = {
-    step.__name__: step for step in (prepare, land, ingest, copy, rewrite, build, query, compare, run)
+    step.__name__: step for step in (prepare, land, ingest, copy, rewrite, build, query, plain, compare, run)
 }
 
 

@@ -41,10 +41,11 @@ class SizeRun:
 
 @dataclass(frozen=True)
 class MartsRun:
-    """The marts of a silo, and their floor."""
+    """The marts of a silo, their floor, and the floor's own: the same figures without anonymity."""
 
     build: Measured
     query: Measured
+    plain: Measured
     rows: dict[str, int]
 
 
@@ -137,8 +138,9 @@ def _measure_marts(settings: Settings, silo: str, measured: Callable[..., Measur
     built = measured("build")
     marts, build_id = built.found["marts"], built.found["build_id"]
     queried = measured("query", silo=silo, marts=marts)
+    plain = measured("plain", silo=silo)
     compared = watch(settings, "compare", marts=marts, build_id=build_id)
-    return MartsRun(built, queried, compared.found["rows"])
+    return MartsRun(built, queried, plain, compared.found["rows"])
 
 
 def measure_day(workshop: Path, days: int, repeats: int, tell: Tell, *, keep: bool) -> list[DayRun]:

@@ -1,4 +1,4 @@
--- The family of tows, by hand. Views: events (conformed rows), zones; tables: tow_reasons, delay_bands, hours; macros:
+-- The family of tows, by hand. Views: events, first_events (conformed rows), zones; tables: tow_reasons, delay_bands, hours; macros:
 -- source, threshold, weight, fitted.
 create table counted as
 select
@@ -16,14 +16,7 @@ select
         else 'unknown'
     end as delay_group,
     count(*) as tows
-from (
-    select event_date, removed_at, released_at, local_hour, zone_id, reason, outcome
-    from events
-    qualify row_number() over (
-        partition by coalesce(vehicle, record_key), date_trunc('month', event_date)
-        order by event_date, removed_at, record_key
-    ) = 1
-)
+from first_events
 group by all;
 
 create table calendar as

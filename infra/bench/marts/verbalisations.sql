@@ -1,4 +1,4 @@
--- The family of fines, by hand. Views: events (conformed rows), zones; tables: natures, weekdays, hours; macros: source,
+-- The family of fines, by hand. Views: first_events (conformed rows), zones; tables: natures, weekdays, hours; macros: source,
 -- threshold, weight, fitted.
 create table counted as
 select
@@ -10,14 +10,7 @@ select
     zone_id,
     nature,
     count(*) as fines
-from (
-    select event_date, local_hour, zone_id, nature
-    from events
-    qualify row_number() over (
-        partition by coalesce(vehicle, record_key), date_trunc('month', event_date)
-        order by event_date, occurred_at, record_key
-    ) = 1
-)
+from first_events
 group by grouping sets ((day, zone_id), (month, zone_id, nature), (quarter, weekday, hour, zone_id));
 
 create table calendar as
