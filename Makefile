@@ -57,7 +57,7 @@ test: install ## run every test (services included; under 15 minutes on 2 cores)
 test-fast: install ## run the tests that need no services
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS) -m "not live and not slow and not airflow"
 
-attack: install ## attack the published files of two cities: var/attacks/attack-report.html (20 minutes)
+attack: install ## attack the published files of two cities: var/attacks/attack-report.html (half an hour)
 	@$(BIN)/python -m tests.attacks
 
 lint: install ## ruff, mypy and sqlfluff

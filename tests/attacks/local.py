@@ -53,6 +53,12 @@ NO_BOUNDING = Breakage("no contribution bounding", "macros/bound_contributions.s
 NO_EDITION = Breakage(
     "noise of the cell alone", "macros/measure_counts.sql", r"noise\(mart, 'laid\.edition'", "noise(mart, '1'"
 )
+NOT_FITTED = Breakage(
+    "no consistency",
+    "macros/publish_counts.sql",
+    r"(\{%- set shown = )",
+    r"{%- set value = 'measured' if value == 'fitted' else value -%}\n    \1",
+)
 EXACT_TOTALS = Breakage(
     "exact totals", "macros/fit_to_totals.sql", r"sum\(measured\) as estimate", "sum(exact) as estimate"
 )

@@ -36,6 +36,8 @@ Say = Callable[[str], None]
 PEOPLE = ("verbalisations", "tows")
 """The datasets with a row per event of a vehicle."""
 RERUNS = 50
+FEWER_RERUNS = 12
+"""Of every city but the first: two of each way."""
 REDRAWN = 4
 PAIRS = 20_000
 SOME_PLATES = 100
@@ -49,7 +51,7 @@ def vehicle_marts() -> list[str]:
     return [mart for mart in plan().marts if mart.startswith(("fines", "tows"))]
 
 
-def on_city(city: cities.Plan, settings: Settings, scratch: Path, say: Say) -> list[Finding]:
+def on_city(city: cities.Plan, settings: Settings, scratch: Path, say: Say, *, count: int = RERUNS) -> list[Finding]:
     """P0 to P7 and P13 on what a lake published."""
     say("reading what is published, and the truth")
     reference = CityReference.of(load_city(settings))
@@ -98,9 +100,9 @@ def on_city(city: cities.Plan, settings: Settings, scratch: Path, say: Say) -> l
     small = local.make(scratch / "month", month[0], reference, month[1])
     first = local.build(small, sorted(plan().marts))
     findings.append(reruns.attack_shapes(month[0], small, first, scratch / "shapes"))
-    say(f"P5: {RERUNS} re-runs")
+    say(f"P5: {count} re-runs")
     first = {mart: frame for mart, frame in first.items() if mart in marts}
-    findings.append(reruns.attack_reruns(month[0], small, first, scratch / "reruns", count=RERUNS, redrawn=redrawn))
+    findings.append(reruns.attack_reruns(month[0], small, first, scratch / "reruns", count=count, redrawn=redrawn))
     return findings
 
 
