@@ -241,7 +241,7 @@ def attack_membership(trials: Trials, broken_trials: Trials, broken_build: str) 
                 limit=theory + 0.02,
                 measured=area.value,
                 interval=area.interval,
-                control=Control(broken_build, broken.value, min(theory + 0.1, 0.99)),
+                control=Control(broken_build, broken.value, theory + 0.05),
                 details={"theory": theory},
             )
         )
