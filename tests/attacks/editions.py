@@ -24,7 +24,7 @@ known to everybody."""
 def compared(
     before: Mapping[str, Table], after: Mapping[str, Table], changed: Mapping[str, pl.DataFrame]
 ) -> pl.DataFrame:
-    """Every cell that both editions show: ``score``, by how much it grew; ``changed``, whether it did; ``stratum``."""
+    """Every cell that both editions show: ``score``, its change; ``changed``, whether it did; ``stratum``."""
     found = []
     for number, (mart, table) in enumerate(sorted(before.items())):
         measure = table.measure
@@ -36,7 +36,8 @@ def compared(
         rank = (pl.col(measure) + pl.col("new")).rank("ordinal")
         found.append(
             both.select(
-                score=(pl.col("new") - pl.col(measure)).cast(pl.Float64),
+                # Either way: a late row that is its vehicle's first takes a later one out of another cell.
+                score=(pl.col("new") - pl.col(measure)).abs().cast(pl.Float64),
                 changed="changed",
                 stratum=number * STRATA + ((rank - 1) * STRATA // pl.len()).cast(pl.Int64),
             )
