@@ -56,7 +56,7 @@ def zipped(content: bytes) -> bytes:
         (BARE[:16], "plate, hashed"),
         (base64.b64encode(BARE), "plate, hashed"),
         (base64.urlsafe_b64encode(BARE[:16]), "plate, hashed"),
-        (gzip.compress(b"ZZ987YX"), "plate"),
+        (gzip.compress(b"ZZ987YX", mtime=0), "plate"),
         (zipped(b"ZZ987YX"), "plate"),
         (parquet(it=["ZZ987YX"] * 100), "plate"),
         (parquet(it=[b"not this", BARE[:16]]), "plate, hashed"),

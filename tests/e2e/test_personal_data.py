@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from canaries import Canaries
-from conftest import running
+from lakes import running
 
 from infra import catalog, database, object_store
 from infra.city import load_city

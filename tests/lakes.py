@@ -1,0 +1,34 @@
+"""Real lakes for tests: object store and PostgreSQL, with Airflow or without."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from infra.services import lake as services
+from infra.settings import Settings
+
+
+@contextmanager
+def running(*, airflow: bool, prefix: str = "calanque-test-") -> Iterator[Settings]:
+    """A lake in a home of its own, stopped and removed at the end.
+
+    ``CALANQUE_TEST_HOME`` names a home to use instead, started if need be and left running: handy while developing.
+    """
+    kept = os.environ.get("CALANQUE_TEST_HOME")
+    # Not pytest's own folders: their paths are long, and closed to the account that PostgreSQL runs as under root.
+    home = Path(kept) if kept else Path(tempfile.mkdtemp(prefix=prefix))
+    home.mkdir(mode=0o755, parents=True, exist_ok=True)
+    home.chmod(0o755)
+    settings = Settings(home=home, quiet=True)
+    try:
+        services.up(settings, airflow=airflow)
+        yield settings
+    finally:
+        if not kept:
+            services.down(settings)
+            shutil.rmtree(home, ignore_errors=True)
