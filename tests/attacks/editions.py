@@ -36,8 +36,7 @@ def compared(
         rank = (pl.col(measure) + pl.col("new")).rank("ordinal")
         found.append(
             both.select(
-                # Either way: a late row that is its vehicle's first takes a later one out of another cell.
-                score=(pl.col("new") - pl.col(measure)).abs().cast(pl.Float64),
+                score=(pl.col("new") - pl.col(measure)).cast(pl.Float64),
                 changed="changed",
                 stratum=number * STRATA + ((rank - 1) * STRATA // pl.len()).cast(pl.Int64),
             )
@@ -79,7 +78,9 @@ def attack(
             for mart, table in after.items()
         }
         cells = compared(before, after, changed)
-        areas[name] = stratified_auc(*(cells[column].to_numpy() for column in ("score", "changed", "stratum")))
+        score, label, stratum = (cells[column].to_numpy() for column in ("score", "changed", "stratum"))
+        # Growth, and change either way: a late row that is its vehicle's first takes a later one out of another cell.
+        areas[name] = max(stratified_auc(each, label, stratum) for each in (score, np.abs(score)))
     late_cells = int(cells["changed"].sum())
     return Finding(
         "P6",

@@ -91,9 +91,9 @@ def on_city(city: cities.Plan, settings: Settings, scratch: Path, say: Say, *, c
     findings += families.attack([release.tables, *others], known, plan(), broken["exact_totals"])
 
     say("P6: differences of editions")
-    quarter = _between(people, date(2025, 10, 1), date(2025, 12, 31))
     fines = [mart for mart in marts if mart.startswith("fines")]
-    findings.append(editions.attack(quarter[0], reference, quarter[1], known.zones, fines, folder=scratch / "editions"))
+    of_fines = {"verbalisations": rows["verbalisations"]}
+    findings.append(editions.attack(of_fines, reference, year, known.zones, fines, folder=scratch / "editions"))
 
     say("P13: shapes")
     month = _between(rows, date(2025, 10, 1), date(2025, 10, 31))
