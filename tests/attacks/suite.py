@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +96,7 @@ def on_city(city: cities.Plan, settings: Settings, scratch: Path, say: Say, *, c
     findings.append(editions.attack(of_fines, reference, year, known.zones, fines, folder=scratch / "editions"))
 
     say("P13: shapes")
-    month = _between(rows, date(2025, 10, 1), date(2025, 10, 31))
+    month = _between(rows, cities.FIRST, cities.FIRST + timedelta(days=30))
     small = local.make(scratch / "month", month[0], reference, month[1])
     first = local.build(small, sorted(plan().marts))
     findings.append(reruns.attack_shapes(month[0], small, first, scratch / "shapes"))
