@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from infra.settings import Settings
 
 # Three weeks with the spring change of clocks and the end of a quarter in them.
-_START = date(2026, 3, 16)
+_START = datetime(2026, 3, 16)  # noqa: DTZ001 - a day
 _MARTS = ("build_marts", "release_marts")
 
 
@@ -23,6 +23,9 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     days: Annotated[int, typer.Option(min=1, help="How many days of deliveries.")] = 21,
+    start: Annotated[
+        datetime, typer.Option(formats=["%Y-%m-%d"], help="The first of them. Months and quarters are published whole.")
+    ] = _START,
     scale: Annotated[float, typer.Option(help="1 is the volume of a real city: 400,000 fines a year.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Another seed is another city's worth of data.")] = 7,
     minutes: Annotated[float, typer.Option(help="Give up after this many minutes.")] = 15.0,
@@ -48,7 +51,13 @@ def demo(
     tell = _Teller(settings.quiet)
     tell(f"writing {days} days of deliveries of the demo city ({settings.city}) into {settings.drop_dir}")
     truth = generate(
-        load_city(settings), seed=seed, start=_START, days=days, scale=scale, drop_dir=settings.drop_dir, faults=True
+        load_city(settings),
+        seed=seed,
+        start=start.date(),
+        days=days,
+        scale=scale,
+        drop_dir=settings.drop_dir,
+        faults=True,
     )
     truth.save(settings.home / "demo" / "truth.json")
     written = time.monotonic()

@@ -58,7 +58,8 @@ def calanque(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
 
 
 def demo(home: Path) -> str:
-    ran = calanque("demo", "--days", "3", "--scale", "0.05", home=home)
+    # The end of a quarter: whole months and quarters are published, and days after them.
+    ran = calanque("demo", "--start", "2026-03-30", "--days", "3", "--scale", "0.05", home=home)
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
     return ran.stdout
 
