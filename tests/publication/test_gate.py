@@ -81,6 +81,7 @@ def test_a_planted_identifier_is_found_and_never_repeated(rule: str, value: str,
     assert value not in repr(found)
 
 
+@pytest.mark.slow
 @given(value=st.from_regex(r"\A[A-HJ-NP-TV-Z]{2}-[0-9]{3}-[A-HJ-NP-TV-Z]{2}\Z", fullmatch=True))
 @settings(max_examples=50, deadline=None)
 def test_every_french_plate_is_found(value: str, tmp_path_factory: pytest.TempPathFactory) -> None:

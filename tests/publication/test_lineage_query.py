@@ -224,6 +224,7 @@ def _queries(draw: st.DrawFn) -> str:
 _NUMBERS = st.lists(st.integers(0, 3), min_size=3, max_size=3)
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(
     query=_queries(),
