@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable, Mapping
 from datetime import date
 
 import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.manifest import ManifestFile
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table, Transaction
-from pyiceberg.table.update.snapshot import ExpireSnapshots, ManageSnapshots
+from pyiceberg.table.update.snapshot import ExpireSnapshots, ManageSnapshots, _OverwriteFiles
 
 from infra import database, object_store
 from infra.settings import Settings
@@ -105,6 +107,26 @@ def tag(transaction: Transaction, name: str) -> None:
     if snapshot_id is None:
         raise ValueError(f"nothing to call {name!r}: the table has no snapshot")
     ManageSnapshots(transaction).create_tag(snapshot_id, name).commit()
+
+
+def overwrite(transaction: Transaction, properties: Mapping[str, str]) -> _OverwriteFiles:
+    """A snapshot that removes data files and adds others, as a context manager; ``properties`` are told of it.
+
+    PyIceberg 0.12 looks for the removed files in several manifests at once with one evaluator, which keeps the manifest
+    it looks at in itself: another thread may swap it, and a file that is there is reported missing. Here each manifest
+    has an evaluator of its own.
+    """
+    update = transaction.update_snapshot(snapshot_properties=dict(properties)).overwrite()
+    build = update._build_manifest_evaluator
+
+    def build_for_each(spec_id: int) -> Callable[[ManifestFile], bool]:
+        def might_hold(manifest: ManifestFile) -> bool:
+            return build(spec_id)(manifest)
+
+        return might_hold
+
+    update._build_manifest_evaluator = build_for_each  # type: ignore[method-assign]
+    return update
 
 
 def trim_history(transaction: Transaction) -> None:

@@ -40,7 +40,7 @@ from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.typedef import Record
 
 from infra import object_store, registry
-from infra.catalog import trim_history
+from infra.catalog import overwrite, trim_history
 from infra.settings import Settings
 from ingestion import tables
 from ingestion.register import REFERENCE_DAY, Dataset
@@ -270,8 +270,9 @@ def _apply(table: Table, added: list[TableFile], removed: list[TableFile], deliv
     if not added and not removed:
         return
     with table.transaction() as transaction:
-        update = transaction.update_snapshot(snapshot_properties={DELIVERY_PROPERTY: delivery_id})
-        with update.overwrite() if removed else update.merge_append() as snapshot:
+        properties = {DELIVERY_PROPERTY: delivery_id}
+        append = transaction.update_snapshot(snapshot_properties=properties).merge_append
+        with overwrite(transaction, properties) if removed else append() as snapshot:
             for file in removed:
                 snapshot.delete_data_file(file)
             for file in added:

@@ -27,7 +27,7 @@ from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.update.snapshot import ExpireSnapshots
 
 from infra import database, object_store, registry
-from infra.catalog import KEPT_FROM, open_catalog
+from infra.catalog import KEPT_FROM, open_catalog, overwrite
 from infra.settings import Settings
 from ingestion import tables
 from ingestion.register import Dataset
@@ -153,8 +153,7 @@ class ConformedZone:
             return
         with table.transaction() as transaction:
             if old:
-                said = {KEPT_FROM: f"{first}"}
-                with transaction.update_snapshot(snapshot_properties=said).overwrite() as update:
+                with overwrite(transaction, {KEPT_FROM: f"{first}"}) as update:
                     for file in old:
                         update.delete_data_file(file)
             kept = {reference.snapshot_id for reference in transaction.table_metadata.refs.values()}

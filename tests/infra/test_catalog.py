@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -128,6 +130,29 @@ def test_days_are_replaced_and_added_in_one_commit(store: Settings, name: str, t
     assert {file["file_path"].split("event_date=")[1][:10] for file in opened.inspect.files().to_pylist()} == {
         day.isoformat() for day in MARCH
     }
+
+
+def test_files_that_are_there_are_found_whatever_the_threads_do(store: Settings, table: Table) -> None:
+    # One manifest a day, all looked at together: PyIceberg once reported files missing that were there.
+    table.transaction().set_properties({"commit.manifest-merge.enabled": "false"}).commit_transaction()
+    for day in MARCH:
+        table.add_files([_write(store, table, day, 1)])
+    snapshot = table.current_snapshot()
+    assert snapshot is not None
+    manifests = snapshot.manifests(table.io) * 1_000
+    held = next(iter(table.scan(row_filter=EqualTo("event_date", MARCH[0].isoformat())).plan_files())).file
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with table.transaction() as transaction, catalog.overwrite(transaction, {}) as update:
+            update.delete_data_file(held)
+            update._build_delete_files_partition_predicate()
+            with ThreadPoolExecutor(8) as pool:
+                looked_at = list(pool.map(update._build_manifest_evaluator(table.spec().spec_id), manifests))
+    finally:
+        sys.setswitchinterval(interval)
+    assert looked_at.count(True) == 1_000
+    assert _counts(store, table) == dict.fromkeys(MARCH[1:], 1)
 
 
 def test_a_commit_that_fails_leaves_nothing(store: Settings, name: str, table: Table) -> None:
