@@ -90,6 +90,35 @@ create table if not exists registry.unit (          -- published units, and what
     commit_seq    bigint not null,                  -- newest commit of the silo that late_rows knows of
     primary key (mart, first_day)
 );
+
+create table if not exists registry.alert (         -- what people were, or are to be, warned of: one line per episode
+    alert_id     bigint generated always as identity primary key,
+    kind         text not null,                     -- also the name of its runbook
+    key          text not null,                     -- what it is about, within its kind
+    subject      text not null,
+    silo_or_mart text,
+    owner        text not null,                     -- who has to act
+    sentence     text not null,
+    details      jsonb not null default '{}',       -- figures, rules, row numbers; never a value
+    runbook      text not null,
+    first_seen   timestamptz not null,
+    last_seen    timestamptz not null,
+    count        bigint not null default 1,         -- how often it was seen
+    resolved_at  timestamptz,
+    resolved_because text
+);
+
+create unique index if not exists alert_standing on registry.alert (kind, key) where resolved_at is null;
+
+create table if not exists registry.notice (        -- what was sent of an alert, by channel
+    alert_id     bigint not null references registry.alert,
+    phase        text not null check (phase in ('begun', 'resolved')),
+    channel      text not null,                     -- email, webhook
+    attempts     integer not null default 0,
+    error        text,                              -- why the last attempt failed
+    sent_at      timestamptz,
+    primary key (alert_id, phase, channel)
+);
 """
 
 

@@ -18,7 +18,7 @@ class Settings(BaseSettings):
     Every field is an environment variable: ``home`` is ``CALANQUE_HOME``. Two lakes with different homes share nothing.
     """
 
-    model_config = SettingsConfigDict(env_prefix="CALANQUE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="CALANQUE_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     home: Path = Field(default=Path("var"), description="State directory: data of embedded services, secrets, logs.")
     city: str = Field(default="marseille", description="City profile: a name in infra/cities or a path to a TOML file.")
@@ -41,6 +41,23 @@ class Settings(BaseSettings):
 
     now: AwareDatetime | None = Field(
         default=None, description="A frozen clock, for tests and drills: an instant such as 2026-03-08T06:00:00+00:00."
+    )
+
+    smtp_url: str | None = Field(
+        default=None,
+        repr=False,
+        description="Mail server of warnings: smtp://[user[:password]@]host[:port] (STARTTLS when offered, and always "
+        "before a login) or smtps://... The password may be the secret `smtp-password` instead.",
+    )
+    alert_from: str = Field(default="calanque@localhost", description="Sender of warnings.")
+    alert_to: str = Field(default="", description="Who gets the warnings: addresses separated by commas.")
+    webhook_url: str | None = Field(
+        default=None,
+        repr=False,
+        description="http(s) address that gets each warning as JSON; signed when the secret `webhook-key` exists.",
+    )
+    runbooks_url: str = Field(
+        default="docs/runbooks", description="Where the runbooks are read: messages link to <this>/<kind>.md."
     )
 
     quiet: bool = Field(default=False, description="No progress bars; for CI and logs.")

@@ -56,6 +56,7 @@ grant insert, update on registry.delivery, registry.commit to pipeline;
 grant update (status, reason, settled_at) on registry.delivery to retention;
 grant insert, update on registry.release, registry.mart, registry.unit to publisher;
 grant delete on registry.unit to publisher;
+grant insert, update on registry.alert, registry.notice to pipeline;
 """
 
 _LEDGER_GRANTS = """
