@@ -209,17 +209,17 @@ def membership(trials: Trials, months: int, cells: npt.NDArray[np.bool_]) -> Are
     return auc(sums[True], sums[False])
 
 
-def attack_epsilon(trials: Trials, unbounded: Trials) -> Finding:
+def attack_epsilon(trials: Trials, broken_trials: Trials, broken_build: str) -> Finding:
     """P8."""
     declared = float(trials.epsilon[trials.first].sum())
     bound, attacker = proven_epsilon(trials)
-    broken, broken_attacker = proven_epsilon(unbounded)
+    broken, broken_attacker = proven_epsilon(broken_trials)
     return Finding(
         "P8",
         f"epsilon that {len(trials.present) // 2} neighbouring pairs prove all fines tables to lose, at least",
         limit=declared,
         measured=bound,
-        control=Control("no contribution bounding", broken, declared + 0.05),
+        control=Control(broken_build, broken, declared + 0.05),
         details={"marts": list(MARTS), "attacker": attacker, "control: attacker": broken_attacker},
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -20,7 +21,9 @@ from pyiceberg.catalog.sql import SqlCatalog
 
 from infra.build_spec import BuildSpec, CityReference, DayRange, Unit
 from infra.clock import add_months, month_start, quarter_start
+from infra.keys import KeyState
 from infra.privacy_plan import plan
+from infra.settings import Settings
 from publication.project import PROJECT, dbt_command
 from tests.attacks.published import Table
 
@@ -92,6 +95,31 @@ def broken(folder: Path, *breakages: Breakage) -> Path:
             raise NotBrokenError(f"{each.name}: {each.file} has nothing like {each.pattern!r}")
         path.write_text(text)
     return project
+
+
+KEYS_BACKEND = "files"
+"""Random keys, as in a real lake. The quick form takes :func:`seeded_keys`: its few trials must not fail by chance."""
+
+
+@dataclass(frozen=True)
+class SeededKeys:
+    """Keys that are the same on each run, one set for each name: of use to tests only."""
+
+    name: str
+
+    def get_or_create(self, silo: str, month: str) -> bytes:
+        return hashlib.sha256(f"{self.name}/{silo}/{month}".encode()).digest()
+
+    def destroy(self, silo: str, month: str) -> None:
+        raise NotImplementedError(f"the key of {silo} for {month} is derived, and stays")
+
+    def states(self) -> list[KeyState]:
+        return []
+
+
+def seeded_keys(settings: Settings) -> SeededKeys:
+    """The backend ``tests.attacks.local:seeded_keys``; the folder that would hold the keys names the set."""
+    return SeededKeys(settings.keys_dir.name)
 
 
 @dataclass(frozen=True)
@@ -180,6 +208,7 @@ def build(
         **{name: value for name, value in os.environ.items() if not name.startswith("CALANQUE_")},
         "CALANQUE_HOME": str(lake.folder),
         "CALANQUE_KEYS": str(keys or lake.keys),
+        "CALANQUE_KEYS_BACKEND": KEYS_BACKEND,
         "CALANQUE_BUILD_SPEC": str(run / "spec.json"),
         "CALANQUE_BUILD_THREADS": str(threads),
         "CALANQUE_BUILD_MEMORY": memory,
