@@ -1,0 +1,272 @@
+"""Warnings: told once, to a real mail server and a real webhook, whatever of both is down."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from aiosmtpd.smtp import AuthResult, LoginPassword
+from receivers import Hook, Mailbox, mail_server, webhook
+
+from infra import clock, database, secrets
+from infra.alerts import Alert, BrokenRule, book, raise_alert, resolve_alert, send_pending, settle
+from infra.services.certificates import certificate_bundle
+from infra.settings import Settings
+
+pytestmark = pytest.mark.live
+
+ALERT = Alert(
+    kind="quarantine-spike",
+    key="tows/0123456789ab",
+    subject="12 % of a delivery of tows is quarantined",
+    silo_or_mart="tows",
+    owner="Fourrière municipale",
+    sentence="Of 1,000 rows of tows.csv (delivery 0123456789ab), 120 are quarantined; usually it is 1 %.",
+    details={"delivery": "0123456789ab"},
+    rules=(BrokenRule("date_unreadable", "Write the date as 2026-03-01.", 120, tuple(range(2, 102))),),
+)
+
+
+@pytest.fixture
+def quiet_lake(lake: Settings) -> Iterator[Settings]:
+    """A lake of which nothing is warned, before and after."""
+    _forget(lake)
+    yield lake
+    _forget(lake)
+
+
+@pytest.fixture
+def box() -> Iterator[Mailbox]:
+    with mail_server() as found:
+        yield found
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    with webhook() as found:
+        yield found
+
+
+def _forget(lake: Settings) -> None:
+    with database.connect(lake, database.ADMIN, "lake") as connection:
+        connection.execute("truncate registry.alert, registry.notice")
+
+
+def mailing(lake: Settings, url: str, **others: object) -> Settings:
+    given = {"smtp_url": url, "alert_to": "steward@city.test, dpo@city.test", "alert_from": "lake@city.test", **others}
+    return lake.model_copy(update=given)
+
+
+def rows(lake: Settings, query: str) -> list[tuple[object, ...]]:
+    with database.connect(lake, "steward", "lake") as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_a_message_says_which_rows_what_it_means_who_acts_and_where_to_read_on(
+    quiet_lake: Settings, box: Mailbox
+) -> None:
+    settings = mailing(quiet_lake, box.url, runbooks_url="https://wiki.city.test/calanque")
+    assert raise_alert(settings, ALERT)
+    (message,) = box.messages
+    assert message["Subject"] == "[Calanque marseille] quarantine-spike: " + ALERT.subject
+    assert message["To"] == "steward@city.test, dpo@city.test"
+    assert message["Auto-Submitted"] == "auto-generated"
+    body = message.get_content()
+    for expected in (
+        ALERT.sentence,
+        "Rule date_unreadable: 120 rows.",
+        "Write the date as 2026-03-01.",
+        "Rows 2, 3, 4,",
+        "21 and 100 more",
+        "Owner: Fourrière municipale",
+        "https://wiki.city.test/calanque/quarantine-spike.md",
+    ):
+        assert expected in body
+
+
+def test_while_it_stands_it_is_told_once_and_after_that_again(quiet_lake: Settings, box: Mailbox) -> None:
+    settings = mailing(quiet_lake, box.url)
+    assert raise_alert(settings, ALERT)
+    assert not raise_alert(settings, replace(ALERT, sentence="Still."))
+    assert len(box.messages) == 1
+    assert rows(quiet_lake, "select count, sentence from registry.alert") == [(2, "Still.")]
+
+    assert resolve_alert(settings, ALERT.kind, ALERT.key, "The delivery was mended.")
+    assert not resolve_alert(settings, ALERT.kind, ALERT.key, "Twice.")
+    assert len(box.messages) == 2
+    assert box.messages[1]["In-Reply-To"] == box.messages[0]["Message-ID"]
+    assert "The delivery was mended." in box.messages[1].get_content()
+    assert "resolved" in box.messages[1]["Subject"]
+
+    assert raise_alert(settings, ALERT)
+    assert len(box.messages) == 3
+    assert rows(quiet_lake, "select count(*), count(resolved_at) from registry.alert") == [(2, 1)]
+
+
+def test_many_processes_at_once_send_one_message(quiet_lake: Settings, box: Mailbox) -> None:
+    settings = mailing(quiet_lake, box.url)
+    began: list[bool] = []
+
+    def warn() -> None:
+        began.append(raise_alert(settings, ALERT))
+        send_pending(settings)
+
+    threads = [threading.Thread(target=warn) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(began) == [False] * 5 + [True]
+    assert len(box.messages) == 1
+
+
+def test_a_dead_mail_server_fails_nobody_and_the_message_waits(quiet_lake: Settings, box: Mailbox, hook: Hook) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        dead = f"smtp://127.0.0.1:{unused.getsockname()[1]}"
+    settings = mailing(quiet_lake, dead, webhook_url=hook.url)
+    assert raise_alert(settings, ALERT)
+    assert len(hook.posts) == 1
+    assert rows(quiet_lake, "select channel, attempts, error from registry.notice where sent_at is null") == [
+        ("email", 1, "the mail server does not answer: ConnectionRefusedError")
+    ]
+    alive = settings.model_copy(update={"smtp_url": box.url})
+    assert send_pending(alive).sent == 1
+    assert send_pending(alive).sent == 0
+    assert [len(box.messages), len(hook.posts)] == [1, 1]
+
+
+def test_what_came_and_went_while_the_mail_server_was_away_is_told_once(quiet_lake: Settings, box: Mailbox) -> None:
+    box.answer = "451 try again later"
+    settings = mailing(quiet_lake, box.url)
+    assert raise_alert(settings, ALERT)
+    assert resolve_alert(settings, ALERT.kind, ALERT.key, "The delivery was mended.")
+    assert not box.messages
+    box.answer = "250 OK"
+    assert send_pending(settings).sent == 1
+    (body,) = box.bodies()
+    assert body.startswith("This is over since")
+    assert ALERT.sentence in body
+    assert send_pending(settings).sent == 0
+
+
+def test_a_flood_is_one_message(quiet_lake: Settings, box: Mailbox, hook: Hook) -> None:
+    settings = mailing(quiet_lake, box.url, webhook_url=hook.url)
+    flood = [replace(ALERT, key=f"tows/{number}", subject=f"delivery {number}") for number in range(30)]
+    with database.connect(settings, "pipeline", "lake") as connection:
+        begun, over = settle(settings, connection, ["quarantine-spike"], flood, "over")
+    assert [len(begun), over] == [30, []]
+    assert send_pending(settings).sent == 60
+    (message,) = box.messages
+    assert message["Subject"] == "[Calanque marseille] 30 messages"
+    assert message.get_content().count(ALERT.sentence) == 30
+    assert len(hook.posts) == 30
+
+
+def test_settling_resolves_what_does_not_stand_any_more(quiet_lake: Settings) -> None:
+    other = replace(ALERT, kind="volume", key="tows/2026-03-05")
+    with database.connect(quiet_lake, "pipeline", "lake") as connection:
+        settle(quiet_lake, connection, ["quarantine-spike", "volume"], [ALERT, other], "over")
+        begun, over = settle(quiet_lake, connection, ["volume"], [], "The rows came.")
+        assert [begun, over] == [[], [("volume", "tows/2026-03-05")]]
+        assert [episode.kind for episode in book.standing(connection)] == ["quarantine-spike"]
+
+
+def test_the_webhook_gets_a_signed_document(quiet_lake: Settings, hook: Hook) -> None:
+    secrets.write(quiet_lake, "webhook-key", "a key of this test")
+    try:
+        settings = quiet_lake.model_copy(update={"webhook_url": hook.url})
+        raise_alert(settings, ALERT)
+        assert hook.signed_with(secrets.read(quiet_lake, "webhook-key"))
+    finally:
+        secrets.path(quiet_lake, "webhook-key").unlink()
+    (document,) = hook.documents()
+    assert document["phase"] == "begun"
+    assert document["owner"] == ALERT.owner
+    assert document["details"]["rules"][0]["row_numbers"][:2] == [2, 3]
+    assert document["runbook"] == "docs/runbooks/quarantine-spike.md"
+
+
+def test_a_webhook_that_refuses_is_tried_again(quiet_lake: Settings, hook: Hook) -> None:
+    hook.status = 503
+    settings = quiet_lake.model_copy(update={"webhook_url": hook.url + "?token=do-not-tell"})
+    assert raise_alert(settings, ALERT)
+    assert rows(quiet_lake, "select error from registry.notice") == [("the webhook answered 503",)]
+    hook.status = 200
+    assert send_pending(settings).sent == 1
+
+
+def test_a_login_is_sent_over_tls_only_and_never_told(
+    quiet_lake: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    logins: list[bytes] = []
+
+    def authenticate(*arguments: object) -> AuthResult:
+        given = arguments[-1]
+        assert isinstance(given, LoginPassword)
+        logins.append(given.password)
+        return AuthResult(success=given.password == b"swordfish!", handled=False)
+
+    caplog.set_level(logging.DEBUG)
+    with mail_server() as open_server:  # offers neither TLS nor login
+        settings = mailing(quiet_lake, open_server.url.replace("//", "//lake:swordfish%21@"))
+        assert raise_alert(settings, ALERT)
+        assert not open_server.messages
+
+    bundle = certificate_bundle(Settings(home=tmp_path), "mail")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(bundle)
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    with mail_server(tls_context=context, authenticator=authenticate, auth_required=True) as closed:
+        wrong = mailing(quiet_lake, closed.url.replace("//", "//lake:herring@"))
+        assert send_pending(wrong).failures == ("email: the mail server answered 535 (SMTPAuthenticationError)",)
+        secrets.write(quiet_lake, "smtp-password", "swordfish!")
+        try:
+            assert send_pending(mailing(quiet_lake, closed.url.replace("//", "//lake@"))).sent == 1
+        finally:
+            secrets.path(quiet_lake, "smtp-password").unlink()
+        assert len(closed.messages) == 1
+    assert logins[-1] == b"swordfish!"
+    told = caplog.text + str(rows(quiet_lake, "select error from registry.notice")) + repr(settings) + repr(wrong)
+    assert "swordfish" not in told
+    assert "herring" not in told
+
+
+def test_without_a_registry_a_warning_is_logged_and_fails_nobody(
+    lake: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    nowhere = lake.model_copy(update={"home": lake.home / "nowhere"})
+    assert not raise_alert(nowhere, ALERT)
+    assert not resolve_alert(nowhere, ALERT.kind, ALERT.key, "over")
+    assert ALERT.sentence in caplog.text
+    with pytest.raises(Exception, match="calanque up"):
+        send_pending(nowhere)
+
+
+def test_nobody_is_told_of_what_was_over_long_ago(quiet_lake: Settings, box: Mailbox) -> None:
+    raise_alert(quiet_lake, ALERT)  # with no channel
+    resolve_alert(quiet_lake, ALERT.kind, ALERT.key, "over")
+    later = mailing(quiet_lake, box.url, now=clock.now(quiet_lake) + book.STALE + timedelta(minutes=1))
+    assert send_pending(later).sent == 0
+
+
+def test_a_subject_cannot_smuggle_in_a_header(quiet_lake: Settings, box: Mailbox) -> None:
+    raise_alert(mailing(quiet_lake, box.url), replace(ALERT, subject="odd\r\nBcc: everybody@city.test"))
+    assert box.messages[0]["Bcc"] is None
+
+
+def test_only_the_pipeline_writes_alerts(quiet_lake: Settings) -> None:
+    for role in ("publisher", "steward", "retention"):
+        with (
+            database.connect(quiet_lake, role, "lake") as connection,
+            pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction)),
+        ):
+            connection.execute("delete from registry.alert")
