@@ -60,6 +60,14 @@ class Settings(BaseSettings):
         default="docs/runbooks", description="Where the runbooks are read: messages link to <this>/<kind>.md."
     )
 
+    openlineage_url: str | None = Field(
+        default=None, description="http(s) address of an OpenLineage backend; each lineage event is sent there as well."
+    )
+    openlineage_namespace: str = Field(default="calanque", description="Namespace of this lake's jobs in its events.")
+    otlp_endpoint: str | None = Field(
+        default=None, description="http(s) address that takes Airflow's metrics by OTLP: .../v1/metrics is added to it."
+    )
+
     quiet: bool = Field(default=False, description="No progress bars; for CI and logs.")
 
     @field_validator("home", "geo", "drop", "keys", "secrets")
@@ -105,6 +113,11 @@ class Settings(BaseSettings):
     @property
     def logs_dir(self) -> Path:
         return self.home.absolute() / "logs"
+
+    @property
+    def lineage_dir(self) -> Path:
+        """Lineage events, one file a day."""
+        return self.home.absolute() / "lineage"
 
     @property
     def run_dir(self) -> Path:
