@@ -16,6 +16,7 @@ from pyiceberg.table.update.snapshot import ExpireSnapshots, ManageSnapshots, _O
 
 from infra import database, object_store
 from infra.settings import Settings
+from infra.transient import transient
 
 NAME = "calanque"
 DATABASE = "lake"
@@ -42,6 +43,15 @@ _TABLE_PROPERTIES = {
 }
 
 
+class TableDamagedError(RuntimeError):
+    """The metadata of an Iceberg table cannot be read: nothing is read from it or written to it until it is mended."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"{problem}: nothing of it is read or changed until it is mended, see docs/operations/backup.md"
+        )
+
+
 def open_catalog(settings: Settings, role: str) -> SqlCatalog:
     """The catalog as ``role``: ``pipeline`` changes ``conformed``, ``publisher`` changes ``marts``, both read both.
 
@@ -59,6 +69,23 @@ def open_catalog(settings: Settings, role: str) -> SqlCatalog:
     return opened
 
 
+def load_table(catalog: SqlCatalog, identifier: str) -> Table:
+    """The table called ``identifier``.
+
+    Raises:
+        NoSuchTableError: there is none.
+        TableDamagedError: its metadata file is missing or cannot be read.
+    """
+    try:
+        return catalog.load_table(identifier)
+    except NoSuchTableError:
+        raise
+    except (ValueError, FileNotFoundError) as error:  # pydantic's and JSON's errors are ValueErrors
+        if transient(error):
+            raise
+        raise TableDamagedError(f"table {identifier}: its metadata file cannot be read") from None
+
+
 def ensure_table(
     catalog: SqlCatalog, identifier: str, schema: Schema | pa.Schema, partition_by: str | None = None
 ) -> Table:
@@ -67,7 +94,7 @@ def ensure_table(
     An existing table is returned as it is, whatever its schema.
     """
     try:
-        return catalog.load_table(identifier)
+        return load_table(catalog, identifier)
     except NoSuchTableError:
         pass
     try:
@@ -77,7 +104,35 @@ def ensure_table(
                     spec.add_identity(partition_by)
     except TableAlreadyExistsError:  # another process was quicker
         pass
-    return catalog.load_table(identifier)
+    return load_table(catalog, identifier)
+
+
+def damage(table: Table) -> str | None:
+    """Why the current content of a table cannot be read, in a sentence; None when every manifest of it can.
+
+    Reads metadata only, never a row: the list of manifests and the manifests of the current snapshot.
+
+    Raises:
+        Exception: the store does not answer; see :func:`infra.transient.transient`.
+    """
+    snapshot = table.current_snapshot()
+    if snapshot is None:
+        return None
+    name = ".".join(table.name())
+    try:
+        manifests = snapshot.manifests(table.io)
+    except Exception as error:
+        if transient(error):
+            raise
+        return f"table {name}: the list of manifests {snapshot.manifest_list} cannot be read"
+    for manifest in manifests:
+        try:
+            manifest.fetch_manifest_entry(table.io)
+        except Exception as error:
+            if transient(error):
+                raise
+            return f"table {name}: the manifest {manifest.manifest_path} cannot be read"
+    return None
 
 
 def metadata_location(table: Table) -> str:

@@ -28,15 +28,16 @@ create table if not exists registry.delivery (
     bytes        bigint not null,
     format       text,                              -- named by the sender, or recognised
     corrects     text,                              -- delivery_id that this one was declared to correct
-    status       text not null check (status in ('landed', 'committed', 'refused')),
-    reason       text,                              -- why it was refused, in a sentence
+    status       text not null check (status in ('landed', 'committed', 'refused', 'parked')),
+    reason       text,                              -- why it was refused or parked, or why the last attempt failed
+    attempts     integer not null default 0,        -- begun and not settled, those to blame on the lake not counted
     rows_in      bigint not null default 0,
     accepted     bigint not null default 0,
     quarantined  bigint not null default 0,
     by_rule      jsonb not null default '{}',       -- quarantined rows by rule
     warnings     jsonb not null default '{}',       -- accepted rows by warning rule
     landed_at    timestamptz not null default now(),
-    settled_at   timestamptz,                       -- committed or refused
+    settled_at   timestamptz,                       -- committed, refused or parked
     seq          bigint generated always as identity,   -- order of landing: of two deliveries, the later one is right
     primary key (silo, delivery_id),
     check (rows_in = accepted + quarantined)
@@ -138,6 +139,7 @@ class DeliveryRow:
     corrects: str | None
     status: str
     reason: str | None
+    attempts: int
     rows_in: int
     accepted: int
     quarantined: int
@@ -181,6 +183,7 @@ class SiloReport:
     landed: int  # not settled yet
     committed: int
     refused: int
+    parked: int  # failed for a reason of their own, and wait for somebody
     rows_in: int
     accepted: int
     quarantined: int
@@ -190,7 +193,7 @@ class SiloReport:
     @classmethod
     def empty(cls, silo: str) -> SiloReport:
         """The report of a silo that never delivered."""
-        return cls(silo, 0, 0, 0, 0, 0, 0, 0, {}, {})
+        return cls(silo, 0, 0, 0, 0, 0, 0, 0, 0, {}, {})
 
 
 def add_delivery(
@@ -225,12 +228,13 @@ def reopen_delivery(
     format_name: str | None,
     corrects: str | None,
 ) -> bool:
-    """Have a refused delivery tried again, with what its sender now says about it; False when it is not refused."""
+    """Have a refused or parked delivery tried again, with what its sender now says about it; False for any other."""
     cursor = connection.execute(
         """
         update registry.delivery
-        set status = 'landed', reason = null, settled_at = null, object_key = %s, format = %s, corrects = %s
-        where silo = %s and delivery_id = %s and status = 'refused'
+        set status = 'landed', reason = null, attempts = 0, settled_at = null, object_key = %s, format = %s,
+            corrects = %s
+        where silo = %s and delivery_id = %s and status in ('refused', 'parked')
         """,
         [object_key, format_name, corrects, silo, delivery_id],
     )
@@ -245,10 +249,55 @@ def delivery(connection: psycopg.Connection, silo: str, delivery_id: str) -> Del
 
 
 def landed_deliveries(connection: psycopg.Connection, silo: str) -> list[DeliveryRow]:
-    """The deliveries of a silo that are neither committed nor refused yet, in order of landing."""
+    """The deliveries of a silo that are not settled yet, in order of landing."""
     with connection.cursor(row_factory=class_row(DeliveryRow)) as cursor:
         cursor.execute("select * from registry.delivery where silo = %s and status = 'landed' order by seq", [silo])
         return cursor.fetchall()
+
+
+def parked_deliveries(connection: psycopg.Connection, silo: str | None = None) -> list[DeliveryRow]:
+    """The deliveries, of one silo or of all, that failed for a reason of their own, in order of landing."""
+    with connection.cursor(row_factory=class_row(DeliveryRow)) as cursor:
+        cursor.execute(
+            """
+            select * from registry.delivery
+            where status = 'parked' and (%(silo)s::text is null or silo = %(silo)s)
+            order by seq
+            """,
+            {"silo": silo},
+        )
+        return cursor.fetchall()
+
+
+def unpark_delivery(connection: psycopg.Connection, silo: str, delivery_id: str) -> bool:
+    """Have a parked delivery tried again as it is; False, and nothing changed, when it is not parked."""
+    cursor = connection.execute(
+        """
+        update registry.delivery set status = 'landed', reason = null, attempts = 0, settled_at = null
+        where silo = %s and delivery_id = %s and status = 'parked'
+        """,
+        [silo, delivery_id],
+    )
+    return cursor.rowcount == 1
+
+
+def begin_attempt(connection: psycopg.Connection, silo: str, delivery_id: str) -> None:
+    """Count an attempt to ingest a delivery before it is made: one that takes its process with it counts too."""
+    connection.execute(
+        "update registry.delivery set attempts = attempts + 1 where silo = %s and delivery_id = %s",
+        [silo, delivery_id],
+    )
+
+
+def fail_attempt(connection: psycopg.Connection, silo: str, delivery_id: str, reason: str, *, counted: bool) -> None:
+    """Record why the last attempt failed; it does not count when the lake was to blame."""
+    connection.execute(
+        """
+        update registry.delivery set reason = %s, attempts = greatest(attempts - %s, 0)
+        where silo = %s and delivery_id = %s and status = 'landed'
+        """,
+        [reason, 0 if counted else 1, silo, delivery_id],
+    )
 
 
 def later_deliveries(connection: psycopg.Connection, silo: str, delivery_id: str) -> list[str]:
@@ -319,12 +368,12 @@ def settle_delivery(
     format_name: str | None,
     tally: Tally,
 ) -> None:
-    """Record that a delivery is ``committed`` or ``refused``, and what became of its rows."""
+    """Record that a delivery is ``committed``, ``refused`` or ``parked``, and what became of its rows."""
     connection.execute(
         """
         update registry.delivery
         set status = %s, reason = %s, format = coalesce(%s, format), rows_in = %s, accepted = %s, quarantined = %s,
-            by_rule = %s, warnings = %s, settled_at = now()
+            by_rule = %s, warnings = %s, settled_at = now(), attempts = 0
         where silo = %s and delivery_id = %s
         """,
         [
@@ -343,7 +392,7 @@ def settle_delivery(
 
 
 def expire_deliveries(connection: psycopg.Connection, silo: str, landed_before: date, reason: str) -> list[str]:
-    """Refuse, for ``reason``, what landed before that day (UTC) and was never settled: its bytes are gone by now.
+    """Refuse, for ``reason``, what landed before that day (UTC) and was never read: its bytes are gone by now.
 
     Returns:
         The delivery ids, in order of landing.
@@ -351,7 +400,7 @@ def expire_deliveries(connection: psycopg.Connection, silo: str, landed_before: 
     rows = connection.execute(
         """
         update registry.delivery set status = 'refused', reason = %s, settled_at = now()
-        where silo = %s and status = 'landed' and substring(object_key from '/dt=([0-9-]{10})/')::date < %s
+        where silo = %s and status in ('landed', 'parked') and substring(object_key from '/dt=([0-9-]{10})/')::date < %s
         returning delivery_id, seq
         """,
         [reason, silo, landed_before],
@@ -399,6 +448,36 @@ def add_commit(
     )
 
 
+def commits_to_days(connection: psycopg.Connection, silo: str, first: date, last: date) -> list[CommitRow]:
+    """The commits of a silo that changed rows of any day from ``first`` to ``last``, in order of landing."""
+    with connection.cursor(row_factory=class_row(CommitRow)) as cursor:
+        cursor.execute(
+            """
+            select commit.*
+            from registry.commit
+            inner join registry.delivery using (silo, delivery_id)
+            where silo = %s and exists (select from unnest(days) as day where day between %s and %s)
+            order by delivery.seq
+            """,
+            [silo, first, last],
+        )
+        return cursor.fetchall()
+
+
+def take_back(connection: psycopg.Connection, silo: str, delivery_ids: Collection[str]) -> None:
+    """Have committed deliveries ingested again: they are landed ones, and nothing is said to be committed of them."""
+    connection.execute(
+        "delete from registry.commit where silo = %s and delivery_id = any(%s)", [silo, list(delivery_ids)]
+    )
+    connection.execute(
+        """
+        update registry.delivery set status = 'landed', reason = null, settled_at = null
+        where silo = %s and delivery_id = any(%s) and status = 'committed'
+        """,
+        [silo, list(delivery_ids)],
+    )
+
+
 def report(connection: psycopg.Connection) -> list[SiloReport]:
     """Totals by silo, in alphabetical order; silos that never delivered are absent."""
     with connection.cursor(row_factory=class_row(SiloReport)) as cursor:
@@ -421,6 +500,7 @@ def report(connection: psycopg.Connection) -> list[SiloReport]:
                 count(*) filter (where status = 'landed') as landed,
                 count(*) filter (where status = 'committed') as committed,
                 count(*) filter (where status = 'refused') as refused,
+                count(*) filter (where status = 'parked') as parked,
                 sum(rows_in)::bigint as rows_in,
                 sum(accepted)::bigint as accepted,
                 sum(quarantined)::bigint as quarantined,

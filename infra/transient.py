@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import psycopg
 from minio.error import InvalidResponseError, S3Error, ServerError
@@ -90,6 +90,30 @@ def disk_full(error: BaseException) -> bool:
         or (_is_native(error) and _NATIVE_DISK_FULL.search(str(error)) is not None)
         or (error.__cause__ is not None and disk_full(error.__cause__))
     )
+
+
+def explained(error: BaseException) -> str | None:
+    """What a person is told of a fault of the store, the database or the disk, without the library's own words.
+
+    None for any other error. The sentence has no final full stop.
+    """
+    if disk_full(error):
+        return "no space is left on a disk of this lake: free some (`calanque doctor` shows which disk is full)"
+    if not transient(error):
+        return None
+    for judge, name in ((_store, "object store"), (_database, "database")):
+        if any(judge(each) for each in _chain(error)):
+            return f"the {name} does not answer, or not as it should: `calanque status` shows what runs"
+    if any(_is_native(each) and _NATIVE_TRANSIENT.search(str(each)) for each in _chain(error)):
+        return "the object store does not answer, or not as it should: `calanque status` shows what runs"
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__
 
 
 def _judged(error: BaseException) -> bool | None:

@@ -33,6 +33,7 @@ from ingestion.vehicles import VEHICLE, datasets_with_vehicles, files_by_day, re
 ROLE = "pipeline"
 RECEIPTS_ROLE = "retention"
 RECEIPTS = "receipts"
+_UNREAD = ("landed", "parked")
 PREFIX = "erasures/"
 ERASURE_PROPERTY = "calanque.erasure"
 """The snapshot property that says which erasure made a commit, by the id of its receipt."""
@@ -193,5 +194,5 @@ def _landing(connection: psycopg.Connection, now: datetime) -> list[Undigested]:
         limit = limits.landing(silo)
         since = limit.first_day_kept(now.date()) - timedelta(days=1)
         for delivery_id, landed_on, status in registry.landed_objects(connection, silo, since):
-            found.append(Undigested(silo, delivery_id, landed_on, limit.last_day(landed_on), status != "landed"))
+            found.append(Undigested(silo, delivery_id, landed_on, limit.last_day(landed_on), status not in _UNREAD))
     return found

@@ -73,7 +73,7 @@ class Landed:
             "again": "the same bytes were delivered before: nothing changes"
             if self.refusal is None
             else f"the same bytes were delivered before and refused, and still are: {self.refusal.rstrip('.')}",
-            "reopened": "refused before, it will be tried again with what its note says now",
+            "reopened": "not accepted before, it will be tried again as it is delivered now",
         }
         return f"{self.file_name}: {said[self.outcome]} (delivery {self.delivery_id[:12]})"
 
@@ -207,7 +207,9 @@ class _Landing:
     ) -> tuple[Literal["new", "again", "reopened"], str | None]:
         known = registry.delivery(self._connection, self._silo, delivery_id)
         self._connection.commit()
-        if known is not None and (known.status != "refused" or self._says_nothing_new(known, note)):
+        if known is not None and known.status not in {"refused", "parked"}:
+            return "again", None
+        if known is not None and known.status == "refused" and self._says_nothing_new(known, note):
             return "again", known.reason
         key = f"{self._silo}/dt={clock.now(self._settings).date()}/{delivery_id}.{_extension(path)}"
         self._upload(path, stream, key, delivery_id, size)

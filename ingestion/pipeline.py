@@ -1,37 +1,40 @@
 """Every landed delivery of a silo, from its bytes to the conformed tables, one after the other and each on its own.
 
-A delivery that cannot be accepted is refused with a sentence. One that fails for another reason stays landed, to be
-tried again, and does not stop the next: the failures are raised together at the end. Nothing here logs a value of a
-delivery.
+A delivery that cannot be accepted is refused with a sentence. One that fails for another reason does not stop the next.
+When the lake is to blame (a server is away, a disk full, a key missing, a table damaged) it stays landed, to be tried
+again, and the failures are raised together at the end. When the delivery itself is (an error that nobody foresaw, or
+attempts that keep failing while others succeed, or take their process with them) it is parked: told once, and tried
+again only when somebody asks. Nothing here logs a value of a delivery.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
 import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psycopg
 from minio import Minio
 from minio.error import MinioException
-from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
+from sqlalchemy.exc import SQLAlchemyError
 from urllib3.exceptions import HTTPError
 
-from infra import database, object_store, registry
-from infra.catalog import open_catalog
+from infra import database, logs, object_store, registry
+from infra.catalog import TableDamagedError, damage, load_table, open_catalog
 from infra.city import City, load_city
 from infra.endpoints import NotRunning
-from infra.keys import KeyDamagedError, open_keys
+from infra.keys import KeyBackendError, KeyDamagedError, open_keys
 from infra.registry import DeliveryRow
 from infra.secrets import SecretMissing
 from infra.settings import Settings
-from ingestion import handover, landing, quarantine, receipts, tables
+from infra.transient import Several, explained, transient
+from ingestion import handover, landing, lineage_events, quarantine, receipts, tables
 from ingestion.checking import ContractMismatchError
 from ingestion.committing import Committer
 from ingestion.conforming import BooksError, Conformed, conform
@@ -56,16 +59,39 @@ _SPEAKABLE = (
     KeyDamagedError,
     ContractMismatchError,
     BooksError,
+    TableDamagedError,
 )
+
+# Faults of the lake that do not pass by themselves. Whoever mends them needs no list of deliveries to try again.
+_OF_THE_LAKE = (
+    OSError,
+    MinioException,
+    HTTPError,
+    psycopg.InternalError,
+    psycopg.ProgrammingError,
+    psycopg.OperationalError,
+    SQLAlchemyError,
+    NoSuchTableError,
+    TableDamagedError,
+    SecretMissing,
+    KeyBackendError,
+    KeyDamagedError,
+)
+
+ATTEMPTS = 5
+"""A delivery is parked instead of being tried once more than this: see :func:`ingest`."""
 
 _log = logging.getLogger(__name__)
 
 
-class IngestionError(RuntimeError):
-    """Deliveries that could not be processed; they stay landed and will be tried again. ``receipts`` has the others."""
+class IngestionError(Several):
+    """Deliveries that could not be processed because of the lake; they stay landed and will be tried again.
 
-    def __init__(self, failures: list[str], done: list[Receipt]) -> None:
-        super().__init__("\n".join(failures))
+    ``receipts`` has the others, ``causes`` the errors: :func:`infra.transient.transient` says whether to do so soon.
+    """
+
+    def __init__(self, failures: list[str], done: list[Receipt], causes: list[Exception]) -> None:
+        super().__init__("\n".join(failures), causes)
         self.receipts = done
 
 
@@ -78,19 +104,25 @@ def ingest(settings: Settings, silo: str, report: Callable[[Receipt], None] | No
 
     One process at a time works on a silo; another waits, and finds nothing left to do.
 
+    An attempt that the lake spoilt does not count, unless another delivery went through after it; one that was cut
+    short does. After :data:`ATTEMPTS` a delivery is parked, so that no delivery stops its silo for ever.
+
     Args:
         settings: of the lake.
         silo: name of a registered silo.
         report: called with each receipt as soon as the delivery is settled.
 
     Raises:
-        IngestionError: some deliveries failed; the others are done.
+        IngestionError: the lake let some deliveries down, or all; the others are done.
         KeyError: no such silo.
     """
     declared = silos()[silo]
     done: list[Receipt] = []
     failures: list[str] = []
+    causes: list[Exception] = []
+    spoilt: list[tuple[DeliveryRow, str, int]] = []  # with its reason, and how many were done before
     with (
+        logs.stage(settings, "ingest", silo=silo),
         closing(database.connect(settings, "pipeline", "lake")) as connection,
         registry.locked(connection, f"silo {silo}"),
     ):
@@ -99,31 +131,48 @@ def ingest(settings: Settings, silo: str, report: Callable[[Receipt], None] | No
         handover.clear(settings, silo, {delivery.delivery_id for delivery in waiting})
         if not waiting:
             return []
-        worker = _Worker(settings, declared, connection)
-        for delivery in _in_order(waiting):
+        try:
+            worker = _Worker(settings, declared, connection)
+        except Exception as error:
+            failure = f"{silo}: none of its {len(waiting)} deliveries can be ingested: {_told(error)}"
+            _log.error("%s", failure)
+            raise IngestionError([failure], [], [error]) from None
+        for delivery in _followed(_in_order(waiting)):
             try:
-                receipt = worker.process(delivery)
+                with lineage_events.of_delivery(settings, declared, delivery, _told) as settled:
+                    receipt = worker.process(delivery)
+                    settled(receipt)
             except Exception as error:  # whatever it is, it must not stop the next delivery
                 if not connection.closed:
                     connection.rollback()
-                failures.append(f"{silo}: {delivery.file_name} ({delivery.delivery_id[:12]}): {_told(error, settings)}")
+                failures.append(f"{silo}: {delivery.file_name} ({delivery.delivery_id[:12]}): {_told(error)}")
+                causes.append(error)
+                spoilt.append((delivery, _told(error), len(done)))
                 _log.error("%s", failures[-1])  # without a traceback, which may quote values
                 continue
-            _log.info(
-                "%s: %s (%s): %s, %d rows in, %d accepted, %d quarantined",
-                silo,
-                delivery.file_name,
-                delivery.delivery_id[:12],
-                receipt.status,
-                receipt.tally.rows_in,
-                receipt.tally.accepted,
-                receipt.tally.quarantined,
-            )
+            tally = receipt.tally
+            with logs.context(**_figures(receipt)):
+                _log.log(
+                    logging.ERROR if receipt.status == "parked" else logging.INFO,
+                    "%s: %s (%s): %s, %d rows in, %d accepted, %d quarantined",
+                    silo,
+                    delivery.file_name,
+                    delivery.delivery_id[:12],
+                    receipt.status,
+                    tally.rows_in,
+                    tally.accepted,
+                    tally.quarantined,
+                )
             done.append(receipt)
             if report is not None:
                 report(receipt)
+        with suppress(psycopg.Error):  # whether an attempt counts is not worth another failure
+            for delivery, reason, before in spoilt:
+                counted = len(done) > before  # the lake was able to serve another one since
+                registry.fail_attempt(connection, silo, delivery.delivery_id, reason, counted=counted)
+            connection.commit()
     if failures:
-        raise IngestionError(failures, done)
+        raise IngestionError(failures, done, causes)
     return done
 
 
@@ -149,6 +198,29 @@ def _in_order(deliveries: list[DeliveryRow]) -> Iterator[DeliveryRow]:
         yield from with_corrected(delivery)
 
 
+def _followed(deliveries: Iterator[DeliveryRow]) -> Iterator[DeliveryRow]:
+    """Each delivery while everything that is logged is about it."""
+    for delivery in deliveries:
+        with logs.context(delivery_id=delivery.delivery_id):
+            yield delivery
+
+
+def _figures(receipt: Receipt) -> dict[str, object]:
+    """What a log line says of a delivery beside its sentence."""
+    days = {"first_day": str(receipt.days[0]), "last_day": str(receipt.days[-1])} if receipt.days else {}
+    return {
+        "step": "settle",
+        "status": receipt.status,
+        "rule": receipt.rule,
+        "bytes": receipt.bytes,
+        "rows_in": receipt.tally.rows_in,
+        "accepted": receipt.tally.accepted,
+        "quarantined": receipt.tally.quarantined,
+        "snapshot_id": receipt.snapshot_id,
+        **days,
+    }
+
+
 @dataclass
 class _Stages:
     """How long each stage took, in seconds."""
@@ -162,6 +234,7 @@ class _Stages:
             yield
         finally:
             self.seconds[name] = round(time.perf_counter() - started, 3)
+            logs.tell(_log, f"{name}: {self.seconds[name]} s", step=name, seconds=self.seconds[name])
 
 
 class _Worker:
@@ -180,7 +253,11 @@ class _Worker:
         self._keys = open_keys(settings)
 
     def process(self, delivery: DeliveryRow) -> Receipt:
-        """Settle one delivery: committed or refused. Done again after a crash anywhere, it ends in the same state."""
+        """Settle one delivery: committed, refused or parked. Done again after a crash anywhere, it ends the same.
+
+        Raises:
+            Exception: the lake is to blame, see :data:`_OF_THE_LAKE`.
+        """
         stages = _Stages()
         receipt = Receipt(
             silo=delivery.silo,
@@ -195,9 +272,20 @@ class _Worker:
         )
         with _scratch(self._settings.work_dir / "ingest" / delivery.silo / delivery.delivery_id) as scratch:
             try:
-                receipt = self._accept(delivery, receipt, stages, scratch)
+                if delivery.attempts >= ATTEMPTS:
+                    receipt = replace(receipt, status="parked", reason=_worn_out(delivery))
+                else:
+                    registry.begin_attempt(self._connection, delivery.silo, delivery.delivery_id)
+                    self._connection.commit()
+                    receipt = self._accept(delivery, receipt, stages, scratch)
             except Refused as refused:
                 receipt = replace(receipt, status="refused", rule=refused.rule, reason=refused.sentence)
+            except Exception as error:
+                if _of_the_lake(error):
+                    raise
+                if not self._connection.closed:
+                    self._connection.rollback()
+                receipt = replace(receipt, status="parked", reason=f"{delivery.file_name}: {_told(error)}")
         receipts.write(self._store, receipt)
         registry.settle_delivery(
             self._connection,
@@ -249,7 +337,7 @@ class _Worker:
                 "See its quarantine, mend the rows and deliver it again",
             )
             return replace(receipt, status="refused", rule=refused.rule, reason=refused.sentence)
-        with stages("commit"):
+        with stages("commit"), self._table_to_blame(dataset):
             committed = self._committer.commit(
                 dataset,
                 conformed.files,
@@ -260,6 +348,20 @@ class _Worker:
                 overtaking=self._overtaking(delivery, dataset, scratch),
             )
         return replace(receipt, days=committed.days, outputs=committed.outputs, snapshot_id=committed.snapshot_id)
+
+    @contextmanager
+    def _table_to_blame(self, dataset: Dataset) -> Iterator[None]:
+        """Should a commit fail, first look whether its table is damaged: then no delivery is to blame for it."""
+        try:
+            yield
+        except Refused:
+            raise
+        except Exception as error:
+            if not transient(error):
+                problem = damage(load_table(self._catalog, tables.identifier(dataset)))
+                if problem is not None:
+                    raise TableDamagedError(problem) from error
+            raise
 
     def _require_corrected(self, delivery: DeliveryRow) -> None:
         if delivery.corrects is None:
@@ -302,7 +404,12 @@ class _Worker:
         path = scratch / "delivered"
         if handover.take(self._settings, delivery.silo, delivery.delivery_id, path):
             return path
-        return self._download(delivery, scratch)
+        try:
+            return self._download(delivery, scratch)
+        except KeyError:
+            raise DamagedError(
+                f"object {delivery.object_key} of bucket {landing.BUCKET} is not there any more: deliver the file again"
+            ) from None
 
     def _download(self, delivery: DeliveryRow, folder: Path) -> Path:
         path = folder / "delivered"
@@ -340,10 +447,24 @@ def _scratch(folder: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _told(error: Exception, settings: Settings) -> str:
+def _of_the_lake(error: Exception) -> bool:
+    """Whether an error is the lake's own, and not that of the delivery that met it."""
+    return transient(error) or (isinstance(error, _OF_THE_LAKE) and not isinstance(error, DamagedError))
+
+
+def _worn_out(delivery: DeliveryRow) -> str:
+    last = f"the last one said: {delivery.reason}" if delivery.reason else "the process ended in the middle of it"
+    return (
+        f"{delivery.file_name}: {delivery.attempts} attempts to ingest it came to nothing ({last}); it is too much for "
+        "this machine, or there is something in it that was not foreseen"
+    )
+
+
+def _told(error: Exception) -> str:
     """What may be said of an unexpected error: nothing that could quote the delivery."""
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"no space is left on the disk of {settings.work_dir}: free some, and it will be tried again"
+    sentence = explained(error)
+    if sentence is not None:
+        return sentence
     if isinstance(error, _SPEAKABLE):
         return f"{type(error).__name__}: {error}"
     frames = traceback.extract_tb(error.__traceback__)

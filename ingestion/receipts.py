@@ -28,10 +28,10 @@ NOTHING = Tally(rows_in=0, accepted=0, quarantined=0, by_rule={}, warnings={})
 class Receipt:
     """What happened to one delivery. Rows, rules and figures only; never a value of the delivery.
 
-    ``rule`` and ``reason`` say why it was refused. ``notes`` are those of :class:`ingestion.opening.Opened`, and
-    ``no_records`` for a header with nothing under it. ``contracts`` has the version of each model. ``days`` are the
-    event days whose conformed rows changed; ``lines`` is how many conformed rows the accepted rows became. ``seconds``
-    is by stage.
+    ``rule`` and ``reason`` say why it was refused or parked. ``notes`` are those of
+    :class:`ingestion.opening.Opened`, and ``no_records`` for a header with nothing under it. ``contracts`` has the
+    version of each model. ``days`` are the event days whose conformed rows changed; ``lines`` is how many conformed
+    rows the accepted rows became. ``seconds`` is by stage.
     """
 
     silo: str
@@ -40,7 +40,7 @@ class Receipt:
     bytes: int
     landed_at: datetime
     corrects: str | None
-    status: Literal["committed", "refused"]
+    status: Literal["committed", "refused", "parked"]
     seconds: Mapping[str, float]
     rule: str | None = None
     reason: str | None = None

@@ -125,6 +125,7 @@ def report(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for 
                     "landed": found.landed,
                     "committed": found.committed,
                     "refused": found.refused,
+                    "parked": found.parked,
                     "rows_in": found.rows_in,
                     "accepted": found.accepted,
                     "quarantined": found.quarantined,
@@ -156,10 +157,15 @@ def show(silos: dict[str, SiloReport], marts: dict[str, dict[str, Any]]) -> None
     from rich.console import Console
     from rich.table import Table
 
-    deliveries = Table("silo", "deliveries", "refused", "rows in", "accepted", "quarantined", title="Deliveries")
+    deliveries = Table(
+        "silo", "deliveries", "refused", "parked", "rows in", "accepted", "quarantined", title="Deliveries"
+    )
     rules = Table("silo", "rule", "rows", "", title="Rows by rule")
     for name, found in silos.items():
-        figures = (found.deliveries, found.refused, found.rows_in, found.accepted, found.quarantined)
+        figures = (
+            *(found.deliveries, found.refused, found.parked),
+            *(found.rows_in, found.accepted, found.quarantined),
+        )
         deliveries.add_row(name, *(f"{figure:,}" for figure in figures))
         for counts, became in ((found.by_rule, "quarantined"), (found.warnings, "accepted, with a warning")):
             for rule, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
@@ -202,6 +208,8 @@ def _ingest(settings: Settings, silo: str) -> bool:
     def tell(receipt: Receipt) -> None:
         if receipt.status == "refused":
             typer.secho(f"{silo}: {receipt.reason}", fg=typer.colors.YELLOW, err=True)
+        elif receipt.status == "parked":
+            typer.secho(f"{silo}: parked until somebody has looked: {receipt.reason}", fg=typer.colors.RED, err=True)
         else:
             tally = receipt.tally
             _say(

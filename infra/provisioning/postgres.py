@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 from psycopg import sql
 
-from infra import catalog, database, ledger, registry, secrets
+from infra import catalog, database, ledger, migrations, registry, secrets
 from infra.settings import Settings
 
 _LOCK = 4_270_001  # one provisioning at a time per server; any constant, as long as it is always this one
@@ -53,6 +53,7 @@ _REGISTRY_GRANTS = """
 grant usage on schema registry to pipeline, publisher, retention, steward;
 grant select on all tables in schema registry to pipeline, publisher, retention, steward;
 grant insert, update on registry.delivery, registry.commit to pipeline;
+grant delete on registry.commit to pipeline;
 grant update (status, reason, settled_at) on registry.delivery to retention;
 grant insert, update on registry.release, registry.mart, registry.unit to publisher;
 grant delete on registry.unit to publisher;
@@ -113,6 +114,7 @@ def provision_postgres(settings: Settings) -> None:
 
         with database.connect(settings, database.ADMIN, "lake") as lake:
             lake.execute(registry.SCHEMA)
+            migrations.migrate(lake)
             lake.execute(_REGISTRY_GRANTS)
             lake.execute(ledger.SCHEMA)
             lake.execute(_LEDGER_GRANTS)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
+import re
+import shutil
 import uuid
 from datetime import date
 from typing import Any
@@ -15,7 +18,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from infra import database, object_store, registry
+from infra import database, object_store, registry, transient
 from infra.keys import KeyStore
 from infra.settings import Settings
 from ingestion import conforming, landing, pipeline, staging
@@ -306,7 +309,7 @@ def test_a_refused_delivery_is_tried_again_when_its_sender_says_more(lake: Setti
     assert len(contents(lake, silo)) == 1
 
 
-def test_a_delivery_that_fails_stays_landed_and_the_others_go_on(
+def test_a_delivery_that_fails_for_a_reason_of_its_own_is_parked_and_the_others_go_on(
     lake: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     silo = new_silo()
@@ -322,14 +325,97 @@ def test_a_delivery_that_fails_stays_landed_and_the_others_go_on(
             essai.deliver(lake, silo.name, name, records(rows))  # type: ignore[arg-type]
             landing.sweep(lake, silo.name)
         monkeypatch.setattr(pipeline, "conform", fragile)
-        with pytest.raises(pipeline.IngestionError, match=r"first\.csv .*ValueError at .*fragile") as caught:
-            pipeline.ingest(lake, silo.name)
-        assert [receipt.file_name for receipt in caught.value.receipts] == ["second.csv"]
-        assert secret not in str(caught.value) + caplog.text
+        parked, good = pipeline.ingest(lake, silo.name)
+        assert (parked.file_name, parked.status) == ("first.csv", "parked")
+        assert re.fullmatch(r"first\.csv: ValueError at .*fragile.* \(its message is withheld.*\)", str(parked.reason))
+        assert (good.file_name, good.status) == ("second.csv", "committed")
+        assert essai.receipt(lake, silo.name, parked.delivery_id)["reason"] == parked.reason
+        assert secret not in str(parked) + caplog.text
+        monkeypatch.undo()
+        with essai.registered(silo), database.connect(lake, "pipeline", "lake") as connection:
+            [waiting] = registry.parked_deliveries(connection, silo.name)
+            assert (waiting.delivery_id, waiting.reason) == (parked.delivery_id, parked.reason)
+            assert {line.silo: line.parked for line in registry.report(connection)}[silo.name] == 1
+            assert pipeline.ingest(lake, silo.name) == []  # told once, and never tried again by itself
+            assert registry.unpark_delivery(connection, silo.name, parked.delivery_id)
+            assert not registry.unpark_delivery(connection, silo.name, good.delivery_id)
+            connection.commit()
+            [mended] = pipeline.ingest(lake, silo.name)
+            assert (mended.file_name, mended.status) == ("first.csv", "committed")
+    assert len(contents(lake, silo)) == 2
+
+
+def test_a_parked_delivery_is_tried_again_when_it_is_delivered_again(
+    lake: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bytes went bad in the store: the only remedy is to have them once more."""
+    silo, content = new_silo(), records([(1, 0, 1)])
+    with essai.registered(silo):
+        essai.deliver(lake, silo.name, "a.csv", content)
+        landing.sweep(lake, silo.name)
+        with database.connect(lake, "steward", "lake") as connection:
+            known = registry.delivery(connection, silo.name, delivery_id(content))
+        assert known is not None
+        shutil.rmtree(lake.work_dir / "landed" / silo.name)  # ingestion runs on another machine
+        object_store.put_bytes(object_store.client(lake, "landing"), "landing", known.object_key, b"x" * len(content))
+        [parked] = pipeline.ingest(lake, silo.name)
+        assert parked.status == "parked"
+        assert "no longer holds the delivered bytes: deliver the file again" in str(parked.reason)
+        essai.deliver(lake, silo.name, "a.csv", content)
+        assert [landed.outcome for landed in landing.sweep(lake, silo.name).landed] == ["reopened"]
+        assert [receipt.status for receipt in pipeline.ingest(lake, silo.name)] == ["committed"]
+    assert len(contents(lake, silo)) == 1
+
+
+def test_what_the_lake_spoilt_is_tried_again(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    silo, content = new_silo(), records([(1, 0, 1)])
+    faults: list[Exception] = [ConnectionResetError(), OSError(errno.ENOSPC, "full"), PermissionError("no")]
+
+    def spoilt(*_: Any, **__: Any) -> Any:
+        raise faults[0]
+
+    with essai.registered(silo):
+        essai.deliver(lake, silo.name, "a.csv", content)
+        landing.sweep(lake, silo.name)
+        monkeypatch.setattr(pipeline, "conform", spoilt)
+        for soon in (True, True, False):
+            for _ in range(2):  # more often than a delivery of its own fault is tried
+                with pytest.raises(pipeline.IngestionError) as caught:
+                    pipeline.ingest(lake, silo.name)
+                assert transient.transient(caught.value) is soon
+            faults.pop(0)
         monkeypatch.undo()
         with essai.registered(silo):
-            assert [receipt.file_name for receipt in pipeline.ingest(lake, silo.name)] == ["first.csv"]
-    assert len(contents(lake, silo)) == 2
+            assert [receipt.status for receipt in pipeline.ingest(lake, silo.name)] == ["committed"]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_delivery_that_comes_to_nothing_again_and_again_is_parked(
+    lake: Settings, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    """It exhausts the machine each time: with an error while others pass, or taking its process with it."""
+    silo, poisoned = new_silo(), records([(1, 0, 1)])
+    conform = conforming.conform
+
+    def exhausting(read: Any, **named: Any) -> Any:
+        if named["delivery_id"] == delivery_id(poisoned):
+            raise KeyboardInterrupt if killed else MemoryError
+        return conform(read, **named)
+
+    with essai.registered(silo):
+        essai.deliver(lake, silo.name, "poisoned.csv", poisoned)
+        landing.sweep(lake, silo.name)
+        monkeypatch.setattr(pipeline, "conform", exhausting)
+        for number in range(pipeline.ATTEMPTS):
+            essai.deliver(lake, silo.name, f"{number}.csv", records([(number + 2, 0, 1)]))
+            landing.sweep(lake, silo.name)
+            with pytest.raises(KeyboardInterrupt if killed else pipeline.IngestionError):
+                pipeline.ingest(lake, silo.name)
+        done = {receipt.file_name: receipt for receipt in pipeline.ingest(lake, silo.name)}
+    assert done["poisoned.csv"].status == "parked"
+    assert f"{pipeline.ATTEMPTS} attempts" in str(done["poisoned.csv"].reason)
+    assert ("the process ended in the middle of it" in str(done["poisoned.csv"].reason)) is killed
+    assert len(contents(lake, silo)) == pipeline.ATTEMPTS
 
 
 @pytest.mark.parametrize("kept", [True, False])
