@@ -13,19 +13,22 @@ from ingestion.register import Dataset, silos
 def of_register() -> Lineage:
     """From ``delivered.<dataset>`` to ``conformed.<dataset>``; the conformed tables are nodes of the way out."""
     datasets = [(silo.name, dataset) for silo in silos().values() for dataset in silo.datasets]
-    nodes = tuple(
-        Node(
-            name=f"delivered.{dataset.name}",
-            kind="delivered",
-            silo=silo,
-            columns=(
-                *(Column(name=name, classification=each) for name, each in classes(dataset.delivered).items()),
-                Column(name=ROWS, classification=_of_rows(dataset)),
-            ),
-        )
-        for silo, dataset in datasets
-    )
+    nodes = tuple(_delivered(silo, dataset) for silo, dataset in datasets)
     return Lineage(nodes=nodes, edges=tuple(edge for _, dataset in datasets for edge in _edges(dataset)))
+
+
+def of_dataset(silo: str, dataset: Dataset) -> Lineage:
+    """From ``delivered.<dataset>`` to ``conformed.<dataset>``, both of them nodes."""
+    columns = (Column(name=name, classification=each) for name, each in conformed_classes(dataset).items())
+    rows = Column(name=ROWS, classification=_of_rows(dataset))
+    conformed = Node(name=f"conformed.{dataset.name}", kind="source", silo=silo, columns=(*columns, rows))
+    return Lineage(nodes=(_delivered(silo, dataset), conformed), edges=tuple(_edges(dataset)))
+
+
+def _delivered(silo: str, dataset: Dataset) -> Node:
+    columns = (Column(name=name, classification=each) for name, each in classes(dataset.delivered).items())
+    rows = Column(name=ROWS, classification=_of_rows(dataset))
+    return Node(name=f"delivered.{dataset.name}", kind="delivered", silo=silo, columns=(*columns, rows))
 
 
 def _of_rows(dataset: Dataset) -> Classification:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets as entropy
 import time
+import traceback
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -19,6 +22,18 @@ from infra.settings import Settings
 # The names that OpenLineage gives to the variables by which a run tells the programs it starts who started them.
 PARENT = "OPENLINEAGE_PARENT_ID"
 ROOT = "OPENLINEAGE_ROOT_PARENT_ID"
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def never_failing() -> Iterator[None]:
+    """What goes wrong inside is logged, by type and place, and goes no further: lineage must not stop the work."""
+    try:
+        yield
+    except Exception as error:  # whatever it is
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        log.warning("lineage could not be told: %s at %s:%s", type(error).__name__, frame.name, frame.lineno)
 
 
 def new_id() -> str:
