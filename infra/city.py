@@ -23,6 +23,7 @@ import shapely
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from shapely.lib import GEOSException
 
+from infra.days_off import Calendar
 from infra.settings import Settings
 from infra.zoning import Box, H3Locator, Locator, PolygonLocator, cell_polygons, h3_cells
 
@@ -142,6 +143,13 @@ class _Point(_Model):
     lat: float
 
 
+class _Calendar(_Model):
+    """Whose holidays the city keeps: a country (ISO 3166-1), and in France a zone of school holidays."""
+
+    public_holidays: str = Field(pattern="^[A-Z]{2}$")
+    school_zone: Literal["A", "B", "C"] | None = None
+
+
 class _Profile(_Model):
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
     title: str
@@ -153,6 +161,7 @@ class _Profile(_Model):
     merge: tuple[_Merge, ...] = ()
     zone_codes: dict[str, _Point | str] = {}
     place: tuple[_Place, ...] = ()
+    calendar: _Calendar | None = None
 
     @field_validator("time_zone")
     @classmethod
@@ -173,6 +182,26 @@ class _Profile(_Model):
             except pl.exceptions.ComputeError as error:
                 raise ValueError(f"{pattern!r} is not a regular expression that can be used here: {error}") from None
         return value
+
+
+def time_zone(settings: Settings) -> str:
+    """The time zone of the city, read from its profile alone.
+
+    Raises:
+        ProfileError: no such profile, or it is wrong.
+    """
+    return _read_profile(_profile_path(settings.city)).time_zone
+
+
+def calendar(settings: Settings) -> Calendar:
+    """The calendar of the city, read from its profile alone; without holidays when the profile names none.
+
+    Raises:
+        ProfileError: no such profile, or it is wrong.
+    """
+    profile = _read_profile(_profile_path(settings.city))
+    kept = profile.calendar
+    return Calendar(profile.time_zone, kept.public_holidays if kept else None, kept.school_zone if kept else None)
 
 
 def load_city(settings: Settings) -> City:
