@@ -24,7 +24,8 @@ MASS_HIDDEN = 0.10
 SMALL_ERROR = 0.06
 LARGE_ERROR = 0.02
 MEAN_ERROR = 0.5
-"""The utility floor: a figure of the report beyond one of these is a warning in it."""
+"""The utility floor: a figure of the report beyond one of these is a warning in it. The mean of noise is nothing, the
+mean of a few draws is not: it is beyond its floor only when chance (1.96 standard errors) does not explain it."""
 
 SMALLEST, LARGE = 11, 50
 PLACES = ("zone_id", "area_id", "place_id")
@@ -121,6 +122,7 @@ def _figures(cells: pl.DataFrame, contract: Contract) -> dict[str, Any]:
         large=large.sum(),
         large_error=relative.filter(large).median(),
         mean_error=error.mean(),
+        standard_error=error.std() / (~hidden).sum().sqrt(),
     ).row(0, named=True)
     return {
         "cells": row["cells"],
@@ -129,6 +131,7 @@ def _figures(cells: pl.DataFrame, contract: Contract) -> dict[str, Any]:
         f"true_{SMALLEST}_to_{LARGE - 1}": {"cells": row["small"], "median_relative_error": row["small_error"]},
         f"true_{LARGE}_and_over": {"cells": row["large"], "median_relative_error": row["large_error"]},
         "mean_error": row["mean_error"],
+        "standard_error": row["standard_error"],
         "rank_correlation": _rank_correlation(cells, contract),
     }
 
@@ -147,14 +150,15 @@ def _warnings(figures: Mapping[str, Any]) -> list[str]:
     """Where the figures are below the utility floor."""
     small = figures[f"true_{SMALLEST}_to_{LARGE - 1}"]["median_relative_error"]
     large = figures[f"true_{LARGE}_and_over"]["median_relative_error"]
+    chance = figures["standard_error"]
     floors = (
         ("mass hidden", figures["mass_hidden"], MASS_HIDDEN),
         (f"median relative error of true {SMALLEST} to {LARGE - 1}", small, SMALL_ERROR),
         (f"median relative error of true {LARGE} and over", large, LARGE_ERROR),
-        ("mean error", figures["mean_error"], MEAN_ERROR),
+        ("mean error", figures["mean_error"], math.inf if chance is None else MEAN_ERROR + 1.96 * chance),
     )
     return [
-        f"{what} is {value:.4g}, beyond {limit:g}"
+        f"{what} is {value:.4g}, beyond {limit:.4g}"
         for what, value, limit in floors
         if value is not None and abs(value) > limit
     ]

@@ -68,9 +68,27 @@ def test_errors_hidden_mass_and_ranks(database: duckdb.DuckDBPyConnection) -> No
     assert report["true_11_to_49"] == {"cells": 1, "median_relative_error": pytest.approx(2 / 40)}
     assert report["true_50_and_over"] == {"cells": 2, "median_relative_error": pytest.approx((0.01 + 0.02) / 2)}
     assert report["mean_error"] == pytest.approx((2 - 2 + 2) / 3)
+    assert report["standard_error"] == pytest.approx(np.std([2, -2, 2], ddof=1) / np.sqrt(3))
     assert report["rank_correlation"] == pytest.approx(1)
     assert report["share_not_counted"] == pytest.approx(50 / 400)
-    assert report["warnings"] == ["mean error is 0.6667, beyond 0.5"]
+    assert report["warnings"] == []
+
+
+def test_a_mean_error_that_chance_does_not_explain_is_a_warning(database: duckdb.DuckDBPyConnection) -> None:
+    database.execute(
+        """
+        create table intermediate.int_fines_by_month_measured as
+        select date '2026-03-01' as unit_start, date '2026-03-01' as period_start, zone_id, exact, exact as measured
+        from (values ('a', 1000), ('b', 1000), ('c', 1000), ('d', 1000)) as cells (zone_id, exact);
+        create table marts.fines_by_month as
+        select date '2026-03-01' as period_start, zone_id, fines
+        from (values ('a', 1001), ('b', 1002), ('c', 1001), ('d', 1002)) as cells (zone_id, fines);
+        """
+    )
+    contract = CONTRACTS["fines_by_month"]
+    report = utility.reports(database, plan(), declared(contract), contract, {MARCH: 4000})[MARCH]
+    (warning,) = report["warnings"]
+    assert warning.startswith("mean error is 1.5, beyond ")
 
 
 def test_a_mean_is_judged_by_the_count_it_is_made_of(database: duckdb.DuckDBPyConnection) -> None:
