@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import date
 from pathlib import Path
 
 import psycopg
@@ -30,6 +31,7 @@ from infra.catalog import TableDamagedError, damage, load_table, open_catalog
 from infra.city import City, load_city
 from infra.endpoints import NotRunning
 from infra.keys import KeyBackendError, KeyDamagedError, open_keys
+from infra.openlineage import outbox
 from infra.registry import DeliveryRow
 from infra.secrets import SecretMissing
 from infra.settings import Settings
@@ -171,6 +173,7 @@ def ingest(settings: Settings, silo: str, report: Callable[[Receipt], None] | No
                 counted = len(done) > before  # the lake was able to serve another one since
                 registry.fail_attempt(connection, silo, delivery.delivery_id, reason, counted=counted)
             connection.commit()
+    outbox.send(settings)
     if failures:
         raise IngestionError(failures, done, causes)
     return done
@@ -180,6 +183,12 @@ def newest_commit(settings: Settings, silo: str) -> int:
     """The sequence number of the newest commit of ``silo``; 0 when there is none."""
     with closing(database.connect(settings, "pipeline", "lake")) as connection:
         return registry.newest_commits(connection).get(silo, 0)
+
+
+def changed_days(settings: Settings, silo: str, *, since: int) -> list[date]:
+    """The event days whose rows the commits of ``silo`` after sequence number ``since`` changed, in order."""
+    with closing(database.connect(settings, "pipeline", "lake")) as connection:
+        return registry.changed_days(connection, silo, since)
 
 
 def _in_order(deliveries: list[DeliveryRow]) -> Iterator[DeliveryRow]:

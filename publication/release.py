@@ -20,12 +20,13 @@ from typing import Any
 import psycopg
 from minio import Minio
 
-from infra import catalog, clock, database, ledger, object_store, registry
+from infra import catalog, clock, database, ledger, logs, object_store, registry
 from infra.city import load_city
+from infra.openlineage import outbox
 from infra.privacy_plan import plan
 from infra.settings import Settings
 from infra.signed_copies import Copies
-from publication import bi, candidates, files, iceberg, utility
+from publication import bi, candidates, files, iceberg, lineage_events, utility
 from publication.candidates import Build, BuiltMart, BuiltUnit, Column, Mart
 from publication.contracts import Contract, Violation
 from publication.judging import Verdict, judge
@@ -129,6 +130,7 @@ def withdraw(settings: Settings, mart: str, first_day: date, reason: str) -> lis
 def _desk(settings: Settings) -> Iterator[_Desk]:
     """One release at a time, in a scratch folder that the one before may have left behind."""
     with (
+        logs.stage(settings, "release"),
         database.connect(settings, ROLE, catalog.DATABASE, autocommit=True) as connection,
         registry.locked(connection, LOCK),
     ):
@@ -380,7 +382,9 @@ def _row(manifest: Manifest) -> registry.ReleaseRow:
 
 def _report(desk: _Desk, build: Build, held: _Held) -> None:
     """Tell whoever reads logs or receipts that a mart was held back, by which rules."""
-    log.error("mart %s is held back and keeps its last release: %s", held.mart.name, held.sentence)
+    with logs.context(mart=held.mart.name, silo=held.mart.silo, build_id=build.build_id):
+        log.error("mart %s is held back and keeps its last release: %s", held.mart.name, held.sentence)
+    lineage_events.held(desk.settings, held.mart, build.build_id, held.sentence)
     receipt = {
         "mart": held.mart.name,
         "build_id": build.build_id,
@@ -436,6 +440,9 @@ def _finish(desk: _Desk) -> list[Release]:
                 released_at[manifest.mart],
             )
             registry.advance_mart(desk.registry, manifest.mart, manifest.silo, manifest.inputs.build_id)
+    for manifest in prepared:
+        _tell(desk, manifest, snapshots[manifest.mart])
+    outbox.send(desk.settings)
     return [
         Release(
             mart=manifest.mart,
@@ -448,6 +455,23 @@ def _finish(desk: _Desk) -> list[Release]:
         )
         for manifest in prepared
     ]
+
+
+def _tell(desk: _Desk, manifest: Manifest, snapshot_id: int) -> None:
+    """Say in log and lineage that a version is out."""
+    previous = desk.history(manifest.mart, manifest.version - 1)
+    added = manifest.changed_since(previous).added
+    logs.tell(
+        log,
+        f"{manifest.mart} v{manifest.version} is out: {manifest.rows} rows",
+        mart=manifest.mart,
+        version=manifest.version,
+        build_id=manifest.inputs.build_id,
+        silo=manifest.silo,
+        commit_seq=manifest.inputs.commit_seq,
+        days=[f"{part.first_day}/{part.last_day}" for part in added],
+    )
+    lineage_events.released(desk.settings, manifest, previous, snapshot_id)
 
 
 def _commit(desk: _Desk, manifests: Sequence[Manifest]) -> dict[str, int]:

@@ -13,7 +13,8 @@ class Source(NamedTuple):
     """A column that another is made from.
 
     ``direct``: its value is in there; else it only decides. ``masked``: what arrives no longer shows it, either because
-    it went through an approved aggregation, which adds noise, or because it became a pseudonym under a key.
+    it went through an approved aggregation, which adds noise, or because it became a pseudonym under a key. ``same``:
+    it arrives as it is.
     """
 
     node: str
@@ -21,9 +22,12 @@ class Source(NamedTuple):
     direct: bool
     masked: bool
     pseudonym: bool
+    same: bool = False
 
     @property
     def subtype(self) -> str:
+        if self.same:
+            return "IDENTITY"
         if not self.direct:
             return "CONDITIONAL"
         return "AGGREGATION" if self.masked and not self.pseudonym else "TRANSFORMATION"
@@ -33,6 +37,11 @@ class Source(NamedTuple):
         if self.pseudonym:
             return "keyed pseudonym"
         return "with noise, by an approved aggregation" if self.masked else ""
+
+
+def copied(node: str, names: Collection[str]) -> dict[str, tuple[Source, ...]]:
+    """What the columns of a copy of ``node`` are made from."""
+    return {name: (Source(node, name, direct=True, masked=False, pseudonym=False, same=True),) for name in names}
 
 
 def sources(lineage: Lineage, node: str, visible: Collection[str]) -> dict[str, tuple[Source, ...]]:

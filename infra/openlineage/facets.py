@@ -53,6 +53,11 @@ def error(sentence: str) -> Facets:
     return {"errorMessage": _facet("1-0-1/ErrorMessageRunFacet", message=sentence, programmingLanguage="PYTHON")}
 
 
+def engine(package: str) -> Facets:
+    """The program that did the work, by the name of its package."""
+    return {"processing_engine": _facet("1-1-1/ProcessingEngineRunFacet", name=package, version=version(package))}
+
+
 def job_type(integration: str, kind: str) -> Facets:
     """What kind of job it is, such as TASK of AIRFLOW or MODEL of DBT."""
     return {

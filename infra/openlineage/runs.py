@@ -54,7 +54,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a job. Each method keeps an event; none raises, and none waits for a backend but :meth:`deliver`."""
+    """One run of a job. Each method keeps an event; none raises, and none waits for a backend."""
 
     settings: Settings
     job: str
@@ -67,6 +67,11 @@ class Run:
         """The run as :data:`PARENT` holds it."""
         return f"{self.settings.openlineage_namespace}/{self.job}/{self.run_id}"
 
+    def as_parent(self) -> Facets:
+        """What a run says that was started by this one."""
+        me = (Name(self.settings.openlineage_namespace, self.job), self.run_id)
+        return facets.parent(*me, *(_named(os.environ.get(ROOT, "")) or me))
+
     def start(self, inputs: Iterable[Dataset] = ()) -> None:
         self._tell("START", {}, inputs, ())
 
@@ -78,10 +83,6 @@ class Run:
     def fail(self, sentence: str, inputs: Iterable[Dataset] = (), run_facets: Facets | None = None) -> None:
         """The run failed; ``sentence`` says why and must quote no value of the data."""
         self._tell("FAIL", {**(run_facets or {}), **facets.error(sentence)}, inputs, ())
-
-    def deliver(self) -> None:
-        """Send what waits to the backend, if there is one."""
-        outbox.send(self.settings)
 
     def _tell(
         self,
