@@ -85,6 +85,9 @@ class Dataset:
 
     ``reference`` says that the records are not events: their ``event_date`` is :data:`REFERENCE_DAY` and no period of a
     mart is due because of them.
+
+    ``version`` is that of its contract, senders' and readers' side together, by the rules of
+    :mod:`infra.contract_versions`; ``docs/contracts`` holds every version there was.
     """
 
     name: str
@@ -94,6 +97,7 @@ class Dataset:
     key: tuple[str, ...]
     conform: Callable[[pl.DataFrame, Format, City, Pseudonymiser], pl.DataFrame]
     reference: bool = False
+    version: str = "1.0.0"
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,35 @@ class Retention:
 
 
 @dataclass(frozen=True)
+class Expectations:
+    """What deliveries of a silo are like when nothing is wrong: whoever owns it is told when they are not.
+
+    A day's rows are compared with the median of the same weekday over ``weeks`` weeks; fewer than ``least_days`` such
+    days say nothing. ``low`` and ``high`` are the shares of the median that are still usual. The silo delivers nothing
+    on its days of ``rest`` (1 is Monday, 7 Sunday), nor on public holidays when it ``rests_on_holidays``.
+
+    A quarantined share, or one with the same warning, is unusual beyond ``share`` and beyond ``times`` what it was in
+    the median delivery before, if it is at least ``rows`` rows.
+    """
+
+    weeks: int = 8
+    least_days: int = 4
+    low: float = 0.4
+    high: float = 2.5
+    rest: tuple[int, ...] = ()
+    rests_on_holidays: bool = False
+    share: float = 0.02
+    times: float = 3.0
+    rows: int = 20
+
+
+@dataclass(frozen=True)
 class Silo:
-    """Everything the city says about one source of data."""
+    """Everything the city says about one source of data.
+
+    ``cadence`` is when its drop folder is looked into even if nothing announced a file: five fields of cron, in the
+    city's time zone. A file that arrives in between is announced within seconds; this is the net below.
+    """
 
     name: str
     title: str
@@ -118,9 +149,11 @@ class Silo:
     retention: Retention
     privacy_unit: str
     freshness: timedelta
+    cadence: str
     datasets: tuple[Dataset, ...]
     formats: tuple[Format, ...]
     rules: Mapping[str, str]  # rule name -> what it means and what to do about it
+    expectations: Expectations = Expectations()
 
     def dataset(self, name: str) -> Dataset:
         return next(dataset for dataset in self.datasets if dataset.name == name)
