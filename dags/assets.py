@@ -1,13 +1,28 @@
-"""The assets that connect the DAGs: what landing a silo produces, what a build produces, what BI reads."""
+"""The assets that connect the DAGs: a file that arrives, what ingesting it changes, a build, what BI reads."""
 
 from __future__ import annotations
 
-from airflow.sdk import Asset
+from airflow.sdk import Asset, AssetWatcher
+
+from infra.orchestration.arrivals import DropFolder
+
+
+def dropped(silo: str) -> Asset:
+    """The drop folder of a silo; an event means that a file is complete in it. The triggerer watches."""
+    watcher = AssetWatcher(name=f"drop.{silo}", trigger=DropFolder(silo))
+    return Asset(name=f"drop.{silo}", uri=f"file://drop/{silo}", group="drop", watchers=[watcher])
 
 
 def conformed(silo: str) -> Asset:
     """The conformed tables of a silo; an event means that rows of it changed."""
     return Asset(name=f"conformed.{silo}", uri=f"s3://lake/conformed/{silo}", group="conformed")
+
+
+def city_days(silo: str) -> Asset:
+    """The event days of a silo, a partition each, as ``2026-03-05``; an event means that rows of that day changed, or
+    that the day was looked at. For people to see: it starts nothing, since what is due is read from the registry.
+    """
+    return Asset(name=f"days.{silo}", uri=f"s3://lake/conformed/{silo}/event_date", group="days")
 
 
 CANDIDATES = Asset(name="candidates", uri="s3://lake/candidates", group="marts")

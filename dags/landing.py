@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from typing import Any
 
-from airflow.sdk import DAG, task
+from airflow.sdk import DAG, AssetOrTimeSchedule, task
 from airflow.sdk.exceptions import AirflowSkipException
 
+from infra.orchestration.failures import deadline, defaults, guarded
 from ingestion.register import Silo, silos
 
-from assets import conformed
+from assets import city_days, conformed, dropped
+from when import at
 
 DOC = """
 ### {title}
 
 {purpose}
 
-*Steward:* {steward}. *Legal basis:* {legal_basis}.
+*Steward:* {steward}. *Legal basis:* {legal_basis}. *Looked at anyway:* `{cadence}`.
 
 1. **land** moves every file of the silo's drop folder into the bucket `landing`, untouched and content-addressed.
 2. **ingest** opens each landed delivery, checks it against its contract, conforms it (pseudonyms, zone, time), checks
    it again and commits it to the Iceberg tables, exactly once. Rows that break a rule go to `quarantine`; a delivery
    that cannot be read is refused with a sentence. See the receipts for every figure.
 
-Running it again is always safe: delivered bytes that were seen before change nothing.
+A file that is complete in the drop folder starts a run within seconds; the cadence is the net below. Running it again
+is always safe: delivered bytes that were seen before change nothing. What fails for a reason that may pass (a server
+away, a full disk) is tried again; anything else fails at once and is told to the steward.
 """
 
 
@@ -31,22 +36,23 @@ def landing_dag(silo: Silo) -> DAG:
     with DAG(
         dag_id=f"land_{silo.name}",
         description=f"{silo.title}: from the drop folder to the conformed tables",
-        doc_md=DOC.format(title=silo.title, purpose=silo.purpose, steward=silo.steward, legal_basis=silo.legal_basis),
-        schedule="*/15 * * * *",
-        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        doc_md=DOC.format(
+            title=silo.title,
+            purpose=silo.purpose,
+            steward=silo.steward,
+            legal_basis=silo.legal_basis,
+            cadence=silo.cadence,
+        ),
+        schedule=AssetOrTimeSchedule(timetable=at(silo.cadence), assets=[dropped(silo.name)]),
         catchup=False,
         max_active_runs=1,
+        deadline=deadline(silo.steward, timedelta(hours=1)),
         tags=["landing", silo.name],
-        default_args={
-            "owner": silo.steward.replace(",", " -"),  # Airflow would see two owners
-            "retries": 3,
-            "retry_delay": timedelta(seconds=10),
-            "retry_exponential_backoff": True,
-            "execution_timeout": timedelta(hours=2),
-        },
+        default_args=defaults(silo.steward, within=timedelta(hours=2), pool="ingest"),
     ) as dag:
 
         @task(doc_md="Deliveries from the drop folder to the bucket `landing`; the newest commit before this run.")
+        @guarded
         def land() -> int:
             from infra.settings import Settings
             from ingestion import landing, pipeline
@@ -56,8 +62,12 @@ def landing_dag(silo: Silo) -> DAG:
             landing.sweep(settings, silo.name)
             return before
 
-        @task(doc_md="Landed deliveries to the conformed tables.", outlets=[conformed(silo.name)])
-        def ingest(before: int) -> int:
+        @task(
+            doc_md="Landed deliveries to the conformed tables.",
+            outlets=[conformed(silo.name), city_days(silo.name)],
+        )
+        @guarded
+        def ingest(before: int, *, outlet_events: Any = None) -> int:
             from infra.settings import Settings
             from ingestion import pipeline
 
@@ -67,6 +77,8 @@ def landing_dag(silo: Silo) -> DAG:
             newest = pipeline.newest_commit(settings, silo.name)
             if newest == before:
                 raise AirflowSkipException("no delivery changed the conformed tables")
+            changed = pipeline.changed_days(settings, silo.name, since=before)
+            outlet_events[city_days(silo.name)].add_partitions([day.isoformat() for day in changed])
             return newest
 
         ingest(land())

@@ -1,26 +1,23 @@
-"""From conformed tables to BI: build what is due, then release what passes."""
+"""From conformed tables to BI: build what is due, then release what passes; once a week, compare all that is out."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import date, timedelta
 from functools import reduce
 from operator import or_
+from typing import Any
 
-from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, task
+from airflow.sdk import DAG, AssetOrTimeSchedule, Param, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from infra.orchestration.failures import deadline, defaults, guarded
 from ingestion.register import silos
 
 from assets import CANDIDATES, MARTS, conformed
+from when import at
 
-DEFAULTS = {
-    "owner": "data-platform",
-    "retries": 3,
-    "retry_delay": timedelta(seconds=10),
-    "retry_exponential_backoff": True,
-    "execution_timeout": timedelta(hours=1),
-}
-START = datetime(2026, 1, 1, tzinfo=UTC)
+OWNER = "data-platform"
+DEFAULTS = defaults(OWNER, within=timedelta(hours=1), pool="marts")
 
 with DAG(
     dag_id="build_marts",
@@ -32,19 +29,17 @@ Runs dbt in a database private to the run, for the periods that have settled and
 marts whose models and tests all passed as candidates. What is due is read from the registry and the ledger, never from
 the event that started the run: several events may be served by one run, and a run that finds nothing due is skipped.
 """,
-    # The clock as well as the assets: an event may be lost, what is due is not.
-    schedule=AssetOrTimeSchedule(
-        timetable=CronTriggerTimetable("7-59/15 * * * *", timezone="UTC"),
-        assets=reduce(or_, (conformed(name) for name in silos())),
-    ),
-    start_date=START,
+    # The clock as well as the assets: an event may be lost, and a period settles without one.
+    schedule=AssetOrTimeSchedule(timetable=at("7 * * * *"), assets=reduce(or_, (conformed(name) for name in silos()))),
     catchup=False,
     max_active_runs=1,
+    deadline=deadline(OWNER, timedelta(hours=1)),
     tags=["marts", "dbt"],
     default_args=DEFAULTS,
 ) as build_marts:
 
     @task(doc_md="dbt build into a private database, good marts to candidates.", outlets=[CANDIDATES])
+    @guarded
     def build() -> str:
         from infra.settings import Settings
         from publication import building
@@ -67,14 +62,15 @@ one Iceberg commit and tag per mart, one PostgreSQL transaction for all, immutab
 fails keeps its last release, does not stop the others, and fails the last task with the reason.
 """,
     schedule=[CANDIDATES],
-    start_date=START,
     catchup=False,
     max_active_runs=1,
+    deadline=deadline(OWNER, timedelta(minutes=30)),
     tags=["marts", "release"],
     default_args=DEFAULTS,
 ) as release_marts:
 
     @task(doc_md="Contract, personal-data gate, release.", outlets=[MARTS])
+    @guarded
     def release() -> list[str]:
         from infra.settings import Settings
         from publication import release as releasing
@@ -85,6 +81,7 @@ fails keeps its last release, does not stop the others, and fails the last task 
         return [f"{released.mart} v{released.version}" for released in releases]
 
     @task(doc_md="Fails when a mart is behind its data, so that somebody looks.", trigger_rule="none_failed")
+    @guarded
     def every_mart_is_current() -> None:
         from infra.settings import Settings
         from publication import report
@@ -94,3 +91,37 @@ fails keeps its last release, does not stop the others, and fails the last task 
             raise AirflowFailException("; ".join(f"{mart}: {because}" for mart, because in held.items()))
 
     release() >> every_mart_is_current()
+
+with DAG(
+    dag_id="verify_marts",
+    description="Every published period built again from what the lake holds now, and compared byte for byte",
+    doc_md="""
+### Verify marts
+
+Builds published periods again, in the edition they were published in, and compares them with what the ledger says was
+published. Nothing is published. It fails, and names each period, when one would come out otherwise: rows were lost,
+changed or came late in a way that nobody accounted for. Every week for all that is out; `calanque backfill` runs it for
+the days it touched (`first` and `last`, as `2026-03-05`).
+""",
+    schedule=at("10 3 * * 0"),
+    catchup=False,
+    max_active_runs=1,
+    deadline=deadline(OWNER, timedelta(hours=3)),
+    tags=["marts", "verify"],
+    params={
+        "first": Param(None, type=["null", "string"], format="date", description="Only periods that reach this day."),
+        "last": Param(None, type=["null", "string"], format="date", description="Only periods that begin by this day."),
+    },
+    default_args=defaults(OWNER, within=timedelta(hours=3), pool="marts"),
+) as verify_marts:
+
+    @task(doc_md="Published periods built again and compared; the number of those that are the same.")
+    @guarded
+    def compare(params: dict[str, Any]) -> int:
+        from infra.settings import Settings
+        from publication.rebuilding import rebuild
+
+        first, last = (date.fromisoformat(params[bound]) if params[bound] else None for bound in ("first", "last"))
+        return rebuild(Settings(), first=first, last=last).same
+
+    compare()  # type: ignore[call-arg]

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from airflow.sdk import DAG, task
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from infra.orchestration.failures import deadline, defaults, guarded
+
+from when import at
+
+OWNER = "data-protection"
 
 with DAG(
     dag_id="retention",
@@ -21,21 +27,16 @@ fails the task, with a sentence for each.
 
 Running it again is always safe; beside ingestion and builds too.
 """,
-    schedule="37 2 * * *",
-    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    schedule=at("37 4 * * *"),
     catchup=False,
     max_active_runs=1,
+    deadline=deadline(OWNER, timedelta(hours=6)),
     tags=["retention"],
-    default_args={
-        "owner": "data-protection",
-        "retries": 3,
-        "retry_delay": timedelta(seconds=10),
-        "retry_exponential_backoff": True,
-        "execution_timeout": timedelta(hours=4),
-    },
+    default_args=defaults(OWNER, within=timedelta(hours=4), pool="ingest"),
 ) as retention:
 
     @task(doc_md="Every zone cleaned, due keys destroyed, disk space given back, and everything listed again.")
+    @guarded
     def keep_to_the_limits(run_id: str | None = None) -> None:
         from infra.settings import Settings
         from ingestion.retention import job

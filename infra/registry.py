@@ -464,6 +464,19 @@ def commits_to_days(connection: psycopg.Connection, silo: str, first: date, last
         return cursor.fetchall()
 
 
+def changed_days(connection: psycopg.Connection, silo: str, since: int) -> list[date]:
+    """The event days, reference data apart, that the commits of a silo after number ``since`` changed, in order."""
+    rows = connection.execute(
+        """
+        select distinct day from registry.commit, unnest(days) as day
+        where silo = %s and seq > %s and day > '1970-01-01'
+        order by day
+        """,
+        [silo, since],
+    )
+    return [day for (day,) in rows]
+
+
 def take_back(connection: psycopg.Connection, silo: str, delivery_ids: Collection[str]) -> None:
     """Have committed deliveries ingested again: they are landed ones, and nothing is said to be committed of them."""
     connection.execute(

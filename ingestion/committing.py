@@ -132,7 +132,7 @@ class Committer:
             table = tables.ensure(self._catalog, dataset)
             noted = registry.commit(self._connection, dataset.name, delivery_id)
             superseded = registry.is_corrected(self._connection, silo, delivery_id)
-            if noted is None and not superseded and not _snapshots(table, delivery_id):
+            if noted is None and not superseded and not _stands(table, _snapshots(table, delivery_id)):
                 delivery = _Delivery(silo, delivery_id, corrects, tuple(files), tuple(overtaking), scratch)
                 self._change(table, dataset, delivery)
             snapshots = _snapshots(table, delivery_id)
@@ -351,12 +351,27 @@ def _without(
 
 
 def _snapshots(table: Table, delivery_id: str) -> list[Snapshot]:
-    """The snapshots of the table that committed a delivery, oldest first: none or one."""
+    """The snapshots of the table that committed a delivery, oldest first: mostly none or one."""
     return [
         snapshot
         for snapshot in table.snapshots()
         if snapshot.summary is not None and snapshot.summary.additional_properties.get(DELIVERY_PROPERTY) == delivery_id
     ]
+
+
+def _stands(table: Table, snapshots: Collection[Snapshot]) -> bool:
+    """Whether these snapshots are known, and every file they added is in the table still.
+
+    If not (another delivery rewrote one, the table was set back, files were lost) the delivery is committed again,
+    which replaces each of its rows by itself.
+    """
+    added = {
+        file.file_path
+        for snapshot in snapshots
+        for status, _, file in _changes(table, snapshot)
+        if status == ManifestEntryStatus.ADDED
+    }
+    return bool(snapshots) and added <= {task.file.file_path for task in table.scan().plan_files()}
 
 
 def _changes(table: Table, snapshot: Snapshot) -> Iterator[tuple[ManifestEntryStatus, date, TableFile]]:

@@ -23,7 +23,7 @@ from urllib3.exceptions import HTTPError
 from infra import clock, database, key_duty, object_store, registry
 from infra.services.compaction import Compacted, compact
 from infra.settings import Settings
-from ingestion import landing
+from ingestion import arrivals
 from ingestion.register import silos
 from ingestion.retention import conformed, limits, log_files, objects
 from ingestion.retention.files import FileZone, arrived
@@ -177,7 +177,7 @@ def _zones(settings: Settings, now: datetime) -> Iterator[tuple[str, Zone]]:
 def _will_never_land(path: Path) -> bool:
     """Whether a file of a drop folder, named from there, was turned away or never completed: the others wait."""
     first = path.parts[0]
-    return first.startswith(".") or path.name.lower().endswith(landing.UNFINISHED)
+    return first.startswith(".") or path.name.lower().endswith(arrivals.UNFINISHED)
 
 
 def _look(settings: Settings, zones: dict[str, Zone]) -> tuple[dict[str, str | None], tuple[str, ...]]:

@@ -317,6 +317,7 @@ SILO = Silo(
     ),
     privacy_unit="none: passages are counted, no one is followed",
     freshness=timedelta(days=1),
+    cadence="*/30 * * * *",
     datasets=(
         Dataset(
             name="crowd_flows",

@@ -368,6 +368,7 @@ SILO = Silo(
     ),
     privacy_unit="device-month, by the operator",
     freshness=timedelta(days=3),
+    cadence="40 */6 * * *",
     datasets=(
         Dataset(
             name="telecom_footfall",

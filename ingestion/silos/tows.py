@@ -376,6 +376,7 @@ SILO = Silo(
     ),
     privacy_unit="vehicle-month",
     freshness=timedelta(days=2),
+    cadence="25 5-22 * * *",
     datasets=(
         Dataset(
             name="tows",

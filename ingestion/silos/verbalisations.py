@@ -390,6 +390,7 @@ SILO = Silo(
     ),
     privacy_unit="vehicle-month",
     freshness=timedelta(days=2),
+    cadence="20 5-22 * * *",
     datasets=(
         Dataset(
             name="verbalisations",

@@ -145,6 +145,7 @@ def make(name: str) -> Silo:
         retention=Retention(timedelta(days=7), timedelta(days=30), None),
         privacy_unit="none",
         freshness=timedelta(days=1),
+        cadence="0 * * * *",
         datasets=(records, counts),
         formats=(
             Format(

@@ -1,0 +1,125 @@
+"""What becomes of a task that fails: tried again when that may help, told to a person when it does not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypeVar
+
+from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference  # type: ignore[attr-defined]
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+KIND: Final = "dag-failed"
+
+
+def guarded(work: Callable[P, R]) -> Callable[P, R]:
+    """Have the task fail at once, without a retry, when trying again would not help (:mod:`infra.transient`)."""
+
+    @wraps(work)
+    def run(*arguments: P.args, **named: P.kwargs) -> R:
+        from infra.transient import transient
+
+        try:
+            return work(*arguments, **named)
+        except AirflowException:  # it says itself what is to become of the task
+            raise
+        except Exception as error:
+            if transient(error):
+                raise
+            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+
+    return run
+
+
+def defaults(owner: str, *, within: timedelta, pool: str, retries: int = 3) -> dict[str, Any]:
+    """The arguments of every task of a DAG.
+
+    Args:
+        owner: who has to act when it fails, as the register says it.
+        within: how long one attempt may take.
+        pool: how many run side by side, see :mod:`infra.services.airflow`.
+        retries: after 10, 20, 40... seconds, of a fault that may pass.
+    """
+    return {
+        "owner": owner.replace(",", " -"),  # Airflow would see two owners
+        "pool": pool,
+        "retries": retries,
+        "retry_delay": timedelta(seconds=10),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(minutes=10),
+        "execution_timeout": within,
+        "on_failure_callback": tell,
+        "on_success_callback": settle,
+        "on_skipped_callback": settle,
+    }
+
+
+def deadline(owner: str, within: timedelta) -> DeadlineAlert:
+    """Somebody is told when a run is not over ``within`` this time after it was queued. The run goes on."""
+    return DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=within,
+        callback=AsyncCallback(late, kwargs={"owner": owner, "minutes": round(within.total_seconds() / 60)}),
+    )
+
+
+def tell(context: Mapping[str, Any]) -> None:
+    """A task failed for good: warn its owner, once until it succeeds again. The log has the reason, the warning not."""
+    from infra.alerts import Alert, raise_alert
+    from infra.settings import Settings
+
+    task, run = context["ti"], context.get("run_id")
+    sentence = f"task {task.task_id} of DAG {task.dag_id} failed and is not tried again; its log says why"
+    raise_alert(
+        Settings(),
+        Alert(
+            kind=KIND,
+            key=_key(context),
+            subject=f"{task.dag_id} failed",
+            silo_or_mart=task.dag_id.removeprefix("land_") if task.dag_id.startswith("land_") else None,
+            owner=str(getattr(context.get("task"), "owner", "data-platform")),
+            sentence=sentence,
+            details={"dag": task.dag_id, "task": task.task_id, "run": run, "attempt": task.try_number},
+        ),
+    )
+
+
+def settle(context: Mapping[str, Any]) -> None:
+    """A task did its work: what was told of its failure is over."""
+    from infra.alerts import resolve_alert
+    from infra.settings import Settings
+
+    resolve_alert(Settings(), KIND, _key(context), "it succeeded since")
+
+
+async def late(owner: str, minutes: int, context: Mapping[str, Any]) -> None:
+    """A run is not over in time. Called by the triggerer."""
+    await asyncio.to_thread(_late, owner, minutes, context)
+
+
+def _late(owner: str, minutes: int, context: Mapping[str, Any]) -> None:
+    from infra.alerts import Alert, raise_alert
+    from infra.settings import Settings
+
+    dag_id, run_id = context["dag_run"]["dag_id"], context["dag_run"]["dag_run_id"]
+    raise_alert(
+        Settings(),
+        Alert(
+            kind=KIND,
+            key=f"{dag_id} late {run_id}",
+            subject=f"{dag_id} is late",
+            silo_or_mart=None,
+            owner=owner,
+            sentence=f"a run of DAG {dag_id} is not over {minutes} minutes after it was queued",
+            details={"dag": dag_id, "run": run_id},
+        ),
+    )
+
+
+def _key(context: Mapping[str, Any]) -> str:
+    return f"{context['ti'].dag_id}.{context['ti'].task_id}"

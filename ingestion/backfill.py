@@ -1,0 +1,187 @@
+"""Bringing event days of a silo up to date with what was delivered, whatever became of them in between.
+
+What is to be done is read from the state of the lake: files that wait in the drop folder and deliveries that wait in
+landing are worked on as ever; then deliveries whose rows are missing from the days in question (a table that was set
+back or restored from an older copy, files that were lost) are taken back and ingested again from their bytes, as long
+as landing keeps those. Doing it again changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+
+import polars as pl
+import psycopg
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.table import Table
+
+from infra import database, object_store, registry
+from infra.catalog import kept_from, open_catalog
+from infra.registry import CommitRow
+from infra.settings import Settings
+from ingestion import landing, pipeline, tables
+from ingestion.erasure import ERASURE_PROPERTY
+from ingestion.register import Silo, silos
+
+ROLE = "pipeline"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Days:
+    """What became of some days of a silo. Deliveries are told by their ids.
+
+    ``ingested`` were settled by this call, ``again`` are those of them that had been committed before. ``gone`` are
+    deliveries whose rows are missing and whose bytes are no longer kept; ``erased`` ones that are left alone, since
+    a vehicle was erased from the table after they were committed, which ingesting them again would undo.
+    """
+
+    silo: str
+    first: date
+    last: date
+    ingested: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    erased: tuple[str, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """What happened, for a log."""
+        parts = [f"{len(self.ingested)} deliveries ingested, {len(self.again)} of them again"]
+        if self.gone:
+            parts.append(
+                f"{len(self.gone)} have rows missing and are no longer kept in landing: have them delivered again "
+                f"({', '.join(each[:12] for each in self.gone)})"
+            )
+        if self.erased:
+            parts.append(f"{len(self.erased)} are left as they are, since vehicles were erased after them")
+        return f"{self.silo}, {self.first} to {self.last}: " + "; ".join(parts)
+
+
+@dataclass
+class _Found:
+    again: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    erased: list[str] = field(default_factory=list)
+
+
+def city_day(key: str | None) -> date:
+    """The day that a partition is, from its key.
+
+    Raises:
+        ValueError: the key is none, or no date such as 2026-03-05.
+    """
+    try:
+        return date.fromisoformat(key or "")
+    except ValueError:
+        raise ValueError(f"{key!r} is no city-day: a run is for a partition such as 2026-03-05") from None
+
+
+def days(settings: Settings, silo: str, first: date, last: date) -> Days:
+    """Land and ingest what waits, then ingest again what is missing of the event days ``first`` to ``last``.
+
+    Raises:
+        KeyError: no such silo.
+        ValueError: ``first`` is after ``last``.
+        ingestion.pipeline.IngestionError: some deliveries failed; the others are done.
+    """
+    declared = silos()[silo]
+    if first > last:
+        raise ValueError(f"the first day {first} is after the last day {last}")
+    landing.sweep(settings, silo)
+    done = pipeline.ingest(settings, silo)
+    with closing(database.connect(settings, ROLE, "lake")) as connection:
+        found = _missing(settings, connection, declared, first, last)
+        if found.again:
+            _log.warning(
+                "%s: rows of %d deliveries are missing from %s to %s: ingesting them again",
+                silo,
+                len(found.again),
+                first,
+                last,
+            )
+            registry.take_back(connection, silo, found.again)
+            connection.commit()
+    if found.again:
+        done += pipeline.ingest(settings, silo)
+    result = Days(
+        silo=silo,
+        first=first,
+        last=last,
+        ingested=tuple(receipt.delivery_id for receipt in done),
+        again=tuple(found.again),
+        gone=tuple(found.gone),
+        erased=tuple(found.erased),
+    )
+    _log.info("%s", result.sentence)
+    return result
+
+
+def _missing(settings: Settings, connection: psycopg.Connection, silo: Silo, first: date, last: date) -> _Found:
+    """The deliveries with rows missing from these days, by what can be done about them."""
+    catalog = open_catalog(settings, ROLE)
+    store = object_store.client(settings, ROLE)
+    commits = registry.commits_to_days(connection, silo.name, first, last)
+    connection.commit()
+    found = _Found()
+    for dataset in silo.datasets:
+        if dataset.reference:
+            continue
+        table = _table(catalog, silo, dataset.name)
+        own = [commit for commit in commits if commit.dataset == dataset.name]
+        since = max(first, kept_from(table) or first)
+        present = _present(settings, table, since, last) if own and since <= last else set()
+        for number, commit in enumerate(own, start=1):
+            if not _lacks(commit, own[number:], present, since, last):
+                continue
+            if registry.is_corrected(connection, silo.name, commit.delivery_id):
+                continue  # its correction stands in its place
+            delivery = registry.delivery(connection, silo.name, commit.delivery_id)
+            if delivery is None or not object_store.exists(store, landing.BUCKET, delivery.object_key):
+                found.gone.append(commit.delivery_id)
+            elif _erased_since(table, commit.committed_at):
+                found.erased.append(commit.delivery_id)
+            else:
+                found.again.append(commit.delivery_id)
+    connection.commit()
+    return found
+
+
+def _table(catalog: SqlCatalog, silo: Silo, dataset: str) -> Table:
+    return tables.ensure(catalog, silo.dataset(dataset))
+
+
+def _present(settings: Settings, table: Table, first: date, last: date) -> set[tuple[date, str]]:
+    """Which deliveries have rows on which of these days."""
+    days_of_it = f"{tables.PARTITION} >= '{first}' and {tables.PARTITION} <= '{last}'"
+    files = [task.file.file_path for task in table.scan(row_filter=days_of_it).plan_files()]
+    if not files:
+        return set()
+    rows = pl.scan_parquet(files, storage_options=object_store.polars_options(settings, ROLE))
+    return set(rows.select(tables.PARTITION, "delivery_id").unique().collect(engine="streaming").iter_rows())
+
+
+def _lacks(
+    commit: CommitRow, later: Collection[CommitRow], present: set[tuple[date, str]], first: date, last: date
+) -> bool:
+    """Whether a delivery has no row on a day that it changed, and no later one that is there took its place."""
+    return any(
+        (day, commit.delivery_id) not in present
+        and not any(day in other.days and (day, other.delivery_id) in present for other in later)
+        for day in commit.days
+        if first <= day <= last
+    )
+
+
+def _erased_since(table: Table, moment: datetime) -> bool:
+    return any(
+        ERASURE_PROPERTY in snapshot.summary.additional_properties
+        and datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC) > moment
+        for snapshot in table.snapshots()
+        if snapshot.summary is not None
+    )
