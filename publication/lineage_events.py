@@ -8,11 +8,12 @@ through it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+from infra import object_store
 from infra.classification import Classification
 from infra.lineage import Column, Lineage, Node
 from infra.openlineage import columns, facets, names, outbox, runs
@@ -43,8 +44,9 @@ def of_build(settings: Settings, declared: Project, marts: Sequence[Mart]) -> It
         with runs.never_failing():
             lineage = declared.lineage()
             checked = _tested(target)
+            snapshots = {table: _snapshot(settings, location) for table, location in built.spec.tables.items()}
             for mart in built.marts:
-                _tell_built(told[mart.mart.name], lineage, built, mart, checked.get(mart.mart.name, []))
+                _tell_built(told[mart.mart.name], lineage, built, mart, snapshots, checked.get(mart.mart.name, []))
 
     try:
         yield tell
@@ -55,7 +57,14 @@ def of_build(settings: Settings, declared: Project, marts: Sequence[Mart]) -> It
     outbox.send(settings)
 
 
-def _tell_built(run: Run, lineage: Lineage, built: Build, mart: BuiltMart, checked: list[dict[str, Any]]) -> None:
+def _tell_built(
+    run: Run,
+    lineage: Lineage,
+    built: Build,
+    mart: BuiltMart,
+    snapshots: Mapping[str, int | None],
+    checked: list[dict[str, Any]],
+) -> None:
     name = mart.mart.name
     visible = {node.name for node in lineage.nodes if node.name.startswith(f"{_CONFORMED}.")}
     node = _node(lineage, name)
@@ -64,7 +73,7 @@ def _tell_built(run: Run, lineage: Lineage, built: Build, mart: BuiltMart, check
     inputs = [
         Dataset(
             names.table(_CONFORMED, table),
-            facets.iceberg(run.settings, _CONFORMED, table, None) | _pinned(built.spec.tables.get(table)),
+            facets.iceberg(run.settings, _CONFORMED, table, snapshots[table]),
         )
         for table in read
     ]
@@ -111,9 +120,13 @@ def _named(found: _Sources) -> dict[str, list[tuple[Name, columns.Source]]]:
     }
 
 
-def _pinned(location: str | None) -> Facets:
-    """Which version of a conformed table a build read: its metadata file says so without doubt."""
-    return facets.version_of(PurePosixPath(location).name) if location else {}
+def _snapshot(settings: Settings, location: str | None) -> int | None:
+    """The snapshot of a conformed table that a build read, from the metadata file that it pinned."""
+    if location is None:
+        return None
+    bucket, _, key = location.removeprefix("s3://").partition("/")
+    pinned = object_store.get_json(object_store.client(settings, "publisher"), bucket, key)
+    return int(pinned["current-snapshot-id"])
 
 
 def _tested(target: Path) -> dict[str, list[dict[str, Any]]]:
