@@ -18,7 +18,7 @@ TESTS ?= tests
 # Test files that run at the same time; each process has a lake of its own.
 JOBS ?= 2
 
-.PHONY: help install up down status minio demo test test-fast attack lint format docs bench lock clean
+.PHONY: help install up down status minio demo test test-fast test-long attack lint format docs bench lock clean
 
 help: ## say what there is to make
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -51,11 +51,16 @@ minio: install ## build the MinIO server with the Go toolchain, into .venv/bin
 demo: install ## a seeded city from delivery to figures, through Airflow
 	@$(BIN)/calanque demo
 
-test: install ## run every test (services included; under 15 minutes on 2 cores)
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
+PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
+
+test: install ## run the tests, services included (under 15 minutes on 2 cores)
+	@$(PYTEST) -m "not long"
+
+test-long: install ## run the sweeps that make test leaves out: kills at every write, faults, a month (CI does)
+	@$(PYTEST) -m long
 
 test-fast: install ## run the tests that need no services
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS) -m "not live and not slow and not airflow"
+	@$(PYTEST) -m "not live and not slow and not airflow and not long"
 
 attack: install ## attack the published files of two cities: var/attacks/attack-report.html (half an hour)
 	@$(BIN)/python -m tests.attacks

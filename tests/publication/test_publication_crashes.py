@@ -76,6 +76,7 @@ def test_a_release_killed_before_any_write_is_finished_by_the_next(
     assert everything(lake, analyst) == after_crashes
 
 
+@pytest.mark.long
 def test_a_withdrawal_killed_before_any_write_is_finished_by_the_next_release(
     clean_lake: Settings, analyst: psycopg.Connection, tmp_path: Path
 ) -> None:
@@ -116,6 +117,7 @@ def candidates_of(settings: Settings) -> dict[str, dict[str, str | None]]:
     }
 
 
+@pytest.mark.long
 def test_a_build_killed_before_any_write_is_repeated_in_place(clean_lake: Settings) -> None:
     populate(clean_lake, DAYS, ["tows"])
     exit_code, writes = killing.run(building.build, clean_lake)

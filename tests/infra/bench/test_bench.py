@@ -62,7 +62,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.mark.live
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_quick_run_measures_everything_and_leaves_only_figures(folder: Path) -> None:
     ran = bench("--quick", "--silos", "tows", "--work", str(folder), "--output", str(folder / "figures"))
     assert ran.returncode == 0, ran.stderr
