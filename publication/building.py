@@ -20,19 +20,19 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import duckdb
 import psycopg
 from minio import Minio
 
-from infra import catalog, compute, database, ledger, object_store, registry
+from infra import catalog, compute, database, ledger, logs, object_store, registry
 from infra.build_spec import REGISTERS, BuildSpec, CityReference, DayRange, Unit
 from infra.city import load_city
 from infra.keys import open_keys
 from infra.privacy_plan import Plan, plan
 from infra.settings import Settings
-from publication import candidates, contracts, fingerprints, late, parquet, project, settling, utility
+from publication import candidates, contracts, fingerprints, late, lineage_events, parquet, project, settling, utility
 from publication.candidates import Build, BuiltMart, BuiltUnit, Mart, Problem
 from publication.ledger import Book
 from publication.project import Project
@@ -42,6 +42,10 @@ LOCK = "build"
 BATCH_ROWS = 64 * 1024
 
 log = logging.getLogger(__name__)
+
+
+Published: TypeAlias = tuple[str, date]
+"""A published unit: the name of its mart and its first day."""
 
 
 class BuildError(RuntimeError):
@@ -65,14 +69,14 @@ class Due:
     compares: bool
 
 
-def build(settings: Settings, *, full_refresh: bool = False) -> Build | None:
+def build(settings: Settings, *, full_refresh: bool = False, only: Collection[Published] | None = None) -> Build | None:
     """Build the candidates of every unit that is due; None, at once, when none is.
 
     ``full_refresh`` builds every published unit again, in the edition it was published in, from what the lake holds
-    today: releasing that build publishes nothing, it compares. A mart whose model, parents or tests fail is no
-    candidate, keeps its last release, and does not stop the others: see ``Build.failed``. A build that is killed is
-    repeated in place by the next call; two calls at once: the second waits. Rows that came too late for a published
-    unit are counted first.
+    today: releasing that build publishes nothing, it compares; ``only`` these of them when given. A mart whose model,
+    parents or tests fail is no candidate, keeps its last release, and does not stop the others: see ``Build.failed``. A
+    build that is killed is repeated in place by the next call; two calls at once: the second waits. Rows that came too
+    late for a published unit are counted first.
 
     Raises:
         BuildError: dbt stopped before building anything.
@@ -82,6 +86,7 @@ def build(settings: Settings, *, full_refresh: bool = False) -> Build | None:
     city = CityReference.of(load_city(settings))
     version = project.code_version(city)
     with (
+        logs.stage(settings, "build"),
         database.connect(settings, ROLE, catalog.DATABASE, autocommit=True) as connection,
         registry.locked(connection, LOCK),
     ):
@@ -97,6 +102,7 @@ def build(settings: Settings, *, full_refresh: bool = False) -> Build | None:
             today=settling.today(settings, city.time_zone),
             destroyed=settling.destroyed_months(settings),
             full_refresh=full_refresh,
+            only=only,
         )
         due = find()
         if due and (expired := _expired(settings, due, declared)):
@@ -109,12 +115,29 @@ def build(settings: Settings, *, full_refresh: bool = False) -> Build | None:
             return built
         _clean(settings, store)
         built = _run(settings, store, due, spec, declared)
+        _log(built)
         for failed in built.failed:
             because = "; ".join(problem.sentence() for problem in failed.problems)
             log.error("mart %s could not be built and keeps its last release: %s", failed.mart.name, because)
             if not due.compares:
                 registry.hold_mart(connection, failed.mart.name, failed.mart.silo, built.build_id, because)
         return built
+
+
+def _log(built: Build) -> None:
+    """Say what was built from what, so that a delivery can be followed into it: by its commit and its days."""
+    for mart in built.good:
+        units = [each.unit for each in built.due_of(mart.mart.name)]
+        logs.tell(
+            log,
+            f"{mart.mart.name}: {mart.rows} rows for {len(units)} periods",
+            build_id=built.build_id,
+            mart=mart.mart.name,
+            silo=mart.mart.silo,
+            commit_seq=built.commits[mart.mart.silo],
+            days=[f"{unit.first_day}/{unit.last_day}" for unit in units],
+            seconds=mart.seconds,
+        )
 
 
 # --- what is due -----------------------------------------------------------------------------------------------------
@@ -129,6 +152,7 @@ def find_due(
     destroyed: Collection[str] = (),
     expired: Collection[Unit] = (),
     full_refresh: bool = False,
+    only: Collection[Published] | None = None,
 ) -> Due | None:
     """The units to build as of ``today``; None when there are none.
 
@@ -147,6 +171,7 @@ def find_due(
             if each.mart in declared.marts and declared.marts[each.mart].silo in coverage
         ]
         units = [unit for unit in units if settling.month(unit) not in destroyed]
+        units = [unit for unit in units if only is None or (unit.mart, unit.first_day) in only]
     else:
         units = settling.due(plan, declared.marts.values(), coverage, book, today=today, destroyed=destroyed)
     units = [unit for unit in units if unit not in expired]
@@ -237,6 +262,16 @@ def _run(settings: Settings, store: Minio, due: Due, spec: BuildSpec, declared: 
     work = settings.work_dir / "builds" / spec.build_id
     work.mkdir(parents=True)
     spec.save(work / "spec.json")
+    with lineage_events.of_build(settings, declared, due.marts) as tell:
+        built = _build(settings, store, due, spec, declared, work=work, started=started)
+        tell(built, work / "target")
+    _leave_only_compiled(work, built.failed)
+    return built
+
+
+def _build(
+    settings: Settings, store: Minio, due: Due, spec: BuildSpec, declared: Project, *, work: Path, started: float
+) -> Build:
     _dbt(settings, work, due, declared)
     problems = _problems(work, due)
     for mart in due.marts:
@@ -259,7 +294,6 @@ def _run(settings: Settings, store: Minio, due: Due, spec: BuildSpec, declared: 
         sql_seconds=round(_sql_seconds(work), 3),
     )
     candidates.save(store, built)
-    _leave_only_compiled(work, built.failed)
     return built
 
 

@@ -46,7 +46,8 @@ def of_build(settings: Settings, declared: Project, marts: Sequence[Mart]) -> It
             checked = _tested(target)
             snapshots = {table: _snapshot(settings, location) for table, location in built.spec.tables.items()}
             for mart in built.marts:
-                _tell_built(told[mart.mart.name], lineage, built, mart, snapshots, checked.get(mart.mart.name, []))
+                checks = checked.get(mart.mart.name, [])
+                _tell_built(told[mart.mart.name], lineage, built, mart, snapshots=snapshots, checked=checks)
 
     try:
         yield tell
@@ -62,6 +63,7 @@ def _tell_built(
     lineage: Lineage,
     built: Build,
     mart: BuiltMart,
+    *,
     snapshots: Mapping[str, int | None],
     checked: list[dict[str, Any]],
 ) -> None:
