@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from infra import endpoints
 from infra.endpoints import Endpoints
 from infra.services import airflow as airflow_service
+from infra.services import metrics as metrics_service
 from infra.services import minio, postgres, processes, seaweedfs
 from infra.services.model import NotReady, Service, ServiceError
 from infra.services.places import socket_dir
@@ -22,6 +23,7 @@ from infra.settings import Settings
 
 Report = Callable[[str], None]
 _POLL_SECONDS = 0.1
+_UPPER = frozenset({*airflow_service.NAMES, metrics_service.NAME})
 _STOP_SECONDS = 75  # longer than any service is given before it is killed
 
 
@@ -46,7 +48,7 @@ def port_names(settings: Settings) -> tuple[str, ...]:
         names += minio.PORTS
     if settings.postgres == "embedded":
         names += postgres.PORTS
-    return (*names, *airflow_service.PORTS)
+    return (*names, *airflow_service.PORTS, *metrics_service.PORTS)
 
 
 def foundation(settings: Settings) -> tuple[Service, ...]:
@@ -64,7 +66,20 @@ def foundation(settings: Settings) -> tuple[Service, ...]:
 
 def services(settings: Settings) -> tuple[Service, ...]:
     """Every service of this lake, in the order in which they start."""
-    return (*foundation(settings), *airflow_service.services(settings, _endpoints(settings)))
+    return (*foundation(settings), *_upper(settings))
+
+
+def _upper(settings: Settings) -> tuple[Service, ...]:
+    """What a lake started without Airflow does without: Airflow, and the exporter, which watches a lake that runs."""
+    airflow, ports = airflow_service.services(settings, _endpoints(settings)), load(settings)
+    if not _has_ports(settings):  # started by a version that had no exporter, and running still
+        return airflow
+    return (*airflow, metrics_service.service(settings, ports))
+
+
+def _has_ports(settings: Settings) -> bool:
+    """Whether every port was chosen that this version needs."""
+    return load(settings).keys() >= set(port_names(settings))
 
 
 @contextmanager
@@ -91,7 +106,7 @@ def up(settings: Settings, *, airflow: bool = True, report: Report = lambda _: N
     """
     with exclusive(settings, report):
         supervisor = Supervisor(settings)
-        if supervisor.is_alive() and _configure(settings, supervisor):
+        if supervisor.is_alive() and (not _has_ports(settings) or _configure(settings, supervisor)):
             report("the configuration has changed: restarting")
             _stop(settings, supervisor)
         if not supervisor.is_alive():
@@ -115,7 +130,7 @@ def _start_airflow(settings: Settings, supervisor: Supervisor, report: Report) -
         began = time.monotonic()
         airflow_service.set_up(settings)
         report(f"Airflow's metadata and login are in place ({time.monotonic() - began:.1f} s)")
-    _start(supervisor, airflow_service.services(settings, _endpoints(settings)), report)
+    _start(supervisor, _upper(settings), report)
 
 
 def _configure(settings: Settings, supervisor: Supervisor) -> bool:
@@ -160,8 +175,7 @@ def status(settings: Settings) -> list[ServiceStatus]:
     found = [_status(supervisor, service, states.get(service.name)) for service in services(settings)]
     if states and endpoints.load(settings).airflow_url is None:
         found = [
-            replace(one, state="off", detail="started without Airflow") if one.name in airflow_service.NAMES else one
-            for one in found
+            replace(one, state="off", detail="started without Airflow") if one.name in _UPPER else one for one in found
         ]
     return found
 
@@ -239,7 +253,7 @@ def _stop(settings: Settings, supervisor: Supervisor) -> None:
     if supervisor.is_alive():
         running = {name for name, state in supervisor.states().items() if state.pid}
         # What stands on the others first: running tasks need the API server, and everything needs the foundation.
-        airflow = running.intersection(airflow_service.NAMES)
+        airflow = running & _UPPER
         scheduler = airflow & {"airflow-scheduler"}
         for group in (scheduler, airflow - scheduler, running - airflow):
             supervisor.stop(group, seconds=_STOP_SECONDS)
