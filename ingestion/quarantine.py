@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import polars as pl
 from minio import Minio
 
 from infra import object_store
+from infra.settings import Settings
 from ingestion.checking import REJECTS
 
 BUCKET = "quarantine"
@@ -33,3 +35,30 @@ def write(store: Minio, silo: str, delivery_id: str, rejects: pl.LazyFrame, scra
         return None
     key = f"{silo}/{delivery_id}.parquet"
     return Quarantine(key, object_store.put_file(store, BUCKET, key, path))
+
+
+def read(settings: Settings, silo: str, delivery_id: str, role: str = "pipeline") -> pl.LazyFrame:
+    """The rejects of a delivery (:data:`ingestion.checking.REJECTS`), in order of row.
+
+    Raises:
+        FileNotFoundError: when collected, if there are none, or the quarantine's retention has removed them.
+    """
+    return pl.scan_parquet(
+        f"s3://{BUCKET}/{silo}/{delivery_id}.parquet", storage_options=object_store.polars_options(settings, role)
+    )
+
+
+def row_numbers(
+    settings: Settings, silo: str, delivery_id: str, rules: Collection[str], most: int
+) -> dict[str, tuple[int, ...]]:
+    """By rule, the first rows of a delivery that broke it, at most so many; nothing when they are not kept any more."""
+    if not object_store.exists(object_store.client(settings, "pipeline"), BUCKET, f"{silo}/{delivery_id}.parquet"):
+        return {}
+    found = (
+        read(settings, silo, delivery_id)
+        .filter(pl.col("rule").is_in(list(rules)))
+        .group_by("rule")
+        .agg(pl.col("row").unique().sort().head(most))
+        .collect()
+    )
+    return {rule: tuple(rows) for rule, rows in found.iter_rows()}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-COMPOSITION_ROOTS = ("infra/cli", "infra/bench")
+COMPOSITION_ROOTS = ("infra/cli", "infra/bench", "infra/watch")
 
 
 def imported_modules(source: str) -> set[str]:

@@ -1,5 +1,6 @@
 """Warnings that reach people: deduplicated in the registry, sent by e-mail and webhook."""
 
+from infra.alerts.book import history, standing
 from infra.alerts.model import KINDS, Alert, BrokenRule, Episode, Kind
 from infra.alerts.sending import Sent, raise_alert, resolve_alert, send_pending, settle
 
@@ -10,8 +11,10 @@ __all__ = [
     "Episode",
     "Kind",
     "Sent",
+    "history",
     "raise_alert",
     "resolve_alert",
     "send_pending",
     "settle",
+    "standing",
 ]

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from infra.cli import demo, ledger, pipeline, retention, services
+from infra.cli import backfill, backup, demo, ledger, pipeline, retention, services, watching
 from infra.endpoints import beside_proxies
 
 app = typer.Typer(
@@ -29,8 +29,11 @@ app = typer.Typer(
 )
 services.register(app)
 pipeline.register(app)
+backfill.register(app)
 ledger.register(app)
 retention.register(app)
+backup.register(app)
+watching.register(app)
 demo.register(app)
 
 
@@ -50,11 +53,13 @@ def _is_expected(failure: Exception) -> bool:
     """Whether the message of this exception is written for the person at the terminal."""
     from pydantic import ValidationError
 
+    from infra.backup.manifest import BackupError
     from infra.city import ProfileError
     from infra.cli.airflow_api import AirflowError
     from infra.endpoints import NotRunning
     from infra.keys import KeyBackendError
     from infra.ledger import LedgerBrokenError
+    from infra.migrations import NewerLakeError
     from infra.secrets import SecretMissing
     from infra.services.model import ServiceError
     from ingestion.refusal import Refused
@@ -75,5 +80,7 @@ def _is_expected(failure: Exception) -> bool:
         | BuildError
         | RefusedError
         | LedgerBrokenError
+        | BackupError
+        | NewerLakeError
         | ProjectError,
     )

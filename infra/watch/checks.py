@@ -1,0 +1,111 @@
+"""What is looked at, one function per check: each yields the alerts that stand, and no other."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import psycopg
+
+from infra import object_store
+from infra.alerts import Alert
+from infra.settings import Settings
+
+PLATFORM: Final = "data-platform"
+PROTECTION: Final = "data-protection"
+
+_GIGABYTE = 1024**3
+LEAST_DISK = 2 * _GIGABYTE
+
+
+def store(settings: Settings, _: psycopg.Connection) -> Iterator[Alert]:
+    """The object store answers."""
+    try:
+        object_store.exists(object_store.client(settings, "pipeline"), "quarantine", "watch")
+    except Exception as error:  # whatever it is, nothing can be read or written
+        yield Alert(
+            kind="store-down",
+            key="object-store",
+            subject="the object store does not answer",
+            silo_or_mart=None,
+            owner=PLATFORM,
+            sentence=f"The object store of the lake does not answer as it should ({type(error).__name__}). "
+            "Deliveries wait in the drop folder; what is published stays.",
+        )
+
+
+def disk(settings: Settings, _: psycopg.Connection) -> Iterator[Alert]:
+    """There is room on the disk of the lake."""
+    free = shutil.disk_usage(settings.home).free
+    if free < LEAST_DISK:
+        yield Alert(
+            kind="disk-full",
+            key="home",
+            subject=f"{free / _GIGABYTE:.1f} GB are left on the disk of the lake",
+            silo_or_mart=None,
+            owner=PLATFORM,
+            sentence=f"{free / _GIGABYTE:.1f} GB are left on the disk of the lake; under "
+            f"{LEAST_DISK / _GIGABYTE:.0f} GB ingestion may stop at any time.",
+        )
+
+
+def days(settings: Settings, connection: psycopg.Connection) -> Iterable[Alert]:
+    """Silos are fresh, days have the rows they usually have."""
+    from ingestion import watching
+
+    return watching.of_days(settings, connection)
+
+
+def deliveries(settings: Settings, connection: psycopg.Connection) -> Iterable[Alert]:
+    """Deliveries were read, and no more of their rows quarantined or warned of than usual."""
+    from ingestion import watching
+
+    return watching.of_deliveries(settings, connection)
+
+
+def marts(settings: Settings, _: psycopg.Connection) -> Iterator[Alert]:
+    """No mart is held back."""
+    from publication import report
+
+    for mart, because in report.held_back(settings).items():
+        yield Alert(
+            kind="mart-held",
+            key=mart,
+            subject=f"{mart} is held back",
+            silo_or_mart=mart,
+            owner=PLATFORM,
+            sentence=f"The newest build of {mart} was not released, its last release stays: {because}",
+        )
+
+
+def retention(settings: Settings, _connection: psycopg.Connection) -> Iterator[Alert]:
+    """Nothing is kept longer than it may be."""
+    from ingestion.retention import job
+
+    _oldest, overdue = job.check(settings)
+    if overdue:
+        yield Alert(
+            kind="retention-overdue",
+            key="lake",
+            subject=f"{len(overdue)} things are past their limit",
+            silo_or_mart=None,
+            owner=PROTECTION,
+            sentence="Data are kept longer than they may be: " + "; ".join(overdue),
+        )
+
+
+def ledger(settings: Settings, _: psycopg.Connection) -> Iterator[Alert]:
+    """The ledger and everything published are what they were."""
+    from publication.verifying import verify
+
+    breaks = verify(settings).breaks
+    if breaks:
+        yield Alert(
+            kind="ledger-broken",
+            key="lake",
+            subject=f"{len(breaks)} breaks in the ledger or in what is published",
+            silo_or_mart=None,
+            owner=PROTECTION,
+            sentence="The ledger and what is published do not agree, so nothing may be released: " + "; ".join(breaks),
+        )

@@ -1,0 +1,87 @@
+"""One round: every check made, what stands raised, what is over resolved, what waits sent."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import psycopg
+
+from infra import alerts, database
+from infra.alerts import Alert, Kind
+from infra.settings import Settings
+from infra.watch import checks
+
+_log = logging.getLogger(__name__)
+
+
+class Check(NamedTuple):
+    """A check and the kinds of alert that it alone raises and resolves. ``daily``: it takes minutes."""
+
+    kinds: tuple[Kind, ...]
+    look: Callable[[Settings, psycopg.Connection], Iterable[Alert]]
+    daily: bool = False
+
+
+CHECKS = (
+    Check(("store-down",), checks.store),
+    Check(("disk-full",), checks.disk),
+    Check(("freshness", "volume"), checks.days),
+    Check(
+        ("quarantine-spike", "contract-warning", "delivery-refused", "delivery-parked"),
+        checks.deliveries,
+    ),
+    Check(("mart-held",), checks.marts),
+    Check(("retention-overdue",), checks.retention, daily=True),
+    Check(("ledger-broken",), checks.ledger, daily=True),
+)
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round found. ``failures`` are checks that could not be made: what they would say stays as it was."""
+
+    begun: tuple[Alert, ...]
+    over: tuple[tuple[str, str], ...]
+    standing: tuple[alerts.Episode, ...]
+    sent: alerts.Sent
+    failures: tuple[str, ...]
+
+
+def watch(settings: Settings, *, daily: bool = False) -> Round:
+    """Look at everything, warn of what is new, say what is over; also send what could not be sent before.
+
+    ``dag-failed`` is raised and resolved by whoever runs the DAGs.
+
+    Args:
+        settings: of the lake.
+        daily: make the checks too that read everything that is kept.
+
+    Raises:
+        psycopg.Error, NotRunning: the registry cannot be reached: nothing can be known or noted.
+    """
+    begun: list[Alert] = []
+    over: list[tuple[str, str]] = []
+    failures: list[str] = []
+    with closing(database.connect(settings, "pipeline", "lake")) as connection:
+        for check in CHECKS:
+            if check.daily and not daily:
+                continue
+            try:
+                found = list(check.look(settings, connection))
+                connection.commit()
+            except Exception as error:  # one check that cannot be made stops no other
+                connection.rollback()
+                failures.append(f"{', '.join(check.kinds)}: not looked at: {type(error).__name__}")
+                _log.exception("a check could not be made")
+                continue
+            because = "It is not so any more: it was mended, or it is history."
+            new, gone = alerts.settle(settings, connection, check.kinds, found, because)
+            begun += new
+            over += gone
+        sent = alerts.send_pending(settings)
+        standing = alerts.standing(connection)
+    return Round(tuple(begun), tuple(over), tuple(standing), sent, tuple(failures))
