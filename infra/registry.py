@@ -300,6 +300,12 @@ def fail_attempt(connection: psycopg.Connection, silo: str, delivery_id: str, re
     )
 
 
+def unread_objects(connection: psycopg.Connection) -> set[str]:
+    """The keys, in bucket ``landing``, of the deliveries whose rows are in no table yet and may be one day."""
+    rows = connection.execute("select object_key from registry.delivery where status in ('landed', 'parked')")
+    return {key for (key,) in rows}
+
+
 def later_deliveries(connection: psycopg.Connection, silo: str, delivery_id: str) -> list[str]:
     """The deliveries of a silo that landed after this one."""
     rows = connection.execute(

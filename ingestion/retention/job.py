@@ -31,6 +31,7 @@ from ingestion.retention.objects import ObjectZone
 from ingestion.retention.zones import Sight, Tally, Zone
 
 ROLE = "retention"
+LOCK = "retention"
 RECEIPTS = "receipts"
 PREFIX = "retention/"
 
@@ -94,7 +95,7 @@ def run(settings: Settings, *, run_id: str) -> Outcome:
     failures: list[str] = []
     with (
         closing(database.connect(settings, ROLE, "lake")) as connection,
-        registry.locked(connection, "retention"),
+        registry.locked(connection, LOCK),
     ):
         diary = _Diary(settings, now, run_id)
         keys = tuple(f"{gone.silo}/{gone.month}" for gone in key_duty.destroy_due(settings, run=run_id))

@@ -1,0 +1,109 @@
+"""Commands that save a lake and bring one back: backup, restore."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from infra.settings import Settings
+
+_PLACE = typer.Argument(help="The folder of this lake's backups; make it on another disk.", file_okay=False)
+_KEYS = typer.Option("--keys", help="The folder that mirrors keys and the signing key; apart from the backups.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the application."""
+    for command in (backup, restore):
+        app.command(rich_help_panel="The lake")(command)
+
+
+def backup(
+    folder: Annotated[Path, _PLACE],
+    keys: Annotated[Path, _KEYS],
+    keep: Annotated[int, typer.Option("--keep", min=0, help="Forget backups that are older than so many days.")] = 7,
+) -> None:
+    """Save catalog, registry, ledger, marts and every object, while the lake works; copy only what is new.
+
+    Deliveries that were read are left out, and a key goes from its mirror when it is destroyed:
+    docs/operations/backup.md says why, and for how long what is kept.
+
+    Example: [bold]calanque backup /mnt/backup/lake --keys /mnt/safe/lake-keys[/]
+    """
+    from infra.backup import saving
+    from infra.settings import Settings
+    from ingestion.retention import job
+    from publication import building, release
+
+    settings, began = Settings(), time.monotonic()
+    saved = saving.backup(
+        settings,
+        folder,
+        keys,
+        locks=(job.LOCK, building.LOCK, release.LOCK),
+        keep=timedelta(days=keep),
+        report=lambda sentence: _say(settings, sentence),
+    )
+    typer.echo(
+        f"Backup {saved.folder.name}: {saved.objects:,} objects, {saved.bytes / 1e6:,.1f} MB, {saved.copied:,} of them "
+        f"new, {saved.living_keys} living keys apart; {saved.backups} kept, {saved.forgotten:,} objects forgotten "
+        f"({time.monotonic() - began:.1f} s)"
+    )
+
+
+def restore(
+    folder: Annotated[Path, _PLACE],
+    keys: Annotated[Path | None, _KEYS] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Which backup; the newest by default.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only compute every checksum of the backup again.")] = False,
+) -> None:
+    """Make an empty lake what another was: start it with [bold]calanque up --without-airflow[/] first.
+
+    What ended its time since the backup was made is left out, and retention is run before the command ends.
+
+    Example: [bold]CALANQUE_HOME=/srv/new calanque restore /mnt/backup/lake --keys /mnt/safe/lake-keys[/]
+    """
+    from infra.backup import restoring
+    from infra.settings import Settings
+    from ingestion.retention import job
+
+    settings, began = Settings(), time.monotonic()
+    if check:
+        _check(settings, folder, name)
+        return
+    if keys is None:
+        raise typer.BadParameter("a lake without its keys cannot go on: name their folder", param_hint="--keys")
+    restored = restoring.restore(settings, folder, keys, name=name, report=lambda sentence: _say(settings, sentence))
+    _say(settings, "holding the lake to its limits")
+    outcome = job.run(settings, run_id=f"restore {restored.folder.name}")
+    typer.echo(
+        f"Backup {restored.folder.name} is restored: {restored.objects:,} objects, {restored.bytes / 1e6:,.1f} MB, "
+        f"{restored.living_keys} living keys, {restored.over:,} objects left out ({time.monotonic() - began:.1f} s)"
+    )
+    typer.echo("Next: `calanque ledger`, then `calanque up`. Repeat erasures requested since the backup.")
+    if outcome.overdue or outcome.failures:
+        for sentence in (*outcome.failures, *outcome.overdue):
+            typer.secho(sentence, fg=typer.colors.RED, err=True)
+        raise typer.Exit(1)
+
+
+def _check(settings: Settings, folder: Path, name: str | None) -> None:
+    from infra.backup import restoring
+
+    chosen = restoring.find(folder, name)
+    wrong = list(restoring.check(settings, folder, chosen))
+    for sentence in wrong:
+        typer.secho(sentence, fg=typer.colors.RED, err=True)
+    if wrong:
+        raise typer.Exit(1)
+    typer.echo(f"Backup {chosen.name} is complete, and every checksum is right.")
+
+
+def _say(settings: Settings, sentence: str) -> None:
+    if not settings.quiet:
+        print(f"{sentence} ...", file=sys.stderr)
