@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-COMPOSITION_ROOTS = ("infra/cli", "infra/bench", "infra/watch")
+COMPOSITION_ROOTS = ("infra/cli", "infra/bench", "infra/watch", "infra/metrics")
 
 
 def imported_modules(source: str) -> set[str]:

@@ -22,6 +22,10 @@ PORTS = ("metrics",)
 TOKEN = "metrics-token"  # noqa: S105 - the name of the secret
 
 _SCRAPED_EVERY = "30s"
+_SOUND = (
+    *("scheduler", "executor", "pool", "dagrun", "dag_processing", "triggers", "triggerer", "asset"),
+    *("ti_failures", "ti_successes"),
+)
 
 
 def service(settings: Settings, ports: Mapping[str, int]) -> Service:
@@ -42,6 +46,33 @@ def service(settings: Settings, ports: Mapping[str, int]) -> Service:
 def prometheus_file(settings: Settings) -> Path:
     """The configuration with which a Prometheus server watches this lake."""
     return settings.run_dir / "prometheus.yml"
+
+
+def airflow_options(settings: Settings) -> dict[str, object]:
+    """The section ``metrics`` of Airflow's configuration: it sends what it counts by OTLP, once an address is given.
+
+    Left out is what each task's own process counts: it lives for seconds, so its counters never get anywhere.
+    """
+    if settings.otlp_endpoint is None:
+        return {"otel_on": False}
+    return {
+        "otel_on": True,
+        "metrics_allow_list": ",".join(_SOUND),
+    }
+
+
+def airflow_environment(settings: Settings, service: str) -> dict[str, str]:
+    """Where Airflow sends its metrics to, and under which name each of its processes does."""
+    if settings.otlp_endpoint is None:
+        return {}
+    return {
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": f"{settings.otlp_endpoint.rstrip('/')}/v1/metrics",
+        "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "http/protobuf",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "2",
+        "OTEL_METRIC_EXPORT_INTERVAL": "15000",
+        "OTEL_SERVICE_NAME": service,
+    }
 
 
 def _configure(settings: Settings, port: int) -> bool:

@@ -176,7 +176,7 @@ def test_every_listening_port_is_one_we_know(airflow_lake: Settings) -> None:
     ports = load(airflow_lake)
     known = {*ports.values(), ports["seaweedfs-admin"] + 10_000}
     assert set(tcp_ports(airflow_lake)) == known
-    assert len(known) == 12
+    assert len(known) == 13
 
 
 def test_http_without_credentials_reads_and_writes_nothing(airflow_lake: Settings) -> None:
