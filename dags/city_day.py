@@ -13,7 +13,7 @@ from infra.orchestration.failures import deadline, defaults, guarded
 from ingestion.register import Silo, silos
 
 from assets import MARTS, city_days
-from when import TIME_ZONE
+from when import NOT_BEFORE, TIME_ZONE
 
 OWNER = "data-platform"
 
@@ -53,7 +53,9 @@ changes nothing, so any day, or any range, may be done again: **Trigger > Backfi
 or `calanque backfill --from DATE --to DATE`. Published periods are immutable: `verify_marts` compares them.
 """,
     # Midnight has a meaning as a bound in the form for backfills: both days that are given are included.
-    schedule=CronPartitionTimetable("0 0 * * *", timezone=TIME_ZONE, run_offset=-2, key_format="%Y-%m-%d"),
+    schedule=CronPartitionTimetable(
+        "0 0 * * *", timezone=TIME_ZONE, run_offset=-2, run_immediately=NOT_BEFORE, key_format="%Y-%m-%d"
+    ),
     catchup=False,
     max_active_runs=2,
     deadline=deadline(OWNER, timedelta(hours=3)),

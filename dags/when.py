@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from airflow.sdk import CronTriggerTimetable
 
 from infra.city import time_zone
@@ -10,6 +12,10 @@ from infra.settings import Settings
 TIME_ZONE = time_zone(Settings())
 
 
+NOT_BEFORE = timedelta(0)
+"""How far back a DAG that never ran looks for a time it should have run at: a new lake has nothing to make up for."""
+
+
 def at(cron: str) -> CronTriggerTimetable:
     """When the city's clocks show what five fields of cron say. After an outage, the latest time missed is made up."""
-    return CronTriggerTimetable(cron, timezone=TIME_ZONE)
+    return CronTriggerTimetable(cron, timezone=TIME_ZONE, run_immediately=NOT_BEFORE)

@@ -16,11 +16,14 @@ from infra.settings import Settings
 
 
 def now(settings: Settings) -> datetime:
-    """The present instant, in UTC: the machine's, or the frozen one of ``CALANQUE_NOW``.
+    """The present instant, in UTC: the machine's, or the frozen one of ``CALANQUE_NOW`` or ``CALANQUE_NOW_FILE``.
 
     Settling, retention and the ledger read this clock and no other.
     """
-    return (settings.now or datetime.now(UTC)).astimezone(UTC)
+    frozen = settings.now
+    if frozen is None and settings.now_file is not None:
+        frozen = datetime.fromisoformat(settings.now_file.read_text().strip())
+    return (frozen or datetime.now(UTC)).astimezone(UTC)
 
 
 def to_utc(naive: pl.Expr, time_zone: str) -> pl.Expr:

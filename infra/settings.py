@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     now: AwareDatetime | None = Field(
         default=None, description="A frozen clock, for tests and drills: an instant such as 2026-03-08T06:00:00+00:00."
     )
+    now_file: Path | None = Field(
+        default=None, description="A file that holds such an instant, read at every look: a clock that a drill moves."
+    )
 
     smtp_url: str | None = Field(
         default=None,
@@ -70,7 +73,7 @@ class Settings(BaseSettings):
 
     quiet: bool = Field(default=False, description="No progress bars; for CI and logs.")
 
-    @field_validator("home", "geo", "drop", "keys", "secrets")
+    @field_validator("home", "geo", "drop", "keys", "secrets", "now_file")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value is not None else None

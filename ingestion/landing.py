@@ -23,18 +23,17 @@ import psycopg
 from minio import Minio
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from infra import clock, database, object_store, registry
+from infra import clock, database, logs, object_store, registry
 from infra.settings import Settings
 from ingestion import handover
+from ingestion.arrivals import NOTE_SUFFIX, waiting
 from ingestion.opening import open_inside, open_regular
 from ingestion.refusal import Refused, printable
 from ingestion.register import silos
 
 BUCKET = "landing"
-NOTE_SUFFIX = ".delivery.json"
 REFUSED_FOLDER = ".refused"
 LARGEST = object_store.PART_BYTES * 10_000  # S3 takes ten thousand parts
-UNFINISHED = (".part", ".tmp", ".partial", ".filepart", ".crdownload")
 
 _CHUNK_BYTES = 2**20
 _NOTE_BYTES = 2**16
@@ -113,17 +112,17 @@ def sweep(settings: Settings, silo: str) -> Sweep:
     """Land every file of the drop folder of ``silo``, in order of arrival; each leaves the folder once landed, and
     waits for ingestion on this machine (:mod:`ingestion.handover`).
 
-    Left alone: names that begin with a dot or end in one of :data:`UNFINISHED`. What can never be landed (a link, a
-    folder...) is moved to the sub-folder :data:`REFUSED_FOLDER` with the reason beside it. A file that is still
-    changing stays for the next sweep.
+    Left alone: names that begin with a dot or end in one of :data:`ingestion.arrivals.UNFINISHED`. What can never be
+    landed (a link, a folder...) is moved to the sub-folder :data:`REFUSED_FOLDER` with the reason beside it. A file
+    that is still changing stays for the next sweep.
     """
     folder = drop_folder(settings, silo)
     result = Sweep([], [])
-    waiting = list(_waiting(folder))
-    if not waiting:
+    arrived = waiting(folder)
+    if not arrived:
         return result
-    with closing(_Landing(settings, silo)) as landing:
-        for path in waiting:
+    with logs.stage(settings, "land", silo=silo), closing(_Landing(settings, silo)) as landing:
+        for path in (folder / arrival.name for arrival in arrived):
             try:
                 landed = landing.land(path, _note(folder, path), take_away=True)
             except FileNotFoundError:
@@ -134,7 +133,8 @@ def sweep(settings: Settings, silo: str) -> Sweep:
                 if refused.rule != "still_changing":
                     _set_aside(folder, path, refused)
             else:
-                _log.info("%s: %s", silo, landed.sentence)
+                with logs.context(delivery_id=landed.delivery_id, bytes=landed.bytes, outcome=landed.outcome):
+                    _log.info("%s: %s", silo, landed.sentence)
                 result.landed.append(landed)
     return result
 
@@ -300,21 +300,6 @@ def _still_changing(path: Path) -> Refused:
 def _extension(path: Path) -> str:
     found = _EXTENSION.search(path.name)
     return found.group(1).lower() if found else "bin"
-
-
-def _waiting(folder: Path) -> Iterator[Path]:
-    """What is there to be landed, in order of arrival: the change time is that of a rename, or of the last byte."""
-    arrived = []
-    try:
-        for entry in os.scandir(folder):
-            name = entry.name
-            if name.startswith(".") or name.lower().endswith(UNFINISHED) or name.endswith(NOTE_SUFFIX):
-                continue
-            arrived.append((entry.stat(follow_symlinks=False).st_ctime_ns, name))
-    except FileNotFoundError:
-        return
-    for _, name in sorted(arrived):
-        yield folder / name
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -33,6 +34,17 @@ class DagRun:
         return self.state in _FINISHED
 
 
+@dataclass(frozen=True)
+class Backfill:
+    """Runs of a partitioned DAG that were asked for at once."""
+
+    number: int
+    dag_id: str
+    first: date
+    last: date
+    created: datetime
+
+
 class AirflowApi:
     """A logged-in client of one Airflow API server, to be closed after use: a context manager."""
 
@@ -56,10 +68,60 @@ class AirflowApi:
         errors = self._call("GET", "/api/v2/importErrors")["import_errors"]
         return [f"{error['filename']}: {error['stack_trace']}" for error in errors]
 
-    def trigger(self, dag_id: str) -> str:
-        """Ask the scheduler for a run now; its run id."""
-        run = self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None})
-        return str(run["dag_run_id"])
+    def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
+        """Ask the scheduler for a run now, with these parameters; its run id."""
+        said = {"logical_date": None, "conf": conf or {}}
+        return str(self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=said)["dag_run_id"])
+
+    def state(self, dag_id: str, run_id: str) -> str:
+        """The state of one run."""
+        return str(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}")["state"])
+
+    def returned(self, dag_id: str, run_id: str, task: str) -> Any:
+        """What a task of a run returned."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances/{task}/xcomEntries/return_value"
+        return self._call("GET", path)["value"]
+
+    def create_backfill(self, dag_id: str, first: date, last: date, *, conf: dict[str, Any], at_once: int) -> Backfill:
+        """Ask for a run of a partitioned DAG for every day from ``first`` to ``last``, done before or not.
+
+        Raises:
+            AirflowError: another backfill of this DAG is going on, or the days are in the future.
+        """
+        said = {
+            "dag_id": dag_id,
+            "from_date": f"{first}T00:00:00Z",  # Airflow reads the time on the clock in the time zone of the DAG
+            "to_date": f"{last}T23:59:59Z",
+            "dag_run_conf": conf,
+            "max_active_runs": at_once,
+            "reprocess_behavior": "completed",
+        }
+        made = self._call("POST", "/api/v2/backfills", json=said)
+        return Backfill(made["id"], dag_id, first, last, datetime.fromisoformat(made["created_at"]))
+
+    def is_over(self, backfill: Backfill) -> bool:
+        return self._call("GET", f"/api/v2/backfills/{backfill.number}")["completed_at"] is not None
+
+    def days(self, backfill: Backfill) -> dict[str, str]:
+        """By partition, the state of its run; a day that another run was working on has none."""
+        found: dict[str, str] = {}
+        seen, total = 0, 1
+        while seen < total:
+            params = {
+                "run_type": "backfill",
+                "partition_date_gte": str(backfill.first),
+                "partition_date_lte": str(backfill.last),
+                "limit": 100,
+                "offset": seen,
+                "order_by": "-id",
+            }
+            page = self._call("GET", f"/api/v2/dags/{backfill.dag_id}/dagRuns", params=params)
+            mine = [run for run in page["dag_runs"] if datetime.fromisoformat(run["queued_at"]) >= backfill.created]
+            found |= {run["partition_key"]: run["state"] for run in mine}
+            if len(mine) < len(page["dag_runs"]) or not mine:
+                break  # the others are of earlier backfills
+            seen, total = seen + len(mine), page["total_entries"]
+        return dict(sorted(found.items()))
 
     def runs(self, since: datetime) -> list[DagRun]:
         """Every run queued at or after ``since``, of every DAG."""

@@ -84,3 +84,17 @@ def until_over(
             what = unfinished or f"nothing runs, and {', '.join(sorted(waiting or wanted))} did not begin"
             raise AirflowError(f"Airflow is not done in time: {what}; look at its UI or at `calanque status`")
         time.sleep(_POLL_SECONDS)
+
+
+def until_run_is_over(api: AirflowApi, dag_id: str, run_id: str, *, seconds: float) -> str:
+    """Wait for one run; its final state.
+
+    Raises:
+        AirflowError: it takes longer than ``seconds``.
+    """
+    deadline = time.monotonic() + seconds
+    while (state := api.state(dag_id, run_id)) not in {"success", "failed"}:
+        if time.monotonic() > deadline:
+            raise AirflowError(f"run {run_id} of {dag_id} is not over in time: it is {state}")
+        time.sleep(_POLL_SECONDS)
+    return state

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import inspect
 import json
 import secrets as entropy
 import subprocess
@@ -26,7 +27,7 @@ from psycopg import sql
 import infra
 from infra import database, secrets
 from infra.endpoints import Endpoints
-from infra.services import processes
+from infra.services import airflow_access, airflow_setup, metrics, processes
 from infra.services.model import NotReady, Service, ServiceError
 from infra.services.places import write_private
 from infra.services.ports import LOOPBACK
@@ -34,7 +35,7 @@ from infra.settings import Settings
 
 PORTS = ("airflow",)
 USER = "admin"
-PASSWORD = "airflow-admin"  # noqa: S105 - the name of the secret
+PASSWORD = f"{airflow_access.SECRET}{USER}"
 NAMES = ("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
 
 _PARALLEL_TASKS = 4
@@ -77,7 +78,7 @@ def _service(
         name=name,
         command=(str(Path(sys.executable).parent / "airflow"), *_ARGUMENTS[name]),
         directory=home(settings),
-        environment=lambda: environment(settings),
+        environment=lambda: environment(settings) | metrics.airflow_environment(settings, name),
         configure=configure,
         ready=ready,
         remedy="if it names a DAG or a module, correct that; its metadata is in the database airflow",
@@ -104,7 +105,7 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def schema_is_current(settings: Settings) -> bool:
-    """Whether :func:`set_up` has already prepared this metadata database for this version and this login."""
+    """Whether :func:`set_up` has already prepared this metadata database, for this version and these logins."""
     try:
         with database.connect(settings, "airflow", "airflow") as connection:
             known = connection.execute("select obj_description('public.alembic_version'::regclass)").fetchone()
@@ -114,13 +115,13 @@ def schema_is_current(settings: Settings) -> bool:
 
 
 def set_up(settings: Settings) -> None:
-    """Create or migrate the metadata tables, and the administrator's login.
+    """Create or migrate the metadata tables, the pools, the roles and an account for each.
 
     Raises:
         ServiceError: Airflow refused; the message ends with what it said.
     """
     outcome = subprocess.run(
-        (sys.executable, "-m", "infra.services.airflow_setup", secrets.path(settings, PASSWORD)),
+        (sys.executable, "-m", "infra.services.airflow_setup", settings.secrets_dir),
         env={**processes.clean_environment(), **processes.marks(settings, "airflow-setup"), **environment(settings)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -141,14 +142,17 @@ def set_up(settings: Settings) -> None:
 
 
 def _fingerprint(settings: Settings) -> str:
-    login = hashlib.sha256(secrets.read(settings, PASSWORD).encode()).hexdigest()[:16]
-    return f"{version('apache-airflow')} {version('apache-airflow-providers-fab')} {login}"
+    logins = [secrets.read(settings, f"{airflow_access.SECRET}{name}") for name in airflow_access.ACCOUNTS]
+    ways_in = (logins, airflow_access.ACCOUNTS, airflow_access.APPROVALS, airflow_access.POOLS)
+    digest = hashlib.sha256(repr(ways_in).encode() + inspect.getsource(airflow_setup).encode()).hexdigest()[:16]
+    return f"{version('apache-airflow')} {version('apache-airflow-providers-fab')} {digest}"
 
 
 def _configure(settings: Settings, at: Endpoints) -> bool:
     # A Fernet key is 32 bytes in this very encoding, padding included.
     secrets.write(settings, "airflow-fernet", base64.urlsafe_b64encode(entropy.token_bytes(32)).decode())
-    secrets.read_or_generate(settings, PASSWORD)
+    for name in airflow_access.ACCOUNTS:
+        secrets.read_or_generate(settings, f"{airflow_access.SECRET}{name}")
     url, logs = str(at.airflow_url), settings.logs_dir / "airflow"
     dags = Path(infra.__file__).parents[1] / "dags"
     metadata = (
@@ -157,7 +161,7 @@ def _configure(settings: Settings, at: Endpoints) -> bool:
     options: dict[str, dict[str, object]] = {
         "core": {
             "dags_folder": dags,
-            "plugins_folder": home(settings) / "plugins",
+            "plugins_folder": Path(infra.__file__).parent / "orchestration" / "plugins",
             "executor": "LocalExecutor",
             "parallelism": _PARALLEL_TASKS,
             "max_active_tasks_per_dag": _PARALLEL_TASKS,
@@ -211,6 +215,7 @@ def _configure(settings: Settings, at: Endpoints) -> bool:
             "print_stats_interval": 600,
         },
         "triggerer": {"capacity": 50},
+        "metrics": metrics.airflow_options(settings),
         "usage_data_collection": {"enabled": False},
     }
     home(settings).mkdir(mode=0o700, parents=True, exist_ok=True)
