@@ -71,6 +71,7 @@ GRANTS: dict[str, tuple[Grant, ...]] = {
         Grant("lake", "releases/", read=True, put=True, delete=True),
         Grant("receipts", "releases/", read=True, put=True),
         Grant("receipts", "ledger/", read=True, put=True),
+        Grant("receipts", "approvals/", read=True, put=True),
         Grant("docs", read=True, put=True, delete=True),
     ),
     "retention": (

@@ -92,6 +92,30 @@ create table if not exists registry.unit (          -- published units, and what
     primary key (mart, first_day)
 );
 
+create table if not exists registry.approval (      -- what a steward was asked, and the answer
+    reference  text primary key,                     -- of the Airflow run, or of the command
+    kind       text not null check (kind in ('correction', 'contract')),
+    subject    text not null,                        -- mart and first day, or contract and version
+    reason     text not null,                        -- why it was asked for
+    asked_by   text,
+    asked_at   timestamptz not null,
+    approved   boolean not null,
+    decided_by text not null,
+    decided_at timestamptz not null,
+    remark     text,                                 -- what the steward said about it
+    seq        bigint generated always as identity
+);
+
+create table if not exists registry.contract (      -- the versions of contracts that this lake went by
+    seq      bigint generated always as identity primary key,
+    kind     text not null check (kind in ('dataset', 'mart')),
+    name     text not null,
+    version  text not null,
+    document jsonb not null,                         -- infra.contract_versions.Document
+    since    timestamptz not null,
+    approval text references registry.approval       -- null: it needed none
+);
+
 create table if not exists registry.alert (         -- what people were, or are to be, warned of: one line per episode
     alert_id     bigint generated always as identity primary key,
     kind         text not null,                     -- also the name of its runbook

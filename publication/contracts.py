@@ -145,13 +145,17 @@ class Violation:
 
 @dataclass(frozen=True)
 class Contract:
-    """The contract of one mart; ``period`` is day, month or quarter."""
+    """The contract of one mart; ``period`` is day, month or quarter.
+
+    ``version`` follows :mod:`infra.contract_versions`; ``docs/contracts`` holds every version there was.
+    """
 
     mart: str
     period: str
     dimensions: tuple[Dimension, ...]
     measure: Measure
     companions: tuple[Companion, ...] = ()
+    version: str = "1.0.0"
     columns: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:

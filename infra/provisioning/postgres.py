@@ -58,6 +58,8 @@ grant update (status, reason, settled_at) on registry.delivery to retention;
 grant insert, update on registry.release, registry.mart, registry.unit to publisher;
 grant delete on registry.unit to publisher;
 grant insert, update on registry.alert, registry.notice to pipeline;
+grant insert on registry.contract to pipeline, publisher;
+grant insert on registry.approval to publisher;
 """
 
 _LEDGER_GRANTS = """
