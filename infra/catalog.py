@@ -107,6 +107,61 @@ def ensure_table(
     return load_table(catalog, identifier)
 
 
+class IncompatibleSchemaError(RuntimeError):
+    """A contract changed in a way that rows already there cannot follow."""
+
+
+def evolve(table: Table, wanted: pa.Schema) -> Table:
+    """The table once it has every column of ``wanted``; a column may be added, or become one that may be null.
+
+    Rows that are there read null in a new column. Columns keep their identity, and a new one comes last.
+
+    Raises:
+        IncompatibleSchemaError: a new column may not be null, or one changed its type, became required or is gone.
+    """
+    name = ".".join(table.name()[-2:])
+    present = {field.name: field for field in table.schema().as_arrow()}
+    gone = sorted(present.keys() - set(wanted.names))
+    if gone:
+        raise IncompatibleSchemaError(
+            f"table {name} has a column {gone[0]!r} that its contract does not have: columns are not taken away; "
+            "declare it again, as one that may be null, or declare a dataset of another name"
+        )
+    for field in wanted:
+        have = present.get(field.name)
+        if have is None and not field.nullable:
+            raise IncompatibleSchemaError(
+                f"table {name} cannot have a new column {field.name!r} that is never null: the rows that are there do "
+                "not have it; let it be null"
+            )
+        if have is not None and _plain(have.type) != field.type:
+            raise IncompatibleSchemaError(
+                f"column {field.name!r} of table {name} is of type {_plain(have.type)} and cannot become {field.type}: "
+                "declare a column of another name"
+            )
+        if have is not None and have.nullable and not field.nullable:
+            raise IncompatibleSchemaError(
+                f"column {field.name!r} of table {name} may be null and cannot become one that never is: the rows that "
+                "are there may be; check it in the contract by a rule instead"
+            )
+    added = [field for field in wanted if field.name not in present]
+    loosened = [
+        field.name for field in wanted if field.name in present and field.nullable > present[field.name].nullable
+    ]
+    if added or loosened:
+        with table.update_schema() as update:
+            if added:
+                update.union_by_name(pa.schema(added))
+            for column in loosened:
+                update.make_column_optional(column)
+    return table
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """Iceberg's large types as the contracts call them."""
+    return {pa.large_string(): pa.string(), pa.large_binary(): pa.binary()}.get(kind, kind)
+
+
 def damage(table: Table) -> str | None:
     """Why the current content of a table cannot be read, in a sentence; None when every manifest of it can.
 

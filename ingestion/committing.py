@@ -231,7 +231,7 @@ class Committer:
             if kept.is_empty():
                 return existing[path], None
             target = delivery.scratch / f"kept-{PurePosixPath(path).name}"
-            write_data_file(kept, schema, target)
+            write_data_file(tables.complete(kept, schema), schema, target)
             return existing[path], DataFile(target, _day(existing[path]), kept.height)
 
         removed = []
@@ -246,7 +246,13 @@ class Committer:
         """The rows of the table's files ``theirs`` that share a key with ``mine``: key, ``delivery_id``, ``path``."""
         keys = _keys(dataset, mine)
         return (
-            pl.scan_parquet(theirs, storage_options=self._read_options, include_file_paths="path")
+            pl.scan_parquet(
+                theirs,
+                storage_options=self._read_options,
+                include_file_paths="path",
+                missing_columns="insert",  # the table may have gained some since
+                extra_columns="ignore",
+            )
             .select(*dataset.key, "delivery_id", "path")
             .join(keys.lazy(), on=dataset.key, how="semi")
             .collect(engine="streaming")

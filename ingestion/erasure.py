@@ -28,7 +28,7 @@ from ingestion.pseudonyms import Pseudonymiser
 from ingestion.register import Dataset, Silo, silos
 from ingestion.retention import limits
 from ingestion.retention.conformed import ConformedZone
-from ingestion.vehicles import VEHICLE, datasets_with_vehicles, files_by_day, replace_day, table_of
+from ingestion.vehicles import VEHICLE, datasets_with_vehicles, files_by_day, read, replace_day, table_of
 
 ROLE = "pipeline"
 RECEIPTS_ROLE = "retention"
@@ -167,7 +167,7 @@ def _search(
                 searched.not_searched.append(month)
         if (pseudonym := pseudonyms[month]) is None:
             continue
-        lines = pl.scan_parquet(paths, storage_options=options)
+        lines = pl.scan_parquet(paths, storage_options=options, missing_columns="insert", extra_columns="ignore")
         count = lines.filter(pl.col(VEHICLE) == pl.lit(pseudonym, pl.Binary)).select(pl.len()).collect().item()
         if count:
             searched.removed[month] = searched.removed.get(month, 0) + count
@@ -177,7 +177,7 @@ def _search(
     if found:
         with table.transaction() as transaction:
             for day, paths in found.items():
-                rows = pl.read_parquet(paths, storage_options=options)
+                rows = read(table, paths, options)
                 kept = rows.filter(pl.col(VEHICLE).ne_missing(pl.lit(pseudonyms[f"{day:%Y-%m}"], pl.Binary)))
                 replace_day(transaction, table, day, kept, {ERASURE_PROPERTY: erasure_id})
     return searched

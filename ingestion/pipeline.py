@@ -27,7 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from urllib3.exceptions import HTTPError
 
 from infra import database, logs, object_store, registry
-from infra.catalog import TableDamagedError, damage, load_table, open_catalog
+from infra.catalog import IncompatibleSchemaError, TableDamagedError, damage, load_table, open_catalog
 from infra.city import City, load_city
 from infra.endpoints import NotRunning
 from infra.keys import KeyBackendError, KeyDamagedError, open_keys
@@ -62,6 +62,7 @@ _SPEAKABLE = (
     ContractMismatchError,
     BooksError,
     TableDamagedError,
+    IncompatibleSchemaError,
 )
 
 # Faults of the lake that do not pass by themselves. Whoever mends them needs no list of deliveries to try again.
@@ -75,6 +76,7 @@ _OF_THE_LAKE = (
     SQLAlchemyError,
     NoSuchTableError,
     TableDamagedError,
+    IncompatibleSchemaError,
     SecretMissing,
     KeyBackendError,
     KeyDamagedError,

@@ -26,7 +26,7 @@ from ingestion.pseudonyms import PSEUDONYM_BYTES
 from ingestion.register import silos
 from ingestion.retention import limits
 from ingestion.retention.conformed import ConformedZone
-from ingestion.vehicles import files_by_day, replace_day, table_of
+from ingestion.vehicles import files_by_day, read, replace_day, table_of
 
 ROLE = "pipeline"
 KEY_PROPERTY = "calanque.rekeyed"
@@ -84,7 +84,7 @@ def _rekey(table: Table, month: str, options: dict[str, str]) -> int:
     key, rows = entropy.token_bytes(KEY_BYTES), 0
     with table.transaction() as transaction:
         for day, paths in days.items():
-            lines = pl.read_parquet(paths, storage_options=options)
+            lines = read(table, paths, options)
             again = lines.with_columns(_again(lines[column], key) for column in pseudonymised)
             replace_day(transaction, table, day, again, {KEY_PROPERTY: month})
             rows += lines.height

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.table import Table
 
-from infra.catalog import ensure_table
+from infra.catalog import ensure_table, evolve
 from ingestion.register import Dataset, Silo
 from ingestion.schemas import arrow_schema
 
@@ -26,19 +27,31 @@ def identifier(dataset: Dataset) -> str:
 def ensure_tables(catalog: SqlCatalog, silo: Silo) -> dict[str, Table]:
     """The conformed tables of a silo by dataset, created where they are not there, partitioned by event day.
 
-    Reference data, which belongs to no day, is not partitioned. Existing tables are left as they are.
+    Reference data, which belongs to no day, is not partitioned.
     """
     return {dataset.name: ensure(catalog, dataset) for dataset in silo.datasets}
 
 
 def ensure(catalog: SqlCatalog, dataset: Dataset) -> Table:
-    """The conformed table of ``dataset``, created if it is not there."""
+    """The conformed table of ``dataset``, created if it is not there, with the columns that its contract gained.
+
+    Raises:
+        IncompatibleSchemaError: the contract changed otherwise; the message says what to do instead.
+    """
     partition = None if dataset.reference else PARTITION
-    table = ensure_table(catalog, identifier(dataset), arrow_schema(dataset), partition)
+    schema = arrow_schema(dataset)
+    table = evolve(ensure_table(catalog, identifier(dataset), schema, partition), schema)
     if any(table.properties.get(name) != value for name, value in _COMMIT_ONCE.items()):
         with table.transaction() as change:
             change.set_properties(_COMMIT_ONCE)
     return table
+
+
+def complete(rows: pl.DataFrame, schema: pa.Schema) -> pl.DataFrame:
+    """``rows`` of an older file with the columns that the table gained since, all null, in the order of ``schema``."""
+    kinds = pl.DataFrame(schema.empty_table()).schema
+    missing = [pl.lit(None, kinds[name]).alias(name) for name in schema.names if name not in rows.columns]
+    return rows.with_columns(missing).select(schema.names)
 
 
 def file_schema(table: Table) -> pa.Schema:

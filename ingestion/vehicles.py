@@ -48,6 +48,12 @@ def files_by_day(table: Table, month: str | None = None) -> dict[date, list[str]
     return dict(sorted(found.items()))
 
 
+def read(table: Table, paths: list[str], options: dict[str, str]) -> pl.DataFrame:
+    """Every row of these data files of the table; null in columns that it gained since."""
+    schema = tables.file_schema(table)
+    return pl.concat(tables.complete(pl.read_parquet(path, storage_options=options), schema) for path in paths)
+
+
 def replace_day(
     transaction: Transaction, table: Table, day: date, rows: pl.DataFrame, properties: dict[str, str]
 ) -> None:
