@@ -22,6 +22,18 @@ def of_silo(silo: Silo) -> list[Document]:
     return [of(silo, dataset) for dataset in silo.datasets]
 
 
+def named(dataset: str) -> Document:
+    """The contract of the dataset of that name.
+
+    Raises:
+        KeyError: there is none.
+    """
+    found = [document for document in of_register() if document.name == dataset]
+    if not found:
+        raise KeyError(f"there is no dataset {dataset!r}")
+    return found[0]
+
+
 def of(silo: Silo, dataset: Dataset) -> Document:
     """The contract of a dataset: what its senders are held to, and what readers of its table may rely on."""
     formats: dict[str, list[Layout]] = {}

@@ -20,6 +20,7 @@ Kind = Literal[
     "ledger-broken",
     "store-down",
     "disk-full",
+    "approval-waiting",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Phase = Literal["begun", "resolved"]

@@ -6,7 +6,7 @@ import os
 from typing import NamedTuple
 
 SECRET = "airflow-"  # noqa: S105 - the secret `airflow-<account>` holds the password of an account
-APPROVALS = ("approvals",)
+APPROVALS = ("change_contract", "correct_release")
 """The DAGs whose tasks wait for a steward's answer."""
 
 
