@@ -92,6 +92,13 @@ create table if not exists registry.unit (          -- published units, and what
     primary key (mart, first_day)
 );
 
+create table if not exists registry.key (           -- every key ever used, by a value that does not give it away
+    silo         text not null,
+    month        text not null,
+    check_value  text not null,
+    primary key (silo, month)
+);
+
 create table if not exists registry.approval (      -- what a steward was asked, and the answer
     reference  text primary key,                     -- of the Airflow run, or of the command
     kind       text not null check (kind in ('correction', 'contract')),
@@ -452,11 +459,35 @@ def landed_objects(connection: psycopg.Connection, silo: str, since: date) -> li
     return rows.fetchall()
 
 
+def key_check(connection: psycopg.Connection, silo: str, month: str) -> str | None:
+    """The check value of the key of a silo for a month (``YYYY-MM``), or None when it was never used."""
+    row = connection.execute(
+        "select check_value from registry.key where silo = %s and month = %s", [silo, month]
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def note_key(connection: psycopg.Connection, silo: str, month: str, check_value: str) -> str:
+    """Record the check value of a key at its first use; the one that is on record, should another be there already."""
+    connection.execute(
+        "insert into registry.key (silo, month, check_value) values (%s, %s, %s) on conflict do nothing",
+        [silo, month, check_value],
+    )
+    return key_check(connection, silo, month) or check_value
+
+
 def commit(connection: psycopg.Connection, dataset: str, delivery_id: str) -> CommitRow | None:
     """The commit of a delivery to a conformed table, or None."""
     with connection.cursor(row_factory=class_row(CommitRow)) as cursor:
         cursor.execute("select * from registry.commit where dataset = %s and delivery_id = %s", [dataset, delivery_id])
         return cursor.fetchone()
+
+
+def commits_of(connection: psycopg.Connection, delivery_id: str) -> list[CommitRow]:
+    """The commits of a delivery, to whichever tables."""
+    with connection.cursor(row_factory=class_row(CommitRow)) as cursor:
+        cursor.execute("select * from registry.commit where delivery_id = %s order by seq", [delivery_id])
+        return cursor.fetchall()
 
 
 def add_commit(

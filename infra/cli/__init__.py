@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from infra.cli import backfill, backup, demo, ledger, pipeline, retention, services, watching
+from infra.cli import backfill, backup, demo, ledger, pipeline, retention, services, signals, site, watching
 from infra.endpoints import beside_proxies
 
 app = typer.Typer(
@@ -34,6 +34,8 @@ ledger.register(app)
 retention.register(app)
 backup.register(app)
 watching.register(app)
+signals.register(app)
+site.register(app)
 demo.register(app)
 
 
@@ -54,12 +56,12 @@ def _is_expected(failure: Exception) -> bool:
     from pydantic import ValidationError
 
     from infra.backup.manifest import BackupError
-    from infra.city import ProfileError
     from infra.cli.airflow_api import AirflowError
     from infra.endpoints import NotRunning
     from infra.keys import KeyBackendError
     from infra.ledger import LedgerBrokenError
     from infra.migrations import NewerLakeError
+    from infra.profiles import ProfileError
     from infra.secrets import SecretMissing
     from infra.services.model import ServiceError
     from ingestion.refusal import Refused
