@@ -26,17 +26,19 @@ from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
 from sqlalchemy.exc import SQLAlchemyError
 from urllib3.exceptions import HTTPError
 
-from infra import database, logs, object_store, registry
+from infra import clock, contract_versions, database, logs, object_store, registry
 from infra.catalog import IncompatibleSchemaError, TableDamagedError, damage, load_table, open_catalog
 from infra.city import City, load_city
+from infra.contract_versions import ContractHeldError
 from infra.endpoints import NotRunning
 from infra.keys import KeyBackendError, KeyDamagedError, open_keys
+from infra.known_keys import KnownKeys
 from infra.openlineage import outbox
 from infra.registry import DeliveryRow
 from infra.secrets import SecretMissing
 from infra.settings import Settings
 from infra.transient import Several, explained, transient
-from ingestion import handover, landing, lineage_events, quarantine, receipts, tables
+from ingestion import contract_documents, handover, landing, lineage_events, quarantine, receipts, tables
 from ingestion.checking import ContractMismatchError
 from ingestion.committing import Committer
 from ingestion.conforming import BooksError, Conformed, conform
@@ -255,13 +257,16 @@ class _Worker:
         self._settings = settings
         self._silo = silo
         self._connection = connection
+        for document in contract_documents.of_silo(silo):
+            contract_versions.admit(connection, document, clock.now(settings))
+        connection.commit()
         self._store: Minio = object_store.client(settings, "pipeline")
         self._catalog = open_catalog(settings, "pipeline")
         # All of them, delivered or not: a mart may join a table that nothing was delivered to yet.
         self._tables = tables.ensure_tables(self._catalog, silo)
         self._committer = Committer(settings, connection, self._catalog, self._store)
         self._city: City = load_city(settings)
-        self._keys = open_keys(settings)
+        self._keys = KnownKeys(settings, open_keys(settings))
 
     def process(self, delivery: DeliveryRow) -> Receipt:
         """Settle one delivery: committed, refused or parked. Done again after a crash anywhere, it ends the same.

@@ -53,6 +53,7 @@ _REGISTRY_GRANTS = """
 grant usage on schema registry to pipeline, publisher, retention, steward;
 grant select on all tables in schema registry to pipeline, publisher, retention, steward;
 grant insert, update on registry.delivery, registry.commit to pipeline;
+grant insert on registry.key to pipeline;
 grant delete on registry.commit to pipeline;
 grant update (status, reason, settled_at) on registry.delivery to retention;
 grant insert, update on registry.release, registry.mart, registry.unit to publisher;

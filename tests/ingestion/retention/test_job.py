@@ -9,6 +9,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -164,11 +165,18 @@ def test_a_file_that_waits_is_not_forgotten(mortal: Settings) -> None:
     (folder / "waiting.csv").unlink()
 
 
-def test_a_delivery_that_was_never_read_is_refused_when_its_bytes_go(mortal: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("parked", [False, True])
+def test_a_delivery_that_was_never_read_is_refused_when_its_bytes_go(
+    mortal: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parked: bool
+) -> None:
     record = city.tow(city.today(), "AB-777-CD")
     city.drop(mortal, "tows", [record], tmp_path)
     with database.connect(mortal, "steward", "lake") as connection:
         [waiting] = registry.landed_deliveries(connection, "tows")
+    if parked:
+        with monkeypatch.context() as patch:
+            patch.setattr(pipeline, "recognise", mock.Mock(side_effect=ValueError))
+            assert [receipt.status for receipt in pipeline.ingest(mortal, "tows")] == ["parked"]
     outcome = job.run(city.at(mortal, city.today() + timedelta(days=8)), run_id="1")
     assert outcome.expired == (f"tows/{waiting.delivery_id}",)
     assert pipeline.ingest(mortal, "tows") == []
