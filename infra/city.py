@@ -24,18 +24,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from shapely.lib import GEOSException
 
 from infra.days_off import Calendar
+from infra.profiles import ProfileError, profile_path
 from infra.settings import Settings
 from infra.zoning import Box, H3Locator, Locator, PolygonLocator, cell_polygons, h3_cells
 
-PROFILES = Path(__file__).parent / "cities"
 UNKNOWN = "unknown"
 """The zone of what cannot be placed; every city has it."""
 
 ZONES = ("zone_id", "zone_name", "area_id", "area_name", "published_zone_id", "published_zone_name")
-
-
-class ProfileError(ValueError):
-    """A city profile, or a file it names, cannot be used; the message names the file, the key and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -184,22 +180,13 @@ class _Profile(_Model):
         return value
 
 
-def time_zone(settings: Settings) -> str:
-    """The time zone of the city, read from its profile alone.
-
-    Raises:
-        ProfileError: no such profile, or it is wrong.
-    """
-    return _read_profile(_profile_path(settings.city)).time_zone
-
-
 def calendar(settings: Settings) -> Calendar:
     """The calendar of the city, read from its profile alone; without holidays when the profile names none.
 
     Raises:
         ProfileError: no such profile, or it is wrong.
     """
-    profile = _read_profile(_profile_path(settings.city))
+    profile = _read_profile(profile_path(settings.city))
     kept = profile.calendar
     return Calendar(profile.time_zone, kept.public_holidays if kept else None, kept.school_zone if kept else None)
 
@@ -210,7 +197,7 @@ def load_city(settings: Settings) -> City:
     Raises:
         ProfileError: no such profile, or something in it, or in a file it names, is wrong.
     """
-    path = _profile_path(settings.city)
+    path = profile_path(settings.city)
     profile = _read_profile(path)
     zoning = profile.zoning
     match zoning:
@@ -238,17 +225,6 @@ def load_city(settings: Settings) -> City:
         time_zones=profile.time_zones,
         _locator=locator,
     )
-
-
-def _profile_path(city: str) -> Path:
-    given = city.endswith(".toml") or "/" in city
-    path = Path(city).expanduser().absolute() if given else PROFILES / f"{city}.toml"
-    if not path.is_file():
-        known = ", ".join(sorted(profile.stem for profile in PROFILES.glob("*.toml")))
-        raise ProfileError(
-            f"no city profile {path}: set CALANQUE_CITY to one of {known}, or to the path of a TOML file"
-        )
-    return path
 
 
 def _read_profile(path: Path) -> _Profile:

@@ -12,6 +12,7 @@ import typer
 
 from infra.cli import backfill, backup, demo, ledger, pipeline, retention, services, signals, site, watching
 from infra.endpoints import beside_proxies
+from infra.transient import explained
 
 app = typer.Typer(
     name="calanque",
@@ -45,9 +46,10 @@ def main() -> None:
     try:
         app()
     except Exception as failure:
-        if not _is_expected(failure):
+        sentence = str(failure) if _is_expected(failure) else explained(failure)
+        if sentence is None:
             raise
-        typer.secho(str(failure), fg=typer.colors.RED, err=True)
+        typer.secho(sentence, fg=typer.colors.RED, err=True)
         sys.exit(1)
 
 

@@ -128,6 +128,15 @@ class AirflowApi:
         params = {"run_after_gte": since.isoformat(), "limit": 100, "order_by": "run_after"}
         return [_run(run) for run in self._call("GET", "/api/v2/dags/~/dagRuns", params=params)["dag_runs"]]
 
+    def active(self) -> list[DagRun]:
+        """Every run that is not over."""
+        params = {"state": ["queued", "running"], "limit": 100}
+        return [_run(run) for run in self._call("GET", "/api/v2/dags/~/dagRuns", params=params)["dag_runs"]]
+
+    def pause(self, dag_id: str, *, paused: bool) -> None:
+        """Have a DAG begin no run by itself, or have it do so again."""
+        self._call("PATCH", f"/api/v2/dags/{dag_id}", params={"update_mask": "is_paused"}, json={"is_paused": paused})
+
     def task_states(self, run: DagRun) -> dict[str, str]:
         """State by task of one run; a task not scheduled yet has state ``none``."""
         found = self._call("GET", f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances")

@@ -24,7 +24,7 @@ class DropFolder(BaseEventTrigger):
     """
 
     def __init__(self, silo: str, seconds: float = 1.0) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.silo = silo
         self.seconds = seconds
 

@@ -16,7 +16,8 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.city import PROFILES, UNKNOWN, ZONES, City, ProfileError, load_city
+from infra.city import UNKNOWN, ZONES, City, load_city
+from infra.profiles import PROFILES, ProfileError
 from infra.settings import Settings
 from infra.zoning import PolygonLocator
 
