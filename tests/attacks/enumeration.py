@@ -50,7 +50,8 @@ def schemes(words: Iterable[str]) -> list[Scheme]:
     plain: list[Scheme] = [lambda value, name=name: hashlib.new(name, value).digest() for name in _DIGESTS]
     prefixed: list[Scheme] = [lambda value: hashlib.sha256(b"vehicle\0" + value).digest()]
     keyed: list[Scheme] = [
-        lambda value, key=key: hmac.digest(key, b"vehicle\0" + value, "sha256") for key in sorted(keys)
+        lambda value, key=key: hmac.digest(key, b"vehicle\0" + value, "sha256")
+        for key in sorted({*keys, *(key.hex().encode() for key in keys)})
     ]
     return [*plain, *prefixed, *keyed]
 
