@@ -172,7 +172,16 @@ def _zones(settings: Settings, now: datetime) -> Iterator[tuple[str, Zone]]:
                 chosen=_will_never_land,
             ),
         )
+    yield (
+        "lineage",
+        FileZone(settings.lineage_dir, zone="lineage", limit=limits.LINEAGE, now=now, chosen=_is_day_of_events),
+    )
     yield "logs", FileZone(settings.logs_dir, zone="logs", limit=limits.LOGS, now=now, chosen=log_files.is_closed)
+
+
+def _is_day_of_events(path: Path) -> bool:
+    """Whether a file of the lineage folder holds events: the others say how far they were sent."""
+    return not path.name.startswith(".")
 
 
 def _will_never_land(path: Path) -> bool:

@@ -15,6 +15,7 @@ from ingestion.register import silos
 CANDIDATES = timedelta(days=7)
 WORK = timedelta(days=1)
 LOGS = timedelta(days=365)
+LINEAGE = timedelta(days=365)
 
 # For what lies under a name that the register does not know (any more), nobody can claim a longer need.
 _STRICTEST_LANDING = timedelta(days=7)
