@@ -85,7 +85,11 @@ GRANTS: dict[str, tuple[Grant, ...]] = {
         Grant("receipts", "erasures/", put=True),
     ),
     "steward": (Grant("quarantine", read=True), Grant("receipts", read=True), Grant("docs", read=True)),
-    "analyst": (Grant("lake", "marts/", read=True), Grant("lake", "releases/", read=True), Grant("docs", read=True)),
+    "analyst": (
+        Grant("lake", "marts/", read=True),
+        Grant("lake", "releases/", read=True),
+        Grant("docs", "site/", read=True),  # beside it, the stewards' has exact counts
+    ),
 }
 
 

@@ -27,6 +27,7 @@ LANDING_DAYS = 4
 LANDING_NONCURRENT_DAYS = 1
 LANDING_LOCK_DAYS = 1
 QUARANTINE_DAYS = 29
+DOCS_NONCURRENT_DAYS = 30
 ABANDONED_UPLOAD_DAYS = 1
 
 
@@ -72,6 +73,15 @@ def _lifecycle(bucket: str) -> list[Rule]:
                 rule_id="landing-retention",
                 expiration=Expiration(days=LANDING_DAYS),
                 noncurrent_version_expiration=NoncurrentVersionExpiration(LANDING_NONCURRENT_DAYS),
+            )
+        )
+    if bucket == "docs":
+        rules.append(
+            Rule(
+                ENABLED,
+                rule_filter=everything,
+                rule_id="docs-history",
+                noncurrent_version_expiration=NoncurrentVersionExpiration(DOCS_NONCURRENT_DAYS),
             )
         )
     if bucket == "quarantine":

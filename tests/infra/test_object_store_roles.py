@@ -40,7 +40,8 @@ ZONES = (
     "receipts/retention/",
     "receipts/keys/",
     "receipts/erasures/",
-    "docs/",
+    "docs/site/",
+    "docs/stewards/",
 )
 ACTIONS = ("list", "get", "put", "delete")
 
@@ -61,7 +62,8 @@ ALLOWED: dict[str, dict[str, str]] = {
         "lake/marts/": "list get put delete",
         "lake/releases/": "list get put delete",
         "receipts/releases/": "list get put",
-        "docs/": "list get put delete",
+        "docs/site/": "list get put delete",
+        "docs/stewards/": "list get put delete",
     },
     "retention": {
         "landing/": "list delete",
@@ -80,9 +82,10 @@ ALLOWED: dict[str, dict[str, str]] = {
         "receipts/retention/": "list get",
         "receipts/keys/": "list get",
         "receipts/erasures/": "list get",
-        "docs/": "list get",
+        "docs/site/": "list get",
+        "docs/stewards/": "list get",
     },
-    "analyst": {"lake/marts/": "list get", "lake/releases/": "list get", "docs/": "list get"},
+    "analyst": {"lake/marts/": "list get", "lake/releases/": "list get", "docs/site/": "list get"},
 }
 
 

@@ -1,0 +1,42 @@
+"""The steward site, made again when something was published and every morning."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, AssetOrTimeSchedule, task
+
+from infra.orchestration.failures import deadline, defaults, guarded
+
+from assets import MARTS
+from when import at
+
+OWNER = "data-platform"
+
+with DAG(
+    dag_id="publish_site",
+    description="The steward site: every silo and every published table explained, from what the lake really does",
+    doc_md="""
+### Publish the steward site
+
+Gathers the register, the contracts, the privacy plan, the lineage and what the registry knows, builds the site in
+English and French, and puts it into bucket `docs`: edition `site` for everybody, edition `stewards` with exact figures
+of deliveries. Readers see the old site until all of the new one is there. Running it again is always safe.
+""",
+    schedule=AssetOrTimeSchedule(timetable=at("45 6 * * *"), assets=[MARTS]),
+    catchup=False,
+    max_active_runs=1,
+    deadline=deadline(OWNER, timedelta(hours=1)),
+    tags=["site"],
+    default_args=defaults(OWNER, within=timedelta(minutes=30), pool="default_pool"),
+) as publish_site:
+
+    @task(doc_md="Both editions built, then published at once. Nothing is published twice.")
+    @guarded
+    def publish() -> dict[str, str]:
+        from infra.settings import Settings
+        from infra.site import making
+
+        return {published.edition: published.version for published in making.make_and_publish(Settings())}
+
+    publish()

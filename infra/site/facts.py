@@ -1,0 +1,280 @@
+"""What the steward site tells, as plain data. Texts are English; :mod:`infra.site.words` says them in other languages.
+
+Two editions are made from the same facts. :func:`for_everybody` leaves out whatever was counted from people's rows
+before noise: the site of role analyst has none of it, by construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from fractions import Fraction
+from typing import Literal
+
+from infra.classification import Classification
+
+
+@dataclass(frozen=True)
+class Field:
+    """A column of a contract or of a mart; ``type`` is a word for people: text, whole number, date..."""
+
+    name: str
+    type: str
+    classification: Classification
+    description: str | None = None
+    may_be_empty: bool = True
+    made_from: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule of a silo's contracts: ``meaning`` says what it is and what to do."""
+
+    name: str
+    meaning: str
+    is_warning: bool
+
+
+@dataclass(frozen=True)
+class Contract:
+    """One dataset of a silo: what is delivered, and what of it is kept (the conformed table)."""
+
+    name: str
+    description: str
+    is_reference: bool
+    key: tuple[str, ...]
+    delivered: tuple[Field, ...]
+    kept: tuple[Field, ...]
+
+
+@dataclass(frozen=True)
+class DeliveryFormat:
+    """One accepted way of delivering. ``layouts`` is how many ways of writing it are recognised."""
+
+    name: str
+    title: str
+    dataset: str
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
+    layouts: int
+
+
+@dataclass(frozen=True)
+class SiloFacts:
+    """One line of the register of processing, with its contracts."""
+
+    name: str
+    title: str
+    steward: str
+    purpose: str
+    legal_basis: str
+    recipients: tuple[str, ...]
+    landing: timedelta
+    quarantine: timedelta
+    conformed_months: int | None
+    privacy_unit: str
+    freshness: timedelta
+    contracts: tuple[Contract, ...]
+    formats: tuple[DeliveryFormat, ...]
+    rules: tuple[Rule, ...]
+    marts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Privacy:
+    """What a mart spends and how it is measured; ``noise`` is the margin of one measured count, 19 times in 20."""
+
+    budget: str
+    unit: str
+    currency: Literal["epsilon", "rho"]
+    limit: Fraction
+    spends: Fraction
+    release: Literal["day", "month", "quarter"]
+    mechanism: Literal["laplace", "gaussian"]
+    bound: int
+    threshold: int
+    noise: int
+    settling_days: int
+
+
+@dataclass(frozen=True)
+class Check:
+    """A test of a mart: ``kind`` is the name of a dbt generic test, ``column`` what it looks at."""
+
+    kind: str
+    column: str | None
+    detail: str | None = None
+
+
+@dataclass(frozen=True)
+class Thread:
+    """One thread of a lineage picture: a column is made from another.
+
+    ``from_table`` is ``delivered.x``, ``conformed.x`` or ``public`` (a list that anybody may see). ``direct``: its
+    value is in there, else it only decides. ``noisy``: it passes counting and noise on the way.
+    """
+
+    from_table: str
+    from_column: str
+    to_table: str
+    to_column: str
+    direct: bool
+    noisy: bool
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A column in a lineage picture, and its class."""
+
+    table: str
+    column: str
+    classification: Classification
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Where the columns of one mart come from: the columns in order of table, the threads, and the models between."""
+
+    columns: tuple[Origin, ...]
+    threads: tuple[Thread, ...]
+    steps: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MartFacts:
+    """One published table."""
+
+    name: str
+    silo: str
+    description: str
+    grain: tuple[str, ...]
+    columns: tuple[Field, ...]
+    privacy: Privacy
+    checks: tuple[Check, ...]
+    descent: Descent
+
+
+@dataclass(frozen=True)
+class Day:
+    """What one silo delivered on one day (UTC). ``rows_in`` to ``quarantined`` are None for everybody."""
+
+    day: date
+    deliveries: int
+    refused: int
+    rows_in: int | None
+    accepted: int | None
+    quarantined: int | None
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One delivery: never its file name, which may hold anything."""
+
+    delivery_id: str
+    landed_at: datetime
+    settled_at: datetime | None
+    format: str | None
+    status: str
+    corrects: str | None
+    rows_in: int | None
+    accepted: int | None
+    quarantined: int | None
+    by_rule: Mapping[str, int]
+    warnings: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class SiloState:
+    """How a silo is. ``state``: ``fresh``, ``late`` (nothing came for longer than it may) or ``silent`` (never any)."""
+
+    state: Literal["fresh", "late", "silent"]
+    newest: datetime | None
+    covered_from: date | None
+    covered_to: date | None
+    waiting: int
+    recent: tuple[Delivery, ...]
+    days: tuple[Day, ...]
+    by_rule: Mapping[str, int]
+    warnings: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Release:
+    """One version of a mart. ``rows`` is the size of its public grid, which tells of nobody."""
+
+    version: int
+    released_at: datetime
+    rows: int
+    period_start: date | None
+    period_end: date | None
+    periods: int
+    corrected: int
+
+
+@dataclass(frozen=True)
+class MartState:
+    """How a mart is. ``late_rows`` and ``held_because`` are None in the edition for everybody."""
+
+    releases: tuple[Release, ...]
+    is_held: bool
+    held_because: str | None
+    late_rows: int | None
+
+
+@dataclass(frozen=True)
+class Warned:
+    """A warning that stands: see the runbook of its kind."""
+
+    kind: str
+    subject: str
+    about: str | None
+    owner: str
+    since: datetime
+
+
+@dataclass(frozen=True)
+class Living:
+    """What a running lake adds: its state at ``as_of``."""
+
+    as_of: datetime
+    silos: Mapping[str, SiloState]
+    marts: Mapping[str, MartState]
+    warned: tuple[Warned, ...]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that a site is made from; ``living`` is None without a lake."""
+
+    city: str
+    time_zone: str
+    silos: tuple[SiloFacts, ...]
+    marts: tuple[MartFacts, ...]
+    living: Living | None
+
+    @property
+    def plan_budgets(self) -> tuple[Privacy, ...]:
+        """One mart's parameters for each budget, in the order of the marts."""
+        return tuple({mart.privacy.budget: mart.privacy for mart in reversed(self.marts)}.values())[::-1]
+
+
+def for_everybody(facts: Facts) -> Facts:
+    """The facts without what was counted from people's rows before noise, and without what stewards have to act on."""
+    if facts.living is None:
+        return facts
+    silos = {
+        name: replace(
+            state,
+            recent=tuple(
+                replace(each, rows_in=None, accepted=None, quarantined=None, by_rule={}, warnings={})
+                for each in state.recent
+            ),
+            days=tuple(replace(each, rows_in=None, accepted=None, quarantined=None) for each in state.days),
+            by_rule={},
+            warnings={},
+        )
+        for name, state in facts.living.silos.items()
+    }
+    marts = {name: replace(state, held_because=None, late_rows=None) for name, state in facts.living.marts.items()}
+    return replace(facts, living=replace(facts.living, silos=silos, marts=marts, warned=()))

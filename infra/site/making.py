@@ -1,0 +1,46 @@
+"""The whole way: gather, build every edition, publish. What the DAG, the command line and ``make docs`` call."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from infra.endpoints import NotRunning
+from infra.settings import Settings
+from infra.site import dbt_page, declared, living
+from infra.site.build import EDITIONS, Built, build
+from infra.site.publish import Published, publish
+
+
+def make(settings: Settings, folder: Path, *, report: Callable[[str], None] = lambda _: None) -> list[Built]:
+    """Build every edition below ``folder``: with what a running lake knows, or without when none runs."""
+    facts = declared.gather(settings)
+    try:
+        facts = living.add(facts, settings)
+    except NotRunning:
+        report("no lake is running: the site has no deliveries, releases or figures")
+    dbt = dbt_page.page(settings)
+    built = []
+    for edition in EDITIONS:
+        built.append(build(facts, folder / edition, edition=edition, dbt=dbt))
+        report(f"{edition}: {built[-1].pages} pages")
+    for language, text in sorted({(each[0], each[2]) for one in built for each in one.missing}):
+        report(f"not translated ({language}): {text}")
+    return built
+
+
+def make_and_publish(settings: Settings, *, report: Callable[[str], None] = lambda _: None) -> list[Published]:
+    """Build every edition of a running lake and publish it.
+
+    Raises:
+        NotRunning: the lake is not up.
+    """
+    facts = living.add(declared.gather(settings), settings)
+    dbt = dbt_page.page(settings)
+    with tempfile.TemporaryDirectory(prefix="calanque-site-") as scratch:
+        folders = {edition: Path(scratch) / edition for edition in EDITIONS}
+        for edition, target in folders.items():
+            build(facts, target, edition=edition, dbt=dbt)
+            report(f"{edition}: built")
+        return publish(settings, folders)
