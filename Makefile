@@ -76,10 +76,8 @@ format: install ## put Python and SQL in their house style
 	@$(BIN)/ruff format .
 	@cd dbt_project && ../$(BIN)/sqlfluff fix --disable-progress-bar --quiet models tests
 
-docs: install ## the dbt documentation, one page: var/docs/dbt/static_index.html
-	@cd dbt_project && ../$(BIN)/dbt --quiet docs generate --static --empty-catalog --target offline \
-		--profiles-dir . --target-path "$(CURDIR)/var/docs/dbt" --log-path "$(CURDIR)/var/docs/dbt"
-	@echo "open var/docs/dbt/static_index.html"
+docs: install ## the steward site, with what a running lake knows: var/docs/stewards/index.html
+	@$(BIN)/calanque site build --to var/docs
 
 bench: install ## measure against floors taken in the same run
 	@$(BIN)/python -m infra.bench

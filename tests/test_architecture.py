@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-COMPOSITION_ROOTS = ("infra/cli", "infra/bench", "infra/orchestration", "infra/watch", "infra/metrics")
+COMPOSITION_ROOTS = ("infra/cli", "infra/bench", "infra/orchestration", "infra/watch", "infra/metrics", "infra/site")
 
 
 def imported_modules(source: str) -> set[str]:
