@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import date
 
 import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError, ValidationError
 from pyiceberg.manifest import ManifestFile
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table, Transaction
 from pyiceberg.table.update.snapshot import ExpireSnapshots, ManageSnapshots, _OverwriteFiles
+from sqlalchemy import text
 
 from infra import database, object_store
 from infra.settings import Settings
@@ -46,10 +48,8 @@ _TABLE_PROPERTIES = {
 class TableDamagedError(RuntimeError):
     """The metadata of an Iceberg table cannot be read: nothing is read from it or written to it until it is mended."""
 
-    def __init__(self, problem: str) -> None:
-        super().__init__(
-            f"{problem}: nothing of it is read or changed until it is mended, see docs/operations/backup.md"
-        )
+    def __init__(self, found: Damage) -> None:
+        super().__init__(f"{found}: nothing of it is read or changed until it is mended, see docs/operations/backup.md")
 
 
 def open_catalog(settings: Settings, role: str) -> SqlCatalog:
@@ -80,10 +80,11 @@ def load_table(catalog: SqlCatalog, identifier: str) -> Table:
         return catalog.load_table(identifier)
     except NoSuchTableError:
         raise
-    except (ValueError, FileNotFoundError) as error:  # pydantic's and JSON's errors are ValueErrors
+    except (ValueError, FileNotFoundError, ValidationError) as error:  # JSON's errors are ValueErrors
         if transient(error):
             raise
-        raise TableDamagedError(f"table {identifier}: its metadata file cannot be read") from None
+        address = _metadata_address(catalog, identifier)
+        raise TableDamagedError(Damage(identifier, "its metadata file", address)) from None
 
 
 def ensure_table(
@@ -162,32 +163,60 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     return {pa.large_string(): pa.string(), pa.large_binary(): pa.binary()}.get(kind, kind)
 
 
-def damage(table: Table) -> str | None:
-    """Why the current content of a table cannot be read, in a sentence; None when every manifest of it can.
+@dataclass(frozen=True)
+class Damage:
+    """An object without which a table cannot be read: ``address`` is its ``s3://`` address."""
 
-    Reads metadata only, never a row: the list of manifests and the manifests of the current snapshot.
+    table: str
+    what: str
+    address: str
+
+    def __str__(self) -> str:
+        return f"table {self.table}: {self.what} {self.address} is missing or cannot be read"
+
+
+def damage(catalog: SqlCatalog, identifier: str) -> Damage | None:
+    """What keeps the current content of a table from being read; None when all of its metadata can be.
+
+    Reads metadata only, never a row: the metadata file, then the manifests of the current snapshot.
 
     Raises:
+        NoSuchTableError: there is no such table.
         Exception: the store does not answer; see :func:`infra.transient.transient`.
     """
-    snapshot = table.current_snapshot()
-    if snapshot is None:
-        return None
-    name = ".".join(table.name())
+    address = _metadata_address(catalog, identifier)
+    what = "its metadata file"
     try:
-        manifests = snapshot.manifests(table.io)
-    except Exception as error:
+        table = catalog.load_table(identifier)
+        snapshot = table.current_snapshot()
+        if snapshot is None:
+            return None
+        what, address = "the list of manifests", snapshot.manifest_list
+        for manifest in snapshot.manifests(table.io):
+            what, address = "the manifest", manifest.manifest_path
+            manifest.fetch_manifest_entry(table.io)
+    except NoSuchTableError:
+        raise
+    except Exception as error:  # whatever a damaged file makes of its reader
         if transient(error):
             raise
-        return f"table {name}: the list of manifests {snapshot.manifest_list} cannot be read"
-    for manifest in manifests:
-        try:
-            manifest.fetch_manifest_entry(table.io)
-        except Exception as error:
-            if transient(error):
-                raise
-            return f"table {name}: the manifest {manifest.manifest_path} cannot be read"
+        return Damage(identifier, what, address)
     return None
+
+
+def _metadata_address(catalog: SqlCatalog, identifier: str) -> str:
+    namespace, _, name = identifier.rpartition(".")
+    with catalog.engine.connect() as connection:
+        found = connection.execute(
+            text(
+                "select metadata_location from iceberg_tables"
+                " where catalog_name = :catalog and table_namespace = :namespace and table_name = :name"
+            ),
+            {"catalog": NAME, "namespace": namespace, "name": name},
+        ).scalar_one_or_none()
+    if found is None:
+        raise NoSuchTableError(f"Table does not exist: {identifier}")
+    return str(found)
 
 
 def metadata_location(table: Table) -> str:

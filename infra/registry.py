@@ -651,9 +651,10 @@ def locked(connection: psycopg.Connection, name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        connection.rollback()
-        connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", ["calanque " + name])
-        connection.commit()
+        if not connection.closed:  # else the server is gone, and the lock with it: the error that tells of it goes on
+            connection.rollback()
+            connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", ["calanque " + name])
+            connection.commit()
 
 
 def newest_commits(connection: psycopg.Connection) -> dict[str, int]:

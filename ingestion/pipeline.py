@@ -27,7 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from urllib3.exceptions import HTTPError
 
 from infra import clock, contract_versions, database, logs, object_store, registry
-from infra.catalog import IncompatibleSchemaError, TableDamagedError, damage, load_table, open_catalog
+from infra.catalog import IncompatibleSchemaError, TableDamagedError, damage, open_catalog
 from infra.city import City, load_city
 from infra.contract_versions import ContractHeldError
 from infra.endpoints import NotRunning
@@ -65,6 +65,7 @@ _SPEAKABLE = (
     BooksError,
     TableDamagedError,
     IncompatibleSchemaError,
+    ContractHeldError,
 )
 
 # Faults of the lake that do not pass by themselves. Whoever mends them needs no list of deliveries to try again.
@@ -140,7 +141,7 @@ def ingest(settings: Settings, silo: str, report: Callable[[Receipt], None] | No
         try:
             worker = _Worker(settings, declared, connection)
         except Exception as error:
-            failure = f"{silo}: none of its {len(waiting)} deliveries can be ingested: {_told(error)}"
+            failure = f"{silo}: what waits ({len(waiting)}) cannot be ingested: {_told(error)}"
             _log.error("%s", failure)
             raise IngestionError([failure], [], [error]) from None
         for delivery in _followed(_in_order(waiting)):
@@ -374,9 +375,9 @@ class _Worker:
             raise
         except Exception as error:
             if not transient(error):
-                problem = damage(load_table(self._catalog, tables.identifier(dataset)))
-                if problem is not None:
-                    raise TableDamagedError(problem) from error
+                found = damage(self._catalog, tables.identifier(dataset))
+                if found is not None:
+                    raise TableDamagedError(found) from error
             raise
 
     def _require_corrected(self, delivery: DeliveryRow) -> None:

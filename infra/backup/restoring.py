@@ -11,7 +11,7 @@ from pathlib import Path
 
 from minio import Minio
 
-from infra import clock, database, endpoints, object_store, provisioning
+from infra import catalog, clock, database, endpoints, object_store, provisioning
 from infra.backup import databases, keys
 from infra.backup.manifest import BackupError, Manifest, Stored, folders
 from infra.backup.pool import Pool
@@ -104,6 +104,36 @@ def restore(
         databases.load(settings, dump.database, folder / dump.file)
     provisioning.provision(settings)  # an older backup gets the tables and rights of today
     return Restored(folder, len(wanted), manifest.size, len(manifest.objects) - len(wanted), living)
+
+
+def mend(settings: Settings, place: Path) -> tuple[list[str], list[str]]:
+    """Put back, from any backup, each metadata object without which a table of the catalog cannot be read.
+
+    Such objects never change once written, so the bytes of any backup that has one are its bytes. Nothing else is
+    touched, and nothing that retention deleted comes back.
+
+    Returns:
+        The objects put back, and a sentence for each table that is still damaged: no backup has what it needs.
+    """
+    manifests = [Manifest.read(folder) for folder in reversed(folders(place))]
+    saved = {each.place: each for manifest in reversed(manifests) for each in manifest.objects}
+    store, pool = object_store.client(settings, object_store.ADMIN), Pool(place / "objects")
+    done: list[str] = []
+    left: list[str] = []
+    for role, namespace in (("pipeline", "conformed"), ("publisher", "marts")):
+        opened = catalog.open_catalog(settings, role)
+        for identifier in sorted(".".join(parts) for parts in opened.list_tables(namespace)):
+            tried: set[str] = set()
+            while (found := catalog.damage(opened, identifier)) is not None:
+                bucket, _, key = found.address.removeprefix("s3://").partition("/")
+                each = saved.get((bucket, key))
+                if each is None or found.address in tried or not pool.intact(each.sha256):
+                    left.append(str(found))
+                    break
+                tried.add(found.address)
+                _put(store, pool, each)
+                done.append(found.address)
+    return done, left
 
 
 def _put(store: Minio, pool: Pool, each: Stored) -> None:

@@ -12,7 +12,6 @@ import typer
 
 from infra.cli import backfill, backup, demo, ledger, pipeline, retention, services, signals, site, watching
 from infra.endpoints import beside_proxies
-from infra.transient import explained
 
 app = typer.Typer(
     name="calanque",
@@ -46,6 +45,8 @@ def main() -> None:
     try:
         app()
     except Exception as failure:
+        from infra.transient import explained
+
         sentence = str(failure) if _is_expected(failure) else explained(failure)
         if sentence is None:
             raise

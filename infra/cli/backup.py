@@ -61,6 +61,9 @@ def restore(
     keys: Annotated[Path | None, _KEYS] = None,
     name: Annotated[str | None, typer.Option("--name", help="Which backup; the newest by default.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Only compute every checksum of the backup again.")] = False,
+    mend: Annotated[
+        bool, typer.Option("--mend", help="Only put back metadata of tables that are damaged, in a lake that works.")
+    ] = False,
 ) -> None:
     """Make an empty lake what another was: start it with [bold]calanque up --without-airflow[/] first.
 
@@ -75,6 +78,9 @@ def restore(
     settings, began = Settings(), time.monotonic()
     if check:
         _check(settings, folder, name)
+        return
+    if mend:
+        _mend(settings, folder)
         return
     if keys is None:
         raise typer.BadParameter("a lake without its keys cannot go on: name their folder", param_hint="--keys")
@@ -102,6 +108,19 @@ def _check(settings: Settings, folder: Path, name: str | None) -> None:
     if wrong:
         raise typer.Exit(1)
     typer.echo(f"Backup {chosen.name} is complete, and every checksum is right.")
+
+
+def _mend(settings: Settings, folder: Path) -> None:
+    from infra.backup import restoring
+
+    done, left = restoring.mend(settings, folder)
+    for address in done:
+        typer.echo(f"{address}: put back")
+    for sentence in left:
+        typer.secho(f"{sentence}, and no backup has it: see docs/operations/backup.md", fg=typer.colors.RED, err=True)
+    if left:
+        raise typer.Exit(1)
+    typer.echo("Every table of the catalog can be read.")
 
 
 def _say(settings: Settings, sentence: str) -> None:

@@ -9,17 +9,22 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
 import infra
 from infra.settings import Settings
+from infra.transient import explained
 
 ROOT = Path(infra.__file__).parents[1]
 _GIGABYTE = 1024**3
 _LEAST_DISK, _ENOUGH_DISK = 1 * _GIGABYTE, 5 * _GIGABYTE
 _LEAST_MEMORY, _ENOUGH_MEMORY = 1 * _GIGABYTE, 3 * _GIGABYTE
+_SHOWN = 5
+_CLOCK_SECONDS = 60  # S3 refuses a request that is 15 minutes off
 
 
 @dataclass(frozen=True)
@@ -37,13 +42,27 @@ Check = Callable[[Settings], Iterator[Finding]]
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Every finding about this lake and the machine under it, in a fixed order."""
-    checks: tuple[Check, ...] = (versions, programs, room, private_files, key_store, services, ports, stores, dags)
+    checks: tuple[Check, ...] = (
+        versions,
+        programs,
+        room,
+        private_files,
+        key_store,
+        services,
+        ports,
+        stores,
+        tables,
+        waiting,
+        clocks,
+        dags,
+    )
     for check in checks:
         try:
             yield from check(settings)
         except Exception as failure:  # a check that breaks is itself a finding
             name = check.__name__.replace("_", " ")
-            yield Finding(name, "fail", f"the check could not be made: {failure}", "see `calanque status` first")
+            reason = explained(failure) or str(failure)
+            yield Finding(name, "fail", f"the check could not be made: {reason}", "see `calanque status` first")
 
 
 def versions(_: Settings) -> Iterator[Finding]:
@@ -223,6 +242,69 @@ def stores(settings: Settings) -> Iterator[Finding]:
     with database.connect(settings, "analyst", "bi") as connection:
         connection.execute("select 1")
     yield Finding("bi", "ok", "role analyst can connect")
+
+
+def tables(settings: Settings) -> Iterator[Finding]:
+    """Whether every Iceberg table can be read, as far as its metadata go."""
+    from infra import catalog, endpoints
+
+    try:
+        endpoints.load(settings)
+    except endpoints.NotRunning:
+        return
+    sound, remedy = 0, "`calanque restore FOLDER --mend` puts back what a backup has, see docs/operations/backup.md"
+    for role, namespace in (("pipeline", "conformed"), ("publisher", "marts")):
+        opened = catalog.open_catalog(settings, role)
+        for parts in sorted(opened.list_tables(namespace)):
+            found = catalog.damage(opened, ".".join(parts))
+            if found is None:
+                sound += 1
+            else:
+                yield Finding("tables", "fail", str(found), remedy)
+    yield Finding("tables", "ok", f"{sound} Iceberg tables can be read")
+
+
+def waiting(settings: Settings) -> Iterator[Finding]:
+    """Deliveries that wait for somebody."""
+    from infra import database, endpoints, registry
+
+    try:
+        endpoints.load(settings)
+    except endpoints.NotRunning:
+        return
+    with database.connect(settings, "steward", "lake") as connection:
+        parked = registry.parked_deliveries(connection)
+    for delivery in parked[:_SHOWN]:
+        detail = f"{delivery.silo}, delivery {delivery.delivery_id[:12]} is parked: {delivery.reason}"
+        yield Finding("deliveries", "warn", detail, "docs/runbooks/delivery-parked.md")
+    if len(parked) > _SHOWN:
+        yield Finding("deliveries", "warn", f"{len(parked) - _SHOWN} more are parked", "`calanque report`")
+    if not parked:
+        yield Finding("deliveries", "ok", "none is parked")
+
+
+def clocks(settings: Settings) -> Iterator[Finding]:
+    """Whether this machine, the database and the object store agree on the time."""
+    from infra import database, endpoints, object_store
+
+    try:
+        endpoints.load(settings)
+    except endpoints.NotRunning:
+        return
+    if settings.now is not None:
+        yield Finding("clock", "warn", f"frozen at {settings.now:%Y-%m-%d %H:%M} UTC", "unset CALANQUE_NOW")
+    with database.connect(settings, "steward", "lake") as connection:
+        row = connection.execute("select clock_timestamp()").fetchone()
+    others = {"the database": (row[0] if row else datetime.now(UTC))}
+    answer = object_store.http_client().request("GET", object_store.endpoint(settings).url, redirect=False)
+    if stamp := answer.headers.get("Date"):
+        others["the object store"] = parsedate_to_datetime(stamp)
+    for name, shown in others.items():
+        apart = abs((datetime.now(UTC) - shown).total_seconds())
+        if apart > _CLOCK_SECONDS:
+            yield Finding("clock", "fail", f"{name} and this machine are {apart:,.0f} s apart", "set both by NTP")
+        else:
+            yield Finding("clock", "ok", f"{name} and this machine agree")
 
 
 def dags(settings: Settings) -> Iterator[Finding]:

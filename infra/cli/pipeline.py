@@ -202,6 +202,7 @@ def _compare(settings: Settings) -> None:
 
 def _ingest(settings: Settings, silo: str) -> bool:
     """Land and ingest one silo, telling what happened; False when something has to be looked at and run again."""
+    from infra.transient import explained
     from ingestion import landing, pipeline
     from ingestion.receipts import Receipt
 
@@ -218,16 +219,22 @@ def _ingest(settings: Settings, silo: str) -> bool:
                 f"{tally.quarantined:,} quarantined",
             )
 
-    swept = landing.sweep(settings, silo)
-    for landed in swept.landed:
-        if landed.outcome != "new":
-            _say(settings, f"{silo}: {landed.sentence}")
-    for turned_away in swept.turned_away:
-        typer.secho(f"{silo}: {turned_away.sentence}", fg=typer.colors.YELLOW, err=True)
     try:
+        swept = landing.sweep(settings, silo)
+        for landed in swept.landed:
+            if landed.outcome != "new":
+                _say(settings, f"{silo}: {landed.sentence}")
+        for turned_away in swept.turned_away:
+            typer.secho(f"{silo}: {turned_away.sentence}", fg=typer.colors.YELLOW, err=True)
         pipeline.ingest(settings, silo, tell)
     except pipeline.IngestionError as failure:
         typer.secho(str(failure), fg=typer.colors.RED, err=True)
+        return False
+    except Exception as failure:
+        sentence = explained(failure)
+        if sentence is None:
+            raise
+        typer.secho(f"{silo}: {sentence}; what was delivered waits", fg=typer.colors.RED, err=True)
         return False
     return True
 
