@@ -69,10 +69,14 @@ def landing_dag(silo: Declared) -> DAG:
         @guarded
         def ingest(before: int, *, outlet_events: Any = None) -> int:
             from infra.settings import Settings
+            from infra.watch import after_ingestion
             from ingestion import pipeline
 
             settings = Settings()
-            pipeline.ingest(settings, silo.name)
+            try:
+                pipeline.ingest(settings, silo.name)
+            finally:
+                after_ingestion(settings)
             # Not the receipts of this attempt: an earlier one may have committed before it failed.
             newest = pipeline.newest_commit(settings, silo.name)
             if newest == before:

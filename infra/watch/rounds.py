@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import psycopg
 
-from infra import alerts, database
+from infra import alerts, database, registry
 from infra.alerts import Alert, Kind
+from infra.endpoints import NotRunning
+from infra.secrets import SecretMissing
 from infra.settings import Settings
 from infra.watch import checks
 
@@ -26,18 +28,19 @@ class Check(NamedTuple):
     daily: bool = False
 
 
+DELIVERIES = Check(("quarantine-spike", "contract-warning", "delivery-refused", "delivery-parked"), checks.deliveries)
 CHECKS = (
     Check(("store-down",), checks.store),
     Check(("disk-full",), checks.disk),
     Check(("freshness", "volume"), checks.days),
-    Check(
-        ("quarantine-spike", "contract-warning", "delivery-refused", "delivery-parked"),
-        checks.deliveries,
-    ),
+    DELIVERIES,
     Check(("mart-held",), checks.marts),
     Check(("retention-overdue",), checks.retention, daily=True),
     Check(("ledger-broken",), checks.ledger, daily=True),
 )
+
+
+_OVER = "It is not so any more: it was mended, or it is history."
 
 
 @dataclass(frozen=True)
@@ -63,23 +66,33 @@ def watch(settings: Settings, *, daily: bool = False) -> Round:
     Raises:
         psycopg.Error, NotRunning: the registry cannot be reached: nothing can be known or noted.
     """
+    return _round(settings, [check for check in CHECKS if daily or not check.daily])
+
+
+def after_ingestion(settings: Settings) -> None:
+    """Look at deliveries at once, so that nobody waits for the next round to hear of a bad one. Fails nobody."""
+    try:
+        _round(settings, [DELIVERIES])
+    except (psycopg.Error, NotRunning, SecretMissing) as error:
+        _log.warning("deliveries could not be looked at: %s", type(error).__name__)
+
+
+def _round(settings: Settings, made: Sequence[Check]) -> Round:
     begun: list[Alert] = []
     over: list[tuple[str, str]] = []
     failures: list[str] = []
     with closing(database.connect(settings, "pipeline", "lake")) as connection:
-        for check in CHECKS:
-            if check.daily and not daily:
-                continue
+        for check in made:
             try:
-                found = list(check.look(settings, connection))
-                connection.commit()
+                # One at a time: what another round sees a moment later must not be resolved by this one.
+                with registry.locked(connection, f"watch {check.kinds[0]}"):
+                    found = list(check.look(settings, connection))
+                    new, gone = alerts.settle(settings, connection, check.kinds, found, _OVER)
             except Exception as error:  # one check that cannot be made stops no other
                 connection.rollback()
                 failures.append(f"{', '.join(check.kinds)}: not looked at: {type(error).__name__}")
                 _log.exception("a check could not be made")
                 continue
-            because = "It is not so any more: it was mended, or it is history."
-            new, gone = alerts.settle(settings, connection, check.kinds, found, because)
             begun += new
             over += gone
         sent = alerts.send_pending(settings)
