@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from infra.orchestration.approvals import ask_people, settle_question
 from infra.orchestration.failures import defaults, guarded
 from infra.privacy_plan import plan
-from ingestion.register import silos
+from ingestion.declared import silos
 
 OWNER = "data-protection"
 APPROVE, REFUSE = "Approve", "Refuse"
@@ -131,7 +131,7 @@ release before, or a version that does without the change.
     params={
         "dataset": Param(
             type="string",
-            enum=sorted(dataset.name for silo in silos().values() for dataset in silo.datasets),
+            enum=sorted(dataset for silo in silos().values() for dataset in silo.datasets),
             title="Dataset",
         ),
         "reason": REASON,

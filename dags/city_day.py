@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, CronPartitionTimetable, Param, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 
 from infra.orchestration.failures import deadline, defaults, guarded
 from ingestion.declared import Declared, silos
@@ -72,18 +72,13 @@ or `calanque backfill --from DATE --to DATE`. Published periods are immutable: `
     )
     @guarded
     def publish() -> list[str]:
+        from infra.orchestration import work
         from infra.settings import Settings
-        from publication import building, report
-        from publication import release as releasing
 
-        settings = Settings()
-        building.build(settings)
-        released = releasing.release_latest(settings)
-        if held := report.held_back(settings):
-            raise AirflowFailException("; ".join(f"{mart}: {because}" for mart, because in held.items()))
+        released = work.publish(Settings())
         if not released:
             raise AirflowSkipException("nothing was due")
-        return [f"{each.mart} v{each.version}" for each in released]
+        return released
 
     done = [bring_up_to_date(silo) for silo in silos().values()]
     every_silo = EmptyOperator(

@@ -68,15 +68,12 @@ def landing_dag(silo: Declared) -> DAG:
         )
         @guarded
         def ingest(before: int, *, outlet_events: Any = None) -> int:
+            from infra.orchestration import work
             from infra.settings import Settings
-            from infra.watch import after_ingestion
             from ingestion import pipeline
 
             settings = Settings()
-            try:
-                pipeline.ingest(settings, silo.name)
-            finally:
-                after_ingestion(settings)
+            work.ingest(settings, silo.name)
             # Not the receipts of this attempt: an earlier one may have committed before it failed.
             newest = pipeline.newest_commit(settings, silo.name)
             if newest == before:

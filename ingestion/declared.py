@@ -8,7 +8,7 @@ Airflow reads its DAG files again and again. All they need is a few sentences an
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -26,6 +26,7 @@ class Declared:
     purpose: str
     legal_basis: str
     cadence: str
+    datasets: tuple[str, ...]  # their names
 
 
 @cache
@@ -44,8 +45,19 @@ def _read(path: Path) -> Declared:
         match statement:
             case ast.Assign(targets=[ast.Name(id="SILO")], value=ast.Call(keywords=keywords)):
                 said = {keyword.arg: keyword.value for keyword in keywords}
-                return Declared(**{field.name: _literal(path, field.name, said) for field in fields(Declared)})
+                words = [field.name for field in fields(Declared) if field.name != "datasets"]
+                return Declared(
+                    **{name: _literal(path, name, said) for name in words},
+                    datasets=tuple(_names(path, said.get("datasets"))),
+                )
     raise ValueError(f"{path.name} declares no SILO")
+
+
+def _names(path: Path, datasets: ast.expr | None) -> Iterator[str]:
+    """The names of the datasets that are declared, each a call of ``Dataset``."""
+    for made in datasets.elts if isinstance(datasets, ast.Tuple) else ():
+        if isinstance(made, ast.Call):
+            yield _literal(path, "name", {keyword.arg: keyword.value for keyword in made.keywords})
 
 
 def _literal(path: Path, name: str, said: Mapping[str | None, ast.expr]) -> str:

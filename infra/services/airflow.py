@@ -84,7 +84,7 @@ def _service(
         remedy="if it names a DAG or a module, correct that; its metadata is in the database airflow",
         # The scheduler lets running tasks finish; the triggerer sleeps through ten seconds with nothing to wait for.
         stop_seconds=30 if name == "airflow-scheduler" else 5,
-        start_seconds=180,
+        start_seconds=300,  # a machine that is busy with other things
         ports=ports,
     )
 

@@ -37,6 +37,8 @@ def forbid_side_effects() -> None:
 
 def describe(dag: Any) -> dict[str, Any]:
     condition = getattr(dag.timetable, "asset_condition", None)
+    clock = getattr(dag.timetable, "timetable", dag.timetable)  # of those that assets begin as well
+    deadlines = dag.deadline if isinstance(dag.deadline, list) else [dag.deadline] if dag.deadline else []
     return {
         "description": dag.description,
         "doc_md": dag.doc_md,
@@ -45,6 +47,14 @@ def describe(dag: Any) -> dict[str, Any]:
         "catchup": dag.catchup,
         "file": Path(dag.fileloc).name,
         "scheduled_by": sorted(asset.name for asset in condition.objects) if condition else [],
+        "watched": sorted(watcher.name for asset in condition.objects for watcher in asset.watchers)
+        if condition
+        else [],
+        "cron": getattr(clock, "expression", None),
+        "time_zone": str(getattr(clock, "timezone", "")),
+        "run_offset": getattr(clock, "run_offset", None),
+        "key_format": getattr(clock, "key_format", None),
+        "deadline_minutes": [alert.interval.total_seconds() / 60 for alert in deadlines],
         "scheduled_by_any": isinstance(condition, AssetAny),
         "serialized": json.dumps(DagSerialization.to_dict(dag), sort_keys=True),
         "tasks": {
@@ -55,6 +65,10 @@ def describe(dag: Any) -> dict[str, Any]:
                 "retry_seconds": task.retry_delay.total_seconds(),
                 "backs_off": bool(task.retry_exponential_backoff),
                 "timeout_seconds": task.execution_timeout.total_seconds() if task.execution_timeout else None,
+                "pool": task.pool,
+                "tells": bool(task.on_failure_callback),
+                "waits_for_people": type(task).__name__ == "HITLOperator",
+                "does_nothing": type(task).__name__ == "EmptyOperator",
                 "upstream": sorted(task.upstream_task_ids),
                 "outlets": sorted(asset.name for asset in task.outlets),
             }
