@@ -57,6 +57,9 @@ _NATIVE_TRANSIENT = re.compile(
 )
 
 
+_UNWELL = "does not answer, or not as it should: `calanque status` shows what runs, `calanque doctor` what is full"
+
+
 class Several(RuntimeError):
     """The failures of several things that were each tried; worth a retry when one of ``causes`` is."""
 
@@ -101,11 +104,11 @@ def explained(error: BaseException) -> str | None:
         return "no space is left on a disk of this lake: free some (`calanque doctor` shows which disk is full)"
     if not transient(error):
         return None
-    for judge, name in ((_store, "object store"), (_database, "database")):
-        if any(judge(each) for each in _chain(error)):
-            return f"the {name} does not answer, or not as it should: `calanque status` shows what runs"
-    if any(_is_native(each) and _NATIVE_TRANSIENT.search(str(each)) for each in _chain(error)):
-        return "the object store does not answer, or not as it should: `calanque status` shows what runs"
+    chain = list(_chain(error))
+    if any(_database(each) for each in chain):
+        return f"the database {_UNWELL}"
+    if any(_store(each) or (_is_native(each) and _NATIVE_TRANSIENT.search(str(each))) for each in chain):
+        return f"the object store {_UNWELL}"
     return None
 
 
