@@ -250,7 +250,7 @@ def _spike(
         owner=silo.steward,
         sentence=(
             f"Of {of:,} rows of {delivery.file_name} (delivery {delivery.delivery_id[:12]}) {rows:,} {became}: "
-            f"{rows / of:.1%}, where {usual:.1%} was usual."
+            f"{rows / of:.1%}, where {f'{usual:.1%}' if usual else 'next to nothing'} was usual."
         ),
         details={
             "delivery": delivery.delivery_id,

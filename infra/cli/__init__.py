@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from infra.cli import backfill, backup, demo, ledger, pipeline, retention, services, signals, site, watching
+from infra.cli import backfill, backup, contracts, demo, ledger, pipeline, retention, services, signals, site, watching
 from infra.endpoints import beside_proxies
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ ledger.register(app)
 retention.register(app)
 backup.register(app)
 watching.register(app)
+contracts.register(app)
 signals.register(app)
 site.register(app)
 demo.register(app)
@@ -60,6 +61,8 @@ def _is_expected(failure: Exception) -> bool:
 
     from infra.backup.manifest import BackupError
     from infra.cli.airflow_api import AirflowError
+    from infra.cli.asking import StewardNeededError
+    from infra.contract_versions import VersionError
     from infra.endpoints import NotRunning
     from infra.keys import KeyBackendError
     from infra.ledger import LedgerBrokenError
@@ -82,6 +85,8 @@ def _is_expected(failure: Exception) -> bool:
         | ValidationError
         | ProfileError
         | AirflowError
+        | StewardNeededError
+        | VersionError
         | BuildError
         | RefusedError
         | LedgerBrokenError

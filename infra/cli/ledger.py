@@ -51,16 +51,42 @@ def correct(
 ) -> None:
     """Have a published period published once more, from today's data, with noise of its own. Possible once.
 
-    The next build makes the second edition. Marts of the same silo and period agree with each other, so they are
-    corrected together. It spends their share of the privacy budget once more.
+    In a lake that runs with Airflow this asks a steward, who approves or refuses under Required Actions (DAG
+    correct_release): nothing is done before. Without Airflow it is done at once, and recorded as decided by whoever
+    ran the command. Then the next build makes the second edition. Marts of the same silo and period agree with each
+    other, so they are corrected together. It spends their share of the privacy budget once more.
 
     Example: [bold]calanque correct fines_by_day 2026-03-01 --reason "a file of 12 March was missing"[/]
     """
-    from infra.settings import Settings
-    from publication import corrections
+    import getpass
+    import uuid
 
-    asked = corrections.correct(Settings(), mart, first_day.date(), reason)
-    typer.echo(f"the next build corrects {', '.join(asked)} of the period that begins on {first_day.date()}")
+    from infra import clock
+    from infra.cli import asking
+    from infra.settings import Settings
+    from publication import approvals
+
+    settings = Settings()
+    day = first_day.date()
+    approvals.propose_correction(settings, mart, day, reason)  # nobody is asked for what cannot be done
+    if asking.has_airflow(settings):
+        at = asking.ask(settings, "correct_release", {"mart": mart, "first_day": str(day), "reason": reason})
+        typer.echo(f"a steward has to approve the correction of {mart} of the period that begins on {day}: {at}")
+        return
+    now, who = clock.now(settings), f"{getpass.getuser()} (command line)"
+    approval = approvals.Approval(
+        reference=f"command/{uuid.uuid4()}",
+        kind="correction",
+        subject=f"{mart} {day}",
+        reason=reason,
+        asked_by=who,
+        asked_at=now,
+        approved=True,
+        decided_by=who,
+        decided_at=now,
+    )
+    asked = approvals.carry_out_correction(settings, approval, mart, day)
+    typer.echo(f"the next build corrects {', '.join(asked)} of the period that begins on {day}")
 
 
 def withdraw(

@@ -1,0 +1,43 @@
+"""Who may decide: beside a running Airflow its stewards do, and a command asks them."""
+
+from __future__ import annotations
+
+from infra.cli import airflow_api
+from infra.endpoints import NotRunning, load
+from infra.settings import Settings
+
+
+class StewardNeededError(RuntimeError):
+    """Something that a steward has to approve in Airflow; the message says where."""
+
+
+def has_airflow(settings: Settings) -> bool:
+    """Whether this lake runs with Airflow."""
+    try:
+        return load(settings).airflow_url is not None
+    except NotRunning:
+        return False
+
+
+def ask(settings: Settings, dag_id: str, conf: dict[str, str]) -> str:
+    """Put a question to the stewards: start ``dag_id`` with ``conf``; where it is answered.
+
+    Raises:
+        infra.cli.airflow_api.AirflowError: Airflow refused it.
+    """
+    with airflow_api.connect(settings) as api:
+        run_id = api.trigger(dag_id, conf)
+    return f"{load(settings).airflow_url}/dags/{dag_id}/runs/{run_id}/required_actions"
+
+
+def refuse_beside_airflow(settings: Settings, dag_id: str) -> None:
+    """Stop when a steward can be asked.
+
+    Raises:
+        StewardNeededError: the lake runs with Airflow.
+    """
+    if has_airflow(settings):
+        raise StewardNeededError(
+            f"this lake runs with Airflow, where a steward has to approve it: trigger DAG {dag_id} at "
+            f"{load(settings).airflow_url}/dags/{dag_id}"
+        )
