@@ -127,6 +127,7 @@ THEME_WORDS = (
     "Toggle Light / Dark / Auto color theme",
     "Skip to content",
     "Back to top",
+    "On this page",
 )
 """What Furo says in English whatever the language."""
 

@@ -108,7 +108,7 @@ class _Writer:
                     silo=by_name[mart.silo],
                     now=self.facts.living.marts[mart.name] if self.facts.living else None,
                     picture=pictures.descent(mart, self.words),
-                    origins=list(_origins(mart)),
+                    origins=list(origins(mart)),
                     checks=list(_checks(mart, self.words)),
                 ),
             )
@@ -287,7 +287,7 @@ class _Descent:
     noisy: bool
 
 
-def _origins(mart: MartFacts) -> Iterator[_Descent]:
+def origins(mart: MartFacts) -> Iterator[_Descent]:
     """The lineage picture as a table, a row for each published column."""
     origins = {(each.table, each.column): each for each in mart.descent.columns}
     for column in mart.columns:

@@ -22,6 +22,7 @@ html_context = {"site": site}
 html_copy_source = False
 html_show_sourcelink = False
 html_show_copyright = False
+html_show_search_summary = False  # would fetch every page that is found, which file:// refuses
 html_use_index = False
 html_domain_indices = False
 html_theme_options: dict[str, list[str]] = {"top_of_page_buttons": []}

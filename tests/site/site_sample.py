@@ -1,0 +1,71 @@
+"""The real register and marts with a made-up history: every state there is, and figures that can be searched for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+from infra.site.facts import Day, Delivery, Facts, Living, MartState, Release, SiloState, Warned
+
+NOW = datetime(2026, 4, 12, 8, 0, tzinfo=UTC)
+EXACT = (918_273, 918_111, 70_162, 60_919, 80_203, 90_817)
+"""Counts of rows that only stewards may see: in, accepted, put aside, under one rule, warned of, late."""
+ROWS, ACCEPTED, ASIDE, BY_RULE, WARNED, LATE = EXACT
+HELD = "test hidden_below failed for 48 rows"
+MARKUP = "<b>bold</b> & `code`"
+"""A text that would be taken for markup if it were not escaped."""
+
+
+def sample(facts: Facts) -> Facts:
+    """``facts`` with a history that shows everything pages can show."""
+    states = ("fresh", "late", "silent", "fresh")
+    silos = {silo.name: _silo(state) for silo, state in zip(facts.silos, states, strict=True)}
+    marts = {
+        mart.name: MartState(
+            releases=() if number == 0 else tuple(_release(version) for version in (3, 2, 1)),
+            is_held=number == 1,
+            held_because=HELD if number == 1 else None,
+            late_rows=LATE,
+        )
+        for number, mart in enumerate(facts.marts)
+    }
+    warned = Warned("freshness", MARKUP, facts.silos[1].name, facts.silos[1].steward, NOW - timedelta(hours=5))
+    return replace(facts, living=Living(as_of=NOW, silos=silos, marts=marts, warned=(warned,)))
+
+
+def _silo(state: str) -> SiloState:
+    if state == "silent":
+        return SiloState("silent", None, None, None, 0, (), (), {}, {})
+    statuses = ("committed", "refused", "landed", "parked")
+    return SiloState(
+        state=state,  # type: ignore[arg-type]
+        newest=NOW - timedelta(days=1),
+        covered_from=date(2026, 1, 1),
+        covered_to=date(2026, 4, 11),
+        waiting=2,
+        recent=tuple(_delivery(number, status) for number, status in enumerate(statuses)),
+        days=tuple(Day(NOW.date() - timedelta(days=back), 4, 1, ROWS, ACCEPTED, ASIDE) for back in (40, 7, 3, 1)),
+        by_rule={"date_unreadable": BY_RULE},
+        warnings={"time_unknown": WARNED},
+    )
+
+
+def _delivery(number: int, status: str) -> Delivery:
+    return Delivery(
+        delivery_id=f"{number:064x}",
+        landed_at=NOW - timedelta(hours=number + 1),
+        settled_at=None,
+        format=None if status == "refused" else "pve",
+        status=status,
+        corrects="ab" * 32 if number == 0 else None,
+        rows_in=ROWS,
+        accepted=ACCEPTED,
+        quarantined=ASIDE,
+        by_rule={"date_unreadable": BY_RULE} if status == "committed" else {},
+        warnings={"time_unknown": WARNED},
+    )
+
+
+def _release(version: int) -> Release:
+    first = date(2026, version, 1)
+    return Release(version, NOW - timedelta(days=40 - version), 3_441, first, first + timedelta(days=27), version, 0)
