@@ -207,16 +207,16 @@ def damage(catalog: SqlCatalog, identifier: str) -> Damage | None:
 def _metadata_address(catalog: SqlCatalog, identifier: str) -> str:
     namespace, _, name = identifier.rpartition(".")
     with catalog.engine.connect() as connection:
-        found = connection.execute(
+        row = connection.execute(
             text(
                 "select metadata_location from iceberg_tables"
                 " where catalog_name = :catalog and table_namespace = :namespace and table_name = :name"
             ),
             {"catalog": NAME, "namespace": namespace, "name": name},
-        ).scalar_one_or_none()
-    if found is None:
+        ).first()
+    if row is None:
         raise NoSuchTableError(f"Table does not exist: {identifier}")
-    return str(found)
+    return str(row[0])
 
 
 def metadata_location(table: Table) -> str:

@@ -121,10 +121,8 @@ class Copies:
         return found
 
     def _private_key(self) -> Ed25519PrivateKey:
-        """The key that signs, made on first use, with its public half in the store."""
-        if not secrets.path(self._settings, SIGNING_KEY).exists():
-            pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-            secrets.write(self._settings, SIGNING_KEY, pem.decode())
+        """The key that signs, with its public half in the store."""
+        generate_signing_key(self._settings)
         loaded = load_pem_private_key(secrets.read(self._settings, SIGNING_KEY).encode(), password=None)
         if not isinstance(loaded, Ed25519PrivateKey):
             raise LedgerBrokenError(f"the secret {SIGNING_KEY} is not an Ed25519 key: restore it from a backup")
@@ -136,6 +134,13 @@ class Copies:
                 f"the secret {SIGNING_KEY} is not the key that signed the ledger so far: restore it from a backup"
             )
         return loaded
+
+
+def generate_signing_key(settings: Settings) -> None:
+    """Make the secret with which lines are signed, unless it is there."""
+    if not secrets.path(settings, SIGNING_KEY).exists():
+        pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        secrets.write(settings, SIGNING_KEY, pem.decode())
 
 
 def _behind(ledger: int, copies: int) -> str:

@@ -46,7 +46,9 @@ def mirror(settings: Settings, folder: Path) -> int:
 
 
 def bring_back(settings: Settings, folder: Path, today: date) -> int:
-    """Give a lake without keys those of ``folder``; how many live. A key that is due by now is destroyed instead.
+    """Give an empty lake the keys of ``folder``; how many live. A key that is due by now is destroyed instead.
+
+    The lake's own signing key, with which nothing was signed yet, gives way to that of the backup.
 
     Raises:
         BackupError: ``folder`` holds no keys, or the lake has some already.
@@ -55,11 +57,8 @@ def bring_back(settings: Settings, folder: Path, today: date) -> int:
         raise BackupError(f"{folder} holds no backup of keys: name the folder that `calanque backup --keys` wrote")
     for name in SECRETS:
         source, target = folder / "secrets" / name, secrets.path(settings, name)
-        if not source.exists():
-            continue
-        if target.exists() and target.read_bytes() != source.read_bytes():
-            raise BackupError(f"this lake has a secret {name} of its own: restore into a new CALANQUE_HOME")
-        _copy(source, target)
+        if source.exists():
+            _copy(source, target)
     if settings.keys_backend != FILES:
         return 0
     store, living = KeyStore(settings.keys_dir), 0

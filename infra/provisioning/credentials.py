@@ -6,6 +6,7 @@ import secrets as entropy
 
 from infra import database, object_store, secrets
 from infra.settings import Settings
+from infra.signed_copies import generate_signing_key
 
 
 def generate_credentials(settings: Settings) -> None:
@@ -26,3 +27,4 @@ def generate_credentials(settings: Settings) -> None:
         secrets.read(settings, "pg-admin")
     for role in (database.ADMIN, *database.ROLES):
         secrets.read_or_generate(settings, f"pg-{role}")
+    generate_signing_key(settings)  # now, and not when it is needed: containers may read secrets, not make them
