@@ -137,11 +137,16 @@ def _missing(settings: Settings, connection: psycopg.Connection, silo: Silo, fir
         since = max(first, kept_from(table) or first)
         present = _present(settings, table, since, last) if own and since <= last else set()
         for number, commit in enumerate(own, start=1):
-            if not _lacks(commit, own[number:], present, since, last):
+            lacking = _lacking(commit, own[number:], present, since, last)
+            if not lacking:
                 continue
             if registry.is_corrected(connection, silo.name, commit.delivery_id):
                 continue  # its correction stands in its place
             delivery = registry.delivery(connection, silo.name, commit.delivery_id)
+            if delivery is not None and delivery.corrects is not None:
+                corrected = registry.commit(connection, dataset.name, delivery.corrects)
+                if corrected and lacking <= set(corrected.days) and _is_there(settings, table, commit):
+                    continue  # from these days it took rows away, and brought none
             if delivery is None or not object_store.exists(store, landing.BUCKET, delivery.object_key):
                 found.gone.append(commit.delivery_id)
             elif _erased_since(table, commit.committed_at):
@@ -166,16 +171,23 @@ def _present(settings: Settings, table: Table, first: date, last: date) -> set[t
     return set(rows.select(tables.PARTITION, "delivery_id").unique().collect(engine="streaming").iter_rows())
 
 
-def _lacks(
+def _lacking(
     commit: CommitRow, later: Collection[CommitRow], present: set[tuple[date, str]], first: date, last: date
-) -> bool:
-    """Whether a delivery has no row on a day that it changed, and no later one that is there took its place."""
-    return any(
-        (day, commit.delivery_id) not in present
-        and not any(day in other.days and (day, other.delivery_id) in present for other in later)
+) -> set[date]:
+    """The days that a delivery changed, and on which it has no row and no later one that is there took its place."""
+    return {
+        day
         for day in commit.days
         if first <= day <= last
-    )
+        and (day, commit.delivery_id) not in present
+        and not any(day in other.days and (day, other.delivery_id) in present for other in later)
+    }
+
+
+def _is_there(settings: Settings, table: Table, commit: CommitRow) -> bool:
+    """Whether a delivery has a row on any of the days that it changed."""
+    found = _present(settings, table, min(commit.days), max(commit.days))
+    return any(delivery_id == commit.delivery_id for _, delivery_id in found)
 
 
 def _erased_since(table: Table, moment: datetime) -> bool:
