@@ -17,7 +17,7 @@ _COMMAND = re.compile(r"^\s*calanque ([^#|<>\n]*)", re.MULTILINE)
 
 
 def told() -> Iterator[tuple[str, list[str]]]:
-    for page in [DOCS / "retention.md", *sorted((DOCS / "runbooks").glob("*.md"))]:
+    for page in [DOCS / "retention.md", *sorted(DOCS.glob("runbooks/*.md")), *sorted(DOCS.glob("operations/*.md"))]:
         for block in _BLOCK.findall(page.read_text()):
             for words in _COMMAND.findall(block):
                 yield page.name, words.split()
