@@ -30,7 +30,9 @@ def logs(
         str | None, typer.Option("--delivery", help="Follow one delivery: its id, or how that begins.")
     ] = None,
     silo: Annotated[str | None, typer.Option("--silo", help="Only this silo.")] = None,
-    stage: Annotated[str | None, typer.Option("--stage", help="Only this stage: land, ingest, build, release.")] = None,
+    stage: Annotated[
+        str | None, typer.Option("--stage", help="Only this stage: land, ingest, build, release, retention.")
+    ] = None,
     lines: Annotated[int, typer.Option(min=1, help="How many lines, the newest of them.")] = 200,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:

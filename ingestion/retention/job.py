@@ -20,7 +20,7 @@ from minio import Minio
 from minio.error import MinioException
 from urllib3.exceptions import HTTPError
 
-from infra import clock, database, key_duty, object_store, registry
+from infra import clock, database, key_duty, logs, object_store, registry
 from infra.services.compaction import Compacted, compact
 from infra.settings import Settings
 from ingestion import arrivals
@@ -94,6 +94,7 @@ def run(settings: Settings, *, run_id: str) -> Outcome:
     tallies: list[Tally] = []
     failures: list[str] = []
     with (
+        logs.stage(settings, "retention"),
         closing(database.connect(settings, ROLE, "lake")) as connection,
         registry.locked(connection, LOCK),
     ):
@@ -113,8 +114,12 @@ def run(settings: Settings, *, run_id: str) -> Outcome:
         oldest, overdue = _look(settings, zones)
         outcome = Outcome(now, run_id, tuple(tallies), keys, expired, compacted, oldest, overdue, tuple(failures))
         diary.close(outcome)
-    for sentence in (*failures, *overdue):
-        _log.error("%s", sentence)
+        for tally in tallies:
+            if tally.anything:
+                gone = {"zone": tally.zone, "rows": tally.rows, "objects": tally.objects, "bytes": tally.bytes}
+                logs.tell(_log, f"{tally.zone}: what was past {tally.limit} is gone", silo=tally.silo, **gone)
+        for sentence in (*failures, *overdue):
+            _log.error("%s", sentence)
     return outcome
 
 
