@@ -102,6 +102,7 @@ def _contract(dataset: Dataset) -> Contract:
     kept = _fields(dataset.conformed, made_from)
     return Contract(
         name=dataset.name,
+        version=dataset.version,
         description=dataset.description,
         is_reference=dataset.reference,
         key=dataset.key,

@@ -41,6 +41,7 @@ class Contract:
     """One dataset of a silo: what is delivered, and what of it is kept (the conformed table)."""
 
     name: str
+    version: str
     description: str
     is_reference: bool
     key: tuple[str, ...]
@@ -186,10 +187,11 @@ class Delivery:
 
 @dataclass(frozen=True)
 class SiloState:
-    """How a silo is. ``state``: ``fresh``, ``late`` (nothing came for longer than it may) or ``silent`` (never any)."""
+    """How a silo is. ``state``: ``fresh``, ``late`` (day ``overdue`` should be there) or ``silent`` (never any)."""
 
     state: Literal["fresh", "late", "silent"]
     newest: datetime | None
+    overdue: date | None
     covered_from: date | None
     covered_to: date | None
     waiting: int

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Literal
 
 import psycopg
@@ -18,6 +18,7 @@ from psycopg.rows import class_row, dict_row
 from infra import catalog, clock, database, registry
 from infra.settings import Settings
 from infra.site.facts import Day, Delivery, Facts, Living, MartState, Release, SiloFacts, SiloState, Warned
+from ingestion import watching
 from publication.manifest import Manifest
 
 ROLE = "publisher"
@@ -36,16 +37,21 @@ def add(facts: Facts, settings: Settings) -> Facts:
     """
     now = clock.now(settings)
     with database.connect(settings, ROLE, catalog.DATABASE) as connection:
+        arrivals = {each.silo: each for each in watching.arrivals(settings, connection)}
         references = [each.name for silo in facts.silos for each in silo.contracts if each.is_reference]
         coverage = registry.coverage(connection, references)
-        silos = {silo.name: _silo(connection, silo, now, coverage) for silo in facts.silos}
+        silos = {silo.name: _silo(connection, silo, arrivals[silo.name], now, coverage) for silo in facts.silos}
         marts = _marts(connection, [mart.name for mart in facts.marts])
         warned = _warned(connection)
     return replace(facts, living=Living(as_of=now, silos=silos, marts=marts, warned=warned))
 
 
 def _silo(
-    connection: psycopg.Connection, silo: SiloFacts, now: datetime, coverage: Mapping[str, tuple[object, object]]
+    connection: psycopg.Connection,
+    silo: SiloFacts,
+    arrival: watching.Arrival,
+    now: datetime,
+    coverage: Mapping[str, tuple[date, date]],
 ) -> SiloState:
     since = now - HISTORY
     days = _days(connection, silo.name, since)
@@ -53,13 +59,14 @@ def _silo(
     newest, waiting = _standing(connection, silo.name)
     first, last = coverage.get(silo.name, (None, None))
     state: Literal["fresh", "late", "silent"] = "silent"
-    if newest is not None:
-        state = "fresh" if now - newest <= silo.freshness else "late"
+    if arrival.newest is not None:
+        state = "fresh" if arrival.overdue is None else "late"
     return SiloState(
         state=state,
         newest=newest,
-        covered_from=first,  # type: ignore[arg-type]
-        covered_to=last,  # type: ignore[arg-type]
+        overdue=arrival.overdue,
+        covered_from=first,
+        covered_to=last,
         waiting=waiting,
         recent=_recent(connection, silo.name),
         days=days,

@@ -35,11 +35,12 @@ def sample(facts: Facts) -> Facts:
 
 def _silo(state: str) -> SiloState:
     if state == "silent":
-        return SiloState("silent", None, None, None, 0, (), (), {}, {})
+        return SiloState("silent", None, None, None, None, 0, (), (), {}, {})
     statuses = ("committed", "refused", "landed", "parked")
     return SiloState(
         state=state,  # type: ignore[arg-type]
         newest=NOW - timedelta(days=1),
+        overdue=date(2026, 4, 10) if state == "late" else None,
         covered_from=date(2026, 1, 1),
         covered_to=date(2026, 4, 11),
         waiting=2,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from infra import database, object_store, registry
 from infra.registry import Tally
 from infra.settings import Settings
 from infra.site import living, publish
-from infra.site.facts import Facts, SiloFacts
+from infra.site.facts import Facts, Living, SiloFacts
 from infra.site.publish import BUCKET, EDITIONS, KEPT
+from ingestion import watching
+from ingestion.watching import Arrival
 
 pytestmark = pytest.mark.live
 
@@ -161,7 +163,7 @@ def deliver(settings: Settings, name: str, number: int, *, status: str, tally: T
     return delivery_id
 
 
-def test_the_state_of_a_silo_is_what_the_registry_says(lake: Settings) -> None:
+def test_the_state_of_a_silo_is_what_the_registry_says(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = Tally(0, 0, 0, {}, {})
     some = Tally(10, 7, 3, {"date_unreadable": 2, "plate_unusual": 1}, {"time_unknown": 4})
     for number in range(2):
@@ -173,22 +175,25 @@ def test_the_state_of_a_silo_is_what_the_registry_says(lake: Settings) -> None:
         silo("site_silent", timedelta(days=1)),
     )
     facts = Facts(city="marseille", time_zone="Europe/Paris", silos=declared, marts=(), living=None)
-    now = datetime.now(UTC)
+    newest_day = datetime.now(UTC).date()
 
-    def at(moment: datetime) -> Any:
-        told = living.add(facts, lake.model_copy(update={"now": moment})).living
+    def when(overdue: date | None) -> Living:
+        """What is told when a watch of arrivals, which has tests of its own, finds this."""
+        arrivals = [Arrival("site_test", newest_day, overdue, None), Arrival("site_silent", None, None, None)]
+        monkeypatch.setattr(watching, "arrivals", lambda *_: arrivals)
+        told = living.add(facts, lake).living
         assert told is not None
         assert CANARY not in repr(told)
         return told
 
-    told = at(now)
+    told = when(None)
     found = told.silos["site_test"]
     assert (found.state, found.waiting) == ("fresh", 1)
     assert found.recent[0].delivery_id == newest
     assert [each.status for each in found.recent] == ["landed", "refused", "committed", "committed"]
     assert (sum(each.deliveries for each in found.days), sum(each.refused for each in found.days)) == (4, 1)
-    assert sum(each.rows_in for each in found.days) == 20
+    assert sum(each.rows_in or 0 for each in found.days) == 20
     assert found.by_rule == {"date_unreadable": 4, "plate_unusual": 2}
     assert found.warnings == {"time_unknown": 8}
     assert told.silos["site_silent"].state == "silent"
-    assert at(now + timedelta(days=2)).silos["site_test"].state == "late"
+    assert when(newest_day).silos["site_test"].state == "late"
