@@ -40,6 +40,14 @@ MIGRATIONS = (
             check (status in ('landed', 'committed', 'refused', 'parked'));
         """,
     ),
+    Migration(
+        2,
+        "a delivery may be conformed again",
+        """
+        alter table registry.delivery add column if not exists replays integer not null default 0;
+        alter table registry.commit add column if not exists replay integer not null default 0;
+        """,
+    ),
 )
 
 

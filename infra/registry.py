@@ -14,7 +14,7 @@ from datetime import date, datetime
 from typing import Any
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
 SCHEMA = """
@@ -39,6 +39,7 @@ create table if not exists registry.delivery (
     landed_at    timestamptz not null default now(),
     settled_at   timestamptz,                       -- committed, refused or parked
     seq          bigint generated always as identity,   -- order of landing: of two deliveries, the later one is right
+    replays      integer not null default 0,        -- how often it was asked for to be conformed again
     primary key (silo, delivery_id),
     check (rows_in = accepted + quarantined)
 );
@@ -51,7 +52,20 @@ create table if not exists registry.commit (
     days         date[] not null,                   -- event days whose rows changed
     snapshot_id  bigint,
     committed_at timestamptz not null default now(),
+    replay       integer not null default 0,        -- the newest replay that is in the table
     unique (dataset, delivery_id)
+);
+
+create table if not exists registry.replay (        -- committed deliveries that were conformed again, and how they were
+    silo        text not null,
+    delivery_id text not null,
+    number      integer not null,
+    reason      text not null,                      -- why, in a sentence
+    asked_by    text not null,
+    asked_at    timestamptz not null,
+    before      jsonb not null,                     -- its receipt until then
+    primary key (silo, delivery_id, number),
+    foreign key (silo, delivery_id) references registry.delivery
 );
 
 create table if not exists registry.release (
@@ -179,6 +193,7 @@ class DeliveryRow:
     landed_at: datetime
     settled_at: datetime | None
     seq: int
+    replays: int = 0
 
 
 @dataclass(frozen=True)
@@ -203,6 +218,7 @@ class CommitRow:
     days: list[date]
     snapshot_id: int | None
     committed_at: datetime
+    replay: int = 0
 
 
 @dataclass(frozen=True)
@@ -310,6 +326,64 @@ def unpark_delivery(connection: psycopg.Connection, silo: str, delivery_id: str)
         [silo, delivery_id],
     )
     return cursor.rowcount == 1
+
+
+def replay_delivery(
+    connection: psycopg.Connection,
+    silo: str,
+    delivery_id: str,
+    *,
+    reason: str,
+    asked_by: str,
+    asked_at: datetime,
+    before: dict[str, Any],
+) -> int | None:
+    """Have a committed delivery conformed again, remembering its receipt; the number of the replay.
+
+    None, and nothing changed, when it is not committed.
+    """
+    row = connection.execute(
+        """
+        update registry.delivery
+        set status = 'landed', replays = replays + 1, attempts = 0
+        where silo = %s and delivery_id = %s and status = 'committed'
+        returning replays
+        """,
+        [silo, delivery_id],
+    ).fetchone()
+    if row is None:
+        return None
+    connection.execute(
+        """
+        insert into registry.replay (silo, delivery_id, number, reason, asked_by, asked_at, before)
+        values (%s, %s, %s, %s, %s, %s, %s)
+        """,
+        [silo, delivery_id, row[0], reason, asked_by, asked_at, Jsonb(before)],
+    )
+    return int(row[0])
+
+
+def replays(connection: psycopg.Connection, silo: str, delivery_id: str) -> list[dict[str, Any]]:
+    """The replays of a delivery, oldest first: ``number``, ``reason``, ``asked_by``, ``asked_at``, ``before``."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            """
+            select number, reason, asked_by, asked_at, before from registry.replay
+            where silo = %s and delivery_id = %s order by number
+            """,
+            [silo, delivery_id],
+        ).fetchall()
+
+
+def abandon_replay(connection: psycopg.Connection, silo: str, delivery_id: str, reason: str) -> None:
+    """Record that a replay was not made, and why: what was committed before stays as it was."""
+    connection.execute(
+        """
+        update registry.delivery set status = 'committed', reason = %s
+        where silo = %s and delivery_id = %s and status = 'landed' and replays > 0
+        """,
+        [reason, silo, delivery_id],
+    )
 
 
 def begin_attempt(connection: psycopg.Connection, silo: str, delivery_id: str) -> None:
@@ -437,7 +511,8 @@ def expire_deliveries(connection: psycopg.Connection, silo: str, landed_before: 
     rows = connection.execute(
         """
         update registry.delivery set status = 'refused', reason = %s, settled_at = now()
-        where silo = %s and status in ('landed', 'parked') and substring(object_key from '/dt=([0-9-]{10})/')::date < %s
+        where silo = %s and status in ('landed', 'parked') and replays = 0
+            and substring(object_key from '/dt=([0-9-]{10})/')::date < %s
         returning delivery_id, seq
         """,
         [reason, silo, landed_before],
@@ -506,6 +581,29 @@ def add_commit(
         on conflict do nothing
         """,
         [silo, dataset, delivery_id, sorted(days), snapshot_id],
+    )
+
+
+def renew_commit(
+    connection: psycopg.Connection,
+    dataset: str,
+    delivery_id: str,
+    *,
+    replay: int,
+    days: Collection[date],
+    snapshot_id: int | None,
+) -> None:
+    """Record that a replay of a delivery is in a conformed table: its commit is the newest one now.
+
+    ``days`` are the event days that held rows of the delivery, or do now.
+    """
+    connection.execute(
+        """
+        update registry.commit
+        set seq = default, days = %s, snapshot_id = coalesce(%s, snapshot_id), committed_at = now(), replay = %s
+        where dataset = %s and delivery_id = %s
+        """,
+        [sorted(days), snapshot_id, replay, dataset, delivery_id],
     )
 
 

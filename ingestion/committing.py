@@ -49,6 +49,8 @@ from ingestion.staging import DataFile, write_data_file
 
 DELIVERY_PROPERTY = "calanque.delivery-id"
 """The snapshot property that says which delivery a snapshot committed."""
+REPLAY_PROPERTY = "calanque.replay"
+"""The snapshot property that says which replay of the delivery it committed; absent for the first time."""
 
 _ATTEMPTS = 5
 _AT_ONCE = 4
@@ -86,6 +88,7 @@ class _Delivery(NamedTuple):
     files: tuple[DataFile, ...]
     overtaking: tuple[DataFile, ...]
     scratch: Path
+    replay: int = 0
 
 
 class _Change(NamedTuple):
@@ -112,6 +115,7 @@ class Committer:
         corrects: str | None,
         scratch: Path,
         overtaking: Iterable[DataFile] = (),
+        replay: int = 0,
     ) -> Committed:
         """Put the rows of ``files`` into the table of ``dataset``, in place of those they correct.
 
@@ -124,6 +128,8 @@ class Committer:
             scratch: a folder for temporary files; the caller's to remove.
             overtaking: the rows of :func:`infra.registry.overtaking_deliveries`, which are not in the table any more
                 and whose keys this delivery must not bring back.
+            replay: how often the delivery was conformed again. All its rows of before go, and those of ``files`` come
+                in their place; what later deliveries replaced stays replaced.
 
         Raises:
             CommitFailedException: somebody kept changing the table without taking its lock.
@@ -132,12 +138,21 @@ class Committer:
             table = tables.ensure(self._catalog, dataset)
             noted = registry.commit(self._connection, dataset.name, delivery_id)
             superseded = registry.is_corrected(self._connection, silo, delivery_id)
-            if noted is None and not superseded and not _stands(table, _snapshots(table, delivery_id)):
-                delivery = _Delivery(silo, delivery_id, corrects, tuple(files), tuple(overtaking), scratch)
+            again = noted is not None and noted.replay < replay
+            if again:
+                corrects = delivery_id  # it takes its own place
+            if (
+                (noted is None or again)
+                and not superseded
+                and not _stands(table, _snapshots(table, delivery_id, replay))
+            ):
+                delivery = _Delivery(silo, delivery_id, corrects, tuple(files), tuple(overtaking), scratch, replay)
                 self._change(table, dataset, delivery)
-            snapshots = _snapshots(table, delivery_id)
+            snapshots = _snapshots(table, delivery_id, replay)
             changes = [change for snapshot in snapshots for change in _changes(table, snapshot)]
-            days = {day for _, day, _ in changes} if noted is None else set(noted.days)
+            days = set(noted.days) if noted is not None else set()
+            if noted is None or again:
+                days |= {day for _, day, _ in changes}
             snapshot_id = snapshots[-1].snapshot_id if snapshots else None
             if noted is None:
                 registry.add_commit(
@@ -148,6 +163,11 @@ class Committer:
                     days=days,
                     snapshot_id=snapshot_id,
                 )
+            elif again:
+                registry.renew_commit(
+                    self._connection, dataset.name, delivery_id, replay=replay, days=days, snapshot_id=snapshot_id
+                )
+            if noted is None or again:
                 self._connection.commit()
         outputs = [
             Output(file.file_path.removeprefix("s3://lake/"), file.record_count, file.file_size_in_bytes)
@@ -169,8 +189,12 @@ class Committer:
             added = self._upload(table, delivery.delivery_id, change.added)
             self._connection.execute("select 1")  # the lock is gone with its session: then stop here
             self._connection.commit()
+            # A day that a replay leaves as it is makes the very file that is there already: it stays.
+            kept = {file.file_path for file in added} & {file.file_path for file in change.removed}
+            added = [file for file in added if file.file_path not in kept]
+            removed = [file for file in change.removed if file.file_path not in kept]
             try:
-                _apply(table, added, change.removed, delivery.delivery_id)
+                _apply(table, added, removed, delivery)
             except CommitFailedException:
                 if attempt == _ATTEMPTS:
                     raise
@@ -272,11 +296,13 @@ class Committer:
             return list(pool.map(upload, files))
 
 
-def _apply(table: Table, added: list[TableFile], removed: list[TableFile], delivery_id: str) -> None:
+def _apply(table: Table, added: list[TableFile], removed: list[TableFile], delivery: _Delivery) -> None:
     if not added and not removed:
         return
     with table.transaction() as transaction:
-        properties = {DELIVERY_PROPERTY: delivery_id}
+        properties = {DELIVERY_PROPERTY: delivery.delivery_id}
+        if delivery.replay:
+            properties[REPLAY_PROPERTY] = str(delivery.replay)
         append = transaction.update_snapshot(snapshot_properties=properties).merge_append
         with overwrite(transaction, properties) if removed else append() as snapshot:
             for file in removed:
@@ -356,12 +382,18 @@ def _without(
             yield DataFile(target, file.day, kept.height)
 
 
-def _snapshots(table: Table, delivery_id: str) -> list[Snapshot]:
-    """The snapshots of the table that committed a delivery, oldest first: mostly none or one."""
+def _snapshots(table: Table, delivery_id: str, replay: int) -> list[Snapshot]:
+    """The snapshots of the table that committed a replay of a delivery, oldest first: mostly none or one."""
+    wanted = (delivery_id, str(replay))
     return [
         snapshot
         for snapshot in table.snapshots()
-        if snapshot.summary is not None and snapshot.summary.additional_properties.get(DELIVERY_PROPERTY) == delivery_id
+        if (summary := snapshot.summary) is not None
+        and (
+            summary.additional_properties.get(DELIVERY_PROPERTY),
+            summary.additional_properties.get(REPLAY_PROPERTY, "0"),
+        )
+        == wanted
     ]
 
 

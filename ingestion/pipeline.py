@@ -18,6 +18,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from minio import Minio
@@ -38,7 +39,7 @@ from infra.registry import DeliveryRow
 from infra.secrets import SecretMissing
 from infra.settings import Settings
 from infra.transient import Several, explained, transient
-from ingestion import contract_documents, handover, landing, lineage_events, quarantine, receipts, tables
+from ingestion import contract_documents, handover, landing, lineage_events, quarantine, receipts, replay, tables
 from ingestion.checking import ContractMismatchError
 from ingestion.committing import Committer
 from ingestion.conforming import BooksError, Conformed, conform
@@ -286,6 +287,7 @@ class _Worker:
             status="committed",
             seconds=stages.seconds,
             format=delivery.format,
+            replays=self._replays(delivery),
         )
         with _scratch(self._settings.work_dir / "ingest" / delivery.silo / delivery.delivery_id) as scratch:
             try:
@@ -303,6 +305,11 @@ class _Worker:
                 if not self._connection.closed:
                     self._connection.rollback()
                 receipt = replace(receipt, status="parked", reason=f"{delivery.file_name}: {_told(error)}")
+        if delivery.replays and receipt.status != "committed":  # what it was before still stands
+            reason = f"replay {delivery.replays} was not made: {receipt.reason}"
+            registry.abandon_replay(self._connection, delivery.silo, delivery.delivery_id, reason)
+            self._connection.commit()
+            return receipt
         receipts.write(self._store, receipt)
         registry.settle_delivery(
             self._connection,
@@ -363,6 +370,7 @@ class _Worker:
                 corrects=delivery.corrects,
                 scratch=scratch,
                 overtaking=self._overtaking(delivery, dataset, scratch),
+                replay=delivery.replays,
             )
         return replace(receipt, days=committed.days, outputs=committed.outputs, snapshot_id=committed.snapshot_id)
 
@@ -379,6 +387,13 @@ class _Worker:
                 if found is not None:
                     raise TableDamagedError(found) from error
             raise
+
+    def _replays(self, delivery: DeliveryRow) -> tuple[dict[str, Any], ...]:
+        if not delivery.replays:
+            return ()
+        found = registry.replays(self._connection, delivery.silo, delivery.delivery_id)
+        self._connection.commit()
+        return tuple(found)
 
     def _require_corrected(self, delivery: DeliveryRow) -> None:
         if delivery.corrects is None:
@@ -424,6 +439,8 @@ class _Worker:
         try:
             return self._download(delivery, scratch)
         except KeyError:
+            if delivery.replays:
+                raise replay.gone(delivery) from None
             raise DamagedError(
                 f"object {delivery.object_key} of bucket {landing.BUCKET} is not there any more: deliver the file again"
             ) from None

@@ -31,7 +31,8 @@ class Receipt:
     ``rule`` and ``reason`` say why it was refused or parked. ``notes`` are those of
     :class:`ingestion.opening.Opened`, and ``no_records`` for a header with nothing under it. ``contracts`` has the
     version of each model. ``days`` are the event days whose conformed rows changed; ``lines`` is how many conformed
-    rows the accepted rows became. ``seconds`` is by stage.
+    rows the accepted rows became. ``seconds`` is by stage. ``replays`` are the times that it was conformed
+    again: number, why, who asked, when, and its receipt until then.
     """
 
     silo: str
@@ -55,6 +56,7 @@ class Receipt:
     snapshot_id: int | None = None
     outputs: tuple[Output, ...] = ()
     quarantine: Quarantine | None = None
+    replays: tuple[Mapping[str, Any], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The receipt as JSON has it: dates in ISO 8601."""
@@ -65,6 +67,7 @@ class Receipt:
             "landed_at": self.landed_at.isoformat(),
             "days": [day.isoformat() for day in self.days],
             "notes": list(self.notes),
+            "replays": [{**replay, "asked_at": replay["asked_at"].isoformat()} for replay in self.replays],
             "outputs": [{**asdict(output), "sha256": output.sha256} for output in self.outputs],
         }
 

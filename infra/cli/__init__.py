@@ -10,7 +10,20 @@ import sys
 
 import typer
 
-from infra.cli import backfill, backup, contracts, demo, ledger, pipeline, retention, services, signals, site, watching
+from infra.cli import (
+    backfill,
+    backup,
+    contracts,
+    demo,
+    ledger,
+    pipeline,
+    retention,
+    services,
+    signals,
+    site,
+    stewardship,
+    watching,
+)
 from infra.endpoints import beside_proxies
 
 app = typer.Typer(
@@ -34,6 +47,7 @@ ledger.register(app)
 retention.register(app)
 backup.register(app)
 watching.register(app)
+stewardship.register(app)
 contracts.register(app)
 signals.register(app)
 site.register(app)
@@ -71,6 +85,7 @@ def _is_expected(failure: Exception) -> bool:
     from infra.secrets import SecretMissing
     from infra.services.model import ServiceError
     from ingestion.refusal import Refused
+    from ingestion.replay import ReplayError
     from publication.building import BuildError
     from publication.ledger import RefusedError
     from publication.project import ProjectError
@@ -82,6 +97,7 @@ def _is_expected(failure: Exception) -> bool:
         | SecretMissing
         | ServiceError
         | Refused
+        | ReplayError
         | ValidationError
         | ProfileError
         | AirflowError

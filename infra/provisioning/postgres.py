@@ -60,6 +60,7 @@ grant insert, update on registry.release, registry.mart, registry.unit to publis
 grant delete on registry.unit to publisher;
 grant insert, update on registry.alert, registry.notice to pipeline;
 grant insert on registry.contract to pipeline, publisher;
+grant insert on registry.replay to pipeline;
 grant insert on registry.approval to publisher;
 """
 
