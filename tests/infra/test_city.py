@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.city import UNKNOWN, ZONES, City, load_city
-from infra.profiles import PROFILES, ProfileError
+from infra.profiles import PROFILES, ProfileError, time_zone
 from infra.settings import Settings
 from infra.zoning import PolygonLocator
 
@@ -293,3 +293,12 @@ def test_an_unknown_profile_lists_the_known_ones() -> None:
     with pytest.raises(ProfileError, match="elsewhere, marseille"):
         load_city(Settings(city="atlantis", geo=None))
     assert all(load_city(Settings(city=file.stem, geo=None)).name == file.stem for file in PROFILES.glob("*.toml"))
+
+
+def test_the_time_zone_alone_is_that_of_the_profile(tmp_path: Path) -> None:
+    for file in PROFILES.glob("*.toml"):
+        assert time_zone(Settings(city=file.stem)) == load_city(Settings(city=file.stem, geo=None)).time_zone
+    for wrong in ("", 'time_zone = "Europe/Nowhere"', "time_zone = 1", "time_zone = "):
+        (tmp_path / "wrong.toml").write_text(wrong)
+        with pytest.raises(ProfileError, match=r"wrong\.toml"):
+            time_zone(Settings(city=str(tmp_path / "wrong.toml")))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra import clock
+from infra.settings import Settings
 
 PARIS = "Europe/Paris"
 
@@ -69,3 +71,13 @@ def test_quarters(day: date) -> None:
 @pytest.mark.parametrize(("last", "expected"), [(date(2025, 1, 3), 3), (date(2025, 1, 1), 1), (date(2024, 12, 31), 0)])
 def test_days(last: date, expected: int) -> None:
     assert len(list(clock.days(date(2025, 1, 1), last))) == expected
+
+
+def test_a_drill_moves_the_clock_by_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "now"
+    settings = Settings(home=tmp_path, now_file=file)
+    for said in ("2026-03-08T06:00:00+00:00", "2026-03-29T04:30:00+02:00"):
+        file.write_text(said + "\n")
+        assert clock.now(settings) == datetime.fromisoformat(said)
+    frozen = datetime(2026, 1, 1, tzinfo=UTC)
+    assert clock.now(Settings(home=tmp_path, now=frozen, now_file=file)) == frozen

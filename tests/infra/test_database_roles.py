@@ -34,7 +34,7 @@ SCHEMA_USAGE = {
 READERS = dict.fromkeys(("pipeline", "publisher", "retention", "steward"), "SELECT")
 TABLE_PRIVILEGES = {
     "registry.delivery": {**READERS, "pipeline": "SELECT INSERT UPDATE"},  # and three columns for retention
-    "registry.commit": {**READERS, "pipeline": "SELECT INSERT UPDATE"},
+    "registry.commit": {**READERS, "pipeline": "SELECT INSERT UPDATE DELETE"},  # days that are done again
     "registry.release": {**READERS, "publisher": "SELECT INSERT UPDATE"},
     "registry.mart": {**READERS, "publisher": "SELECT INSERT UPDATE"},
     "registry.unit": {**READERS, "publisher": "SELECT INSERT UPDATE DELETE"},
