@@ -37,10 +37,12 @@ def make_and_publish(settings: Settings, *, report: Callable[[str], None] = lamb
         NotRunning: the lake is not up.
     """
     facts = living.add(declared.gather(settings), settings)
+    marts = facts.living.marts if facts.living else {}
+    releases = {mart: state.releases[0].version for mart, state in marts.items() if state.releases}
     dbt = dbt_page.page(settings)
     with tempfile.TemporaryDirectory(prefix="calanque-site-") as scratch:
         folders = {edition: Path(scratch) / edition for edition in EDITIONS}
         for edition, target in folders.items():
             build(facts, target, edition=edition, dbt=dbt)
             report(f"{edition}: built")
-        return publish(settings, folders)
+        return publish(settings, folders, releases)

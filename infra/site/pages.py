@@ -143,7 +143,7 @@ class _Writer:
     def _picture(
         self, silo: SiloFacts, said: str, first: date, last: date, series: Sequence[pictures.Series]
     ) -> _Picture:
-        title = f"{self.words.say(silo.title)}: {said}"
+        title = self.words.say("{silo}: {what}", silo=self.words.say(silo.title), what=said)
         return _Picture(title, pictures.bars(title, first, last, series, self.words), tuple(series))
 
     def _series(self, days: Iterable[Day]) -> Iterator[pictures.Series]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from minio import Minio
 from minio.deleteobjects import DeleteObject
@@ -52,8 +53,10 @@ class Published:
     is_new: bool
 
 
-def publish(settings: Settings, folders: Mapping[str, Path]) -> list[Published]:
-    """Publish built editions, by name. One process at a time; the same content again changes nothing.
+def publish(settings: Settings, folders: Mapping[str, Path], releases: Mapping[str, int]) -> list[Published]:
+    """Publish built editions, by name, that tell of these ``releases``: the newest version of each mart that has one.
+
+    One process at a time; the same content again changes nothing.
 
     Raises:
         infra.endpoints.NotRunning: the lake is not up.
@@ -66,10 +69,22 @@ def publish(settings: Settings, folders: Mapping[str, Path]) -> list[Published]:
         database.connect(settings, ROLE, catalog.DATABASE) as connection,
         registry.locked(connection, "site"),
     ):
-        return [_publish(settings, store, edition, folder) for edition, folder in folders.items()]
+        return [_publish(settings, store, edition, folder, releases) for edition, folder in folders.items()]
 
 
-def _publish(settings: Settings, store: Minio, edition: str, folder: Path) -> Published:
+def is_current(settings: Settings) -> bool:
+    """Whether every published edition tells of the newest release of each mart.
+
+    Raises:
+        infra.endpoints.NotRunning: the lake is not up.
+    """
+    with database.connect(settings, ROLE, catalog.DATABASE) as connection:
+        newest = {mart: row.version for mart, row in registry.newest_releases(connection, "released").items()}
+    store = object_store.client(settings, ROLE)
+    return all(_latest(store, edition).get("releases") == newest for edition in EDITIONS)
+
+
+def _publish(settings: Settings, store: Minio, edition: str, folder: Path, releases: Mapping[str, int]) -> Published:
     files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     version = _version(files)
     size = sum(path.stat().st_size for path in files.values())
@@ -86,7 +101,12 @@ def _publish(settings: Settings, store: Minio, edition: str, folder: Path) -> Pu
     kept = [version, *(each for each in history if each != version)][:KEPT]
     page = entrance(f"{version}/").encode()
     object_store.put_bytes(store, BUCKET, f"{edition}/index.html", page, _TYPES[".html"])
-    said = {"version": version, "published_at": clock.now(settings).isoformat(), "versions": kept}
+    said = {
+        "version": version,
+        "published_at": clock.now(settings).isoformat(),
+        "releases": dict(releases),
+        "versions": kept,
+    }
     object_store.put_json(store, BUCKET, f"{edition}/latest.json", said)
     _forget(store, edition, kept)
     return Published(edition, version, len(files), size, is_new=True)
@@ -106,10 +126,15 @@ def _type(path: Path) -> str:
 
 def _history(store: Minio, edition: str) -> list[str]:
     """The versions that are readable, newest first."""
+    return list(_latest(store, edition).get("versions", ()))
+
+
+def _latest(store: Minio, edition: str) -> dict[str, Any]:
+    """What ``latest.json`` says of an edition; nothing when it was never published."""
     try:
-        return list(object_store.get_json(store, BUCKET, f"{edition}/latest.json")["versions"])
+        return dict(object_store.get_json(store, BUCKET, f"{edition}/latest.json"))
     except KeyError:
-        return []
+        return {}
 
 
 def _forget(store: Minio, edition: str, kept: list[str]) -> None:

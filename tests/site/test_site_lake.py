@@ -51,7 +51,7 @@ def versions(store: Minio, edition: str) -> set[str]:
 
 
 def test_each_role_reads_its_edition_only(lake: Settings, store: Minio, tmp_path: Path) -> None:
-    publish.publish(lake, site(tmp_path / "built", "first"))
+    publish.publish(lake, site(tmp_path / "built", "first"), {})
     for role, edition in publish.READERS.items():
         publish.copy(lake, role, tmp_path / role)
         assert (tmp_path / role / "en" / "index.html").read_text() == f"first for {edition}"
@@ -65,15 +65,15 @@ def test_each_role_reads_its_edition_only(lake: Settings, store: Minio, tmp_path
 
 
 def test_pages_have_their_content_type(lake: Settings, store: Minio, tmp_path: Path) -> None:
-    (done, _) = publish.publish(lake, site(tmp_path, "typed"))
+    (done, _) = publish.publish(lake, site(tmp_path, "typed"), {})
     for name, expected in (("en/index.html", "text/html"), ("en/register.csv", "text/csv")):
         found = store.stat_object(BUCKET, f"{done.edition}/{done.version}/{name}")
         assert str(found.content_type).startswith(expected)
 
 
 def test_the_same_site_is_published_once(lake: Settings, store: Minio, tmp_path: Path) -> None:
-    first = publish.publish(lake, site(tmp_path, "same"))
-    again = publish.publish(lake, site(tmp_path, "same"))
+    first = publish.publish(lake, site(tmp_path, "same"), {})
+    again = publish.publish(lake, site(tmp_path, "same"), {})
     assert [each.is_new for each in first] == [True, True]
     assert [each.is_new for each in again] == [False, False]
     assert [each.version for each in first] == [each.version for each in again]
@@ -83,7 +83,7 @@ def test_the_same_site_is_published_once(lake: Settings, store: Minio, tmp_path:
 def test_readers_see_the_old_site_until_the_new_one_is_whole(
     lake: Settings, store: Minio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (old, _) = publish.publish(lake, site(tmp_path, "old"))
+    (old, _) = publish.publish(lake, site(tmp_path, "old"), {})
     sent = 0
     put = object_store.put_file
 
@@ -97,21 +97,31 @@ def test_readers_see_the_old_site_until_the_new_one_is_whole(
     with monkeypatch.context() as patched:
         patched.setattr(object_store, "put_file", dies)
         with pytest.raises(ConnectionError):
-            publish.publish(lake, site(tmp_path, "new"))
+            publish.publish(lake, site(tmp_path, "new"), {})
     assert old.version.encode() in object_store.get_bytes(store, BUCKET, "site/index.html")
     assert publish.copy(lake, "analyst", tmp_path / "copied") == old.version
-    (new, _) = publish.publish(lake, site(tmp_path, "new"))  # and tried again, it is
+    (new, _) = publish.publish(lake, site(tmp_path, "new"), {})  # and tried again, it is
     assert new.version.encode() in object_store.get_bytes(store, BUCKET, "site/index.html")
     assert versions(store, "site") == {old.version, new.version}
 
 
 def test_old_versions_go_and_an_older_site_may_come_back(lake: Settings, store: Minio, tmp_path: Path) -> None:
-    made = [publish.publish(lake, site(tmp_path, f"number {number}"))[0].version for number in range(KEPT + 2)]
+    made = [publish.publish(lake, site(tmp_path, f"number {number}"), {})[0].version for number in range(KEPT + 2)]
     assert versions(store, "site") == set(made[2:])
-    (back, _) = publish.publish(lake, site(tmp_path, "number 5"))
+    (back, _) = publish.publish(lake, site(tmp_path, "number 5"), {})
     assert back.version == made[5]
     assert publish.copy(lake, "analyst", tmp_path / "copied") == made[5]
     assert versions(store, "site") == set(made[2:])
+
+
+def test_a_site_is_current_when_it_tells_of_every_release(lake: Settings, store: Minio, tmp_path: Path) -> None:
+    with database.connect(lake, "publisher", "lake") as connection:
+        released = {mart: row.version for mart, row in registry.newest_releases(connection, "released").items()}
+    assert not publish.is_current(lake)
+    publish.publish(lake, site(tmp_path, "behind"), {**released, "another": 1})
+    assert not publish.is_current(lake)
+    publish.publish(lake, site(tmp_path, "current"), released)
+    assert publish.is_current(lake)
 
 
 # --- what is read ----------------------------------------------------------------------------------------------------
