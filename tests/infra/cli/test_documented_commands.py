@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from infra.alerts.model import KINDS
 from infra.cli import app
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -36,3 +37,12 @@ def test_the_command_exists_and_takes_these_options(page: str, words: list[str])
 
 def test_the_pages_tell_some() -> None:
     assert {words[0] for _, words in told()} >= {"keys", "erase", "retention"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_alert_has_a_runbook_that_says_who_and_when_to_call(kind: str) -> None:
+    page = (DOCS / "runbooks" / f"{kind}.md").read_text()
+    assert page.splitlines()[0].endswith(f"(`{kind}`)")
+    for part in ("**What it means.**", "**Who.**", "**Call**", "**Over**"):
+        assert part in page, part
+    assert "```sh" in page
