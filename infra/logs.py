@@ -75,10 +75,10 @@ def context(**fields: Any) -> Iterator[None]:
             _fields.reset(token)
 
 
-def tell(log: logging.Logger, sentence: str, level: int = logging.INFO, **fields: Any) -> None:
+def tell(log: logging.Logger, sentence: str, **fields: Any) -> None:
     """Log one sentence with figures or names of its own beside it."""
     with context(**fields):
-        log.log(level, sentence, stacklevel=2)
+        log.info(sentence, stacklevel=2)
 
 
 def read(settings: Settings) -> Iterator[dict[str, Any]]:
