@@ -46,7 +46,8 @@ def until_over(
     seconds: float,
     tell: Callable[[Step], None] = lambda _: None,
 ) -> list[DagRun]:
-    """Follow every run since ``since`` until each of ``dag_ids`` ran, nothing runs any more and nothing new begins.
+    """Follow the runs of these DAGs since ``since`` until each of ``dag_ids`` ran, none of them runs any more and none
+    is about to begin. What other DAGs do (watch, make the site) is not waited for.
 
     Args:
         api: of the Airflow to follow.
@@ -57,18 +58,19 @@ def until_over(
         tell: called once with each step, as it is seen.
 
     Returns:
-        The runs, of every DAG, finished.
+        The runs of these DAGs, finished.
 
     Raises:
         AirflowError: it takes longer than ``seconds``; the message names the runs that are not over.
     """
     wanted, started_by_assets, told = set(dag_ids), tuple(then), set[Step]()
+    followed = wanted.union(started_by_assets)
     deadline = time.monotonic() + seconds
     before: list[DagRun] | None = None  # the runs, once all of them were over
     while True:
         # Asked before looking at the runs: an event that is gone by then has become one of them.
         waiting = [dag_id for dag_id in started_by_assets if api.has_queued_events(dag_id)]
-        runs = api.runs(since)
+        runs = [run for run in api.runs(since) if run.dag_id in followed]
         for run in runs:
             for task, state in api.task_states(run).items():
                 step = Step(run.dag_id, task, state)

@@ -23,14 +23,18 @@ import polars as pl
 import psutil
 import psycopg
 import pytest
+from pyiceberg.expressions import EqualTo
 
 from infra import database, object_store, registry
+from infra.catalog import open_catalog
 from infra.city import load_city
 from infra.cli import airflow_api, following
 from infra.cli.airflow_api import AirflowApi
 from infra.services import lake as services
 from infra.services import processes
 from infra.settings import Settings
+from ingestion import tables
+from ingestion.arrivals import waiting
 from ingestion.demo import outcome
 from ingestion.demo.generate import generate
 from ingestion.demo.score import score
@@ -103,11 +107,23 @@ def truth_of_demo(settings: Settings) -> Truth:
     return Truth.read(settings.home / "demo" / "truth.json")
 
 
-def deliver(settings: Settings, *, seed: int, start: date) -> Truth:
-    """Two more days of the demo city, faults included, in the drop folder."""
-    return generate(
-        load_city(settings), seed=seed, start=start, days=2, scale=0.05, drop_dir=settings.drop_dir, faults=True
-    )
+def deliver(settings: Settings, *, seed: int, start: date, tows: Path | None = None) -> Truth:
+    """Two more days of the demo city, faults included, in the drop folder; the tows in another folder, if one is given.
+
+    Every silo's files are written elsewhere first, since a file that arrives is landed at once.
+    """
+    staged = settings.home / "staged"
+    truth = generate(load_city(settings), seed=seed, start=start, days=2, scale=0.05, drop_dir=staged, faults=True)
+    for path in sorted(staged.glob("*/*")):
+        folder = tows if tows and path.parent.name == "tows" else settings.drop_dir / path.parent.name
+        path.rename(folder / path.name)
+    return truth
+
+
+def warnings(settings: Settings) -> set[tuple[str, str]]:
+    """Kind and key of what people are warned of now."""
+    with database.connect(settings, "pipeline", "lake") as connection:
+        return set(connection.execute("select kind, key from registry.alert where resolved_at is null").fetchall())
 
 
 def eventually(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
@@ -255,6 +271,14 @@ def states(api: AirflowApi, since: datetime) -> dict[str, set[str]]:
     return found
 
 
+def at_rest(settings: Settings, api: AirflowApi, since: datetime) -> bool:
+    """Whether no file waits, no delivery does, and every run is over."""
+    arrived = [arrival for silo in silos() for arrival in waiting(settings.drop_dir / silo)]
+    landed = [silo for silo in silos() for all_, settled in [progress(settings, silo)] if all_ > settled]
+    going_on = {"queued", "running"} & set().union(*states(api, since).values())
+    return not arrived and not landed and not going_on
+
+
 def fails(api: AirflowApi, dag_id: str, since: datetime) -> bool:
     """Whether a task of this DAG failed: for good, or to be tried again."""
     tasks = [api.task_states(run) for run in api.runs(since) if run.dag_id == dag_id]
@@ -262,14 +286,14 @@ def fails(api: AirflowApi, dag_id: str, since: datetime) -> bool:
 
 
 def test_a_broken_silo_and_a_killed_task_stop_nobody_and_heal(city: Settings, api: AirflowApi) -> None:
-    truth = deliver(city, seed=8, start=date(2026, 2, 2))
     folder, aside = city.drop_dir / "tows", city.drop_dir / ".tows"
     folder.rename(aside)
     folder.write_text("not a folder")  # root may read anything, so that permissions would stop nobody
     try:
-        with held(city, "silo verbalisations") as waiting:
+        with held(city, "silo verbalisations") as blocked:
             dag_ids, since = land_everything(api)
-            kill(waiting, "the task that ingests verbalisations comes to its lock")
+            truth = deliver(city, seed=8, start=date(2026, 2, 2), tows=aside)
+            kill(blocked, "the task that ingests verbalisations comes to its lock")
 
         def others_are_done() -> bool:
             known = states(api, since)
@@ -278,12 +302,14 @@ def test_a_broken_silo_and_a_killed_task_stop_nobody_and_heal(city: Settings, ap
         eventually(lambda: fails(api, "land_tows", since), "the broken silo fails")
         eventually(others_are_done, "the other silos land")
         assert "success" not in states(api, since)["land_tows"]
+        assert ("dag-failed", "land_tows.land") in warnings(city)
     finally:
         folder.unlink()
         aside.rename(folder)
-    api.trigger("land_tows")
+    # Nobody has to start it: the files that wait are seen.
     eventually(lambda: "success" in states(api, since)["land_tows"], "the mended silo lands")
-    eventually(lambda: not {"queued", "running"} & states(api, since)["land_tows"], "nothing is left of it")
+    eventually(lambda: at_rest(city, api, since), "everything is over")
+    assert ("dag-failed", "land_tows.land") not in warnings(city)
     logs = city.logs_dir / "airflow" / "dag_id=land_verbalisations"
     assert list(logs.rglob("attempt=2.log")), "the killed task was tried again"
     assert_perfect(city, truth)
@@ -302,6 +328,39 @@ def test_a_killed_scheduler_loses_nothing_and_doubles_nothing(city: Settings, ap
     assert_perfect(city, truth)
     assert_marts_are_current(city)
     assert {service.state for service in services.status(city)} == {"up"}
+
+
+def rows_of(settings: Settings, silo: str, first: date, last: date) -> pl.DataFrame:
+    """The conformed rows of the first dataset of a silo on these days, in an order of their own."""
+    table = tables.ensure(open_catalog(settings, "pipeline"), silos()[silo].datasets[0])
+    rows = pl.scan_iceberg(table, storage_options=object_store.polars_options(settings, "pipeline"))
+    found = rows.filter(pl.col("event_date").is_between(first, last)).collect()
+    return found.select(sorted(found.columns)).sort(sorted(found.columns))
+
+
+def test_a_backfill_brings_back_lost_days_while_others_arrive(city: Settings, api: AirflowApi) -> None:
+    days = date(2026, 3, 30), date(2026, 3, 31)
+    before = {silo: rows_of(city, silo, *days) for silo in silos()}
+    marts = report(city.home)["marts"]
+    for silo in ("tows", "crowd_flows"):
+        table = tables.ensure(open_catalog(city, "pipeline"), silos()[silo].datasets[0])
+        table.delete(EqualTo("event_date", days[1].isoformat()))
+        assert rows_of(city, silo, *days).height < before[silo].height
+    since = datetime.now(UTC) - timedelta(seconds=1)
+    truth = deliver(city, seed=10, start=date(2026, 1, 12))
+    ran = calanque("backfill", "--from", str(days[0]), "--to", str(days[1]), "--json", home=city.home)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    answer = json.loads(ran.stdout)
+    assert answer["days"] == {str(day): "success" for day in days}
+    assert answer["compared"] > 0
+    eventually(lambda: at_rest(city, api, since), "everything is over")
+    for silo, rows in before.items():
+        assert rows_of(city, silo, *days).equals(rows), silo
+    assert_perfect(city, truth)
+    assert_perfect(city, truth_of_demo(city))
+    assert {mart: said["period_end"] for mart, said in report(city.home)["marts"].items()} == {
+        mart: said["period_end"] for mart, said in marts.items()
+    }
 
 
 def test_the_daily_retention_job_leaves_its_receipt(city: Settings, api: AirflowApi) -> None:

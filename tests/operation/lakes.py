@@ -105,7 +105,7 @@ def until_at_rest(settings: Settings, api: AirflowApi, wanted: Collection[str], 
     while True:
         # In this order: an event that is gone has become a run, and what a run that is over left is in the registry.
         events = any(api.has_queued_events(dag_id) for dag_id in (*MARTS, *wanted))
-        runs = api.runs(since)
+        runs = [run for run in api.runs(since) if run.dag_id in {*MARTS, *wanted}]
         over = all(run.finished for run in runs) and {run.dag_id for run in runs} >= set(wanted)
         if over and not events and not _waiting(settings):
             return runs
