@@ -64,8 +64,7 @@ create table if not exists registry.replay (        -- committed deliveries that
     asked_by    text not null,
     asked_at    timestamptz not null,
     before      jsonb not null,                     -- its receipt until then
-    primary key (silo, delivery_id, number),
-    foreign key (silo, delivery_id) references registry.delivery
+    primary key (silo, delivery_id, number)
 );
 
 create table if not exists registry.release (
@@ -134,7 +133,7 @@ create table if not exists registry.contract (      -- the versions of contracts
     version  text not null,
     document jsonb not null,                         -- infra.contract_versions.Document
     since    timestamptz not null,
-    approval text references registry.approval       -- null: it needed none
+    approval text                                    -- its reference; null: it needed none
 );
 
 create table if not exists registry.alert (         -- what people were, or are to be, warned of: one line per episode
@@ -157,7 +156,7 @@ create table if not exists registry.alert (         -- what people were, or are 
 create unique index if not exists alert_standing on registry.alert (kind, key) where resolved_at is null;
 
 create table if not exists registry.notice (        -- what was sent of an alert, by channel
-    alert_id     bigint not null references registry.alert,
+    alert_id     bigint not null,
     phase        text not null check (phase in ('begun', 'resolved')),
     channel      text not null,                     -- email, webhook
     attempts     integer not null default 0,
