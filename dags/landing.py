@@ -48,7 +48,8 @@ def landing_dag(silo: Declared) -> DAG:
         max_active_runs=1,
         deadline=deadline(silo.steward, timedelta(hours=1)),
         tags=["landing", silo.name],
-        default_args=defaults(silo.steward, within=timedelta(hours=2), pool="ingest"),
+        # What arrives today goes before what a backfill does again.
+        default_args=defaults(silo.steward, within=timedelta(hours=2), pool="ingest", priority=10),
     ) as dag:
 
         @task(doc_md="Deliveries from the drop folder to the bucket `landing`; the newest commit before this run.")

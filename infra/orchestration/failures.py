@@ -36,7 +36,7 @@ def guarded(work: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-def defaults(owner: str, *, within: timedelta, pool: str, retries: int = 3) -> dict[str, Any]:
+def defaults(owner: str, *, within: timedelta, pool: str, retries: int = 3, priority: int = 1) -> dict[str, Any]:
     """The arguments of every task of a DAG.
 
     Args:
@@ -44,10 +44,12 @@ def defaults(owner: str, *, within: timedelta, pool: str, retries: int = 3) -> d
         within: how long one attempt may take.
         pool: how many run side by side, see :mod:`infra.services.airflow`.
         retries: after 10, 20, 40... seconds, of a fault that may pass.
+        priority: a greater one gets a free place in the pool first.
     """
     return {
         "owner": owner.replace(",", " -"),  # Airflow would see two owners
         "pool": pool,
+        "priority_weight": priority,
         "retries": retries,
         "retry_delay": timedelta(seconds=10),
         "retry_exponential_backoff": True,

@@ -66,6 +66,7 @@ def describe(dag: Any) -> dict[str, Any]:
                 "backs_off": bool(task.retry_exponential_backoff),
                 "timeout_seconds": task.execution_timeout.total_seconds() if task.execution_timeout else None,
                 "pool": task.pool,
+                "priority": task.priority_weight,
                 "tells": bool(task.on_failure_callback),
                 "waits_for_people": type(task).__name__ == "HITLOperator",
                 "does_nothing": type(task).__name__ == "EmptyOperator",

@@ -198,6 +198,11 @@ def test_heavy_work_is_in_a_pool_of_its_own(dags: dict[str, Found]) -> None:
     assert dags[CITY_DAY]["tasks"]["publish"]["pool"] == "marts"
 
 
+def test_what_arrives_goes_before_what_is_done_again(dags: dict[str, Found], landing: dict[str, Found]) -> None:
+    again = max(task["priority"] for task in dags[CITY_DAY]["tasks"].values())
+    assert all(task["priority"] > again for dag in landing.values() for task in dag["tasks"].values())
+
+
 def test_a_file_and_the_cadence_of_the_register_begin_a_landing_run(landing: dict[str, Found]) -> None:
     for silo, dag in landing.items():
         assert dag["scheduled_by"] == dag["watched"] == [f"drop.{silo}"]
