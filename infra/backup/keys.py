@@ -75,9 +75,16 @@ def bring_back(settings: Settings, folder: Path, today: date) -> int:
     return living
 
 
+def _private(folder: Path) -> None:
+    """``folder``, and what leads to it as far as it is not there, for its owner only."""
+    if not folder.is_dir():
+        _private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
 def _copy(source: Path, target: Path) -> None:
     """A copy that only its owner may read, complete or not there."""
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _private(target.parent)
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:

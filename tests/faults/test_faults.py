@@ -300,7 +300,7 @@ def test_the_clock_is_wrong(lake: Settings, tmp_path: Path, row: Row) -> None:
     row("events in the future", "a fine dated next month", f"quarantined: {receipt.tally.by_rule}", "the others are in")
 
 
-def test_a_full_mailbox_of_junk_stops_nobody(lake: Settings) -> None:
+def test_junk_stops_nobody(lake: Settings) -> None:
     """Whatever lies in one drop folder, the next silo's deliveries are in."""
     own, other = silo(), silo()
     city.drop(lake, other, "good.csv", 1)

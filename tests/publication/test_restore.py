@@ -118,6 +118,8 @@ def test_an_empty_lake_becomes_the_one_that_was_saved(tmp_path: Path) -> None:
             restoring.restore(lake, place, tmp_path / "elsewhere")
 
         restored = restoring.restore(lake, place, keys)
+        for path in (lake.keys_dir, *lake.keys_dir.rglob("*")):
+            assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
         assert restored.objects == saved.objects
         assert state(lake) == expected
         assert verifying.verify(lake).breaks == ()
