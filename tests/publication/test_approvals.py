@@ -1,0 +1,212 @@
+"""Approvals: who asked, who answered, when and why is recorded; what was approved is done, once, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+import tampering
+from typer.testing import CliRunner
+
+from infra import database, endpoints, ledger, object_store
+from infra.cli import app, asking
+from infra.contract_versions import Column, ContractHeldError, Document, Side, admit, in_force
+from infra.settings import Settings
+from publication import approvals
+from publication.approvals import Approval
+from publication.ledger import CORRECTION, RefusedError
+
+pytestmark = pytest.mark.live
+
+MARCH = date(2026, 3, 1)
+ASKED, ANSWERED = datetime(2026, 5, 1, 8, tzinfo=UTC), datetime(2026, 5, 2, 9, tzinfo=UTC)
+
+
+@pytest.fixture
+def published(clean_lake: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """March of the monthly tables of fines, in the lake of this environment; nothing was ever approved."""
+    for name, value in clean_lake.environment().items():
+        monkeypatch.setenv(name, value)
+    tampering.publish(clean_lake, tmp_path)
+    with database.connect(clean_lake, database.ADMIN, "lake") as connection:
+        connection.execute("truncate registry.contract, registry.approval")
+    return clean_lake
+
+
+def approval(**changed: object) -> Approval:
+    given = Approval(
+        reference="correct_release/run 1",
+        kind="correction",
+        subject="fines_by_month 2026-03-01",
+        reason="a file was  missing",
+        asked_by="operator",
+        asked_at=ASKED,
+        approved=True,
+        decided_by="steward",
+        decided_at=ANSWERED,
+        remark="seen",
+    )
+    return replace(given, **changed)  # type: ignore[arg-type]
+
+
+def corrections_of(lake: Settings) -> list[str]:
+    with database.connect(lake, "publisher", "lake") as connection:
+        return [line.body["mart"] for line in ledger.lines(connection) if line.kind == CORRECTION]
+
+
+def recorded(lake: Settings) -> list[Approval]:
+    with database.connect(lake, "steward", "lake") as connection:
+        return approvals.approvals(connection)
+
+
+def test_a_proposal_says_what_is_published_again_and_what_it_spends(published: Settings) -> None:
+    proposal = approvals.propose_correction(published, "fines_by_month", MARCH, "a file was missing")
+    assert "fines_by_month of 2026-03-01 to 2026-03-31" in proposal
+    assert "a file was missing" in proposal
+    assert [line.split("|")[1].strip() for line in proposal.splitlines()[6:]] == sorted(tampering.MARTS)
+    assert re.search(r"\| fines_by_month \| 0\.\d+ epsilon \| 0 \|", proposal)
+    assert not corrections_of(published)  # asking does nothing
+    with pytest.raises(RefusedError, match="was ever published"):
+        approvals.propose_correction(published, "fines_by_month", date(2026, 4, 1), "no such month")
+
+
+def test_what_was_approved_is_done_once_and_recorded(published: Settings) -> None:
+    done = approvals.carry_out_correction(published, approval(), "fines_by_month", MARCH)
+    assert done == sorted(tampering.MARTS)
+    # The task was killed after this and is run again.
+    again = approval(decided_at=datetime(2026, 6, 1, tzinfo=UTC), decided_by="somebody else")
+    assert approvals.carry_out_correction(published, again, "fines_by_month", MARCH) == ["fines_by_month"]
+    assert sorted(corrections_of(published)) == sorted(tampering.MARTS)
+    assert recorded(published) == [approval()]
+    receipt = object_store.get_json(object_store.client(published, "steward"), "receipts", approval().receipt_key)
+    assert receipt == {**approval().as_json(), "same_person": False}
+    assert (receipt["asked_by"], receipt["decided_by"], receipt["decided_at"], receipt["reason"]) == (
+        "operator",
+        "steward",
+        "2026-05-02T09:00:00+00:00",
+        "a file was  missing",
+    )
+
+
+def test_what_was_refused_is_recorded_and_not_done(published: Settings) -> None:
+    refused = approval(approved=False, remark="not worth the budget")
+    assert approvals.carry_out_correction(published, refused, "fines_by_month", MARCH) == []
+    assert not corrections_of(published)
+    assert recorded(published) == [refused]
+    # The first answer holds: the same run cannot be answered otherwise later.
+    assert approvals.carry_out_correction(published, approval(), "fines_by_month", MARCH) == []
+    assert not corrections_of(published)
+
+
+def test_only_the_publisher_records_answers_and_nobody_changes_them(published: Settings) -> None:
+    approvals.record(published, approval())
+    for role, statement in (
+        ("pipeline", "insert into registry.approval (reference) values ('run')"),
+        ("publisher", "update registry.approval set approved = true"),
+        ("publisher", "delete from registry.approval"),
+        ("steward", "delete from registry.approval"),
+    ):
+        with (
+            database.connect(published, role, "lake") as connection,
+            pytest.raises(psycopg.Error, match=r"permission denied|read-only"),
+        ):
+            connection.execute(statement)
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_without_airflow_the_command_corrects_and_says_who_did(published: Settings) -> None:
+    done = CliRunner().invoke(app, ["correct", "fines_by_month", "2026-03-01", "--reason", "a file was missing"])
+    assert done.exit_code == 0, done.output
+    [answer] = recorded(published)
+    assert answer.approved
+    assert answer.decided_by.endswith("(command line)")
+    assert answer.reference.startswith("command/")
+    assert sorted(corrections_of(published)) == sorted(tampering.MARTS)
+
+
+def test_beside_airflow_the_command_asks_and_does_nothing(published: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = endpoints.load(published)
+    asked: list[tuple[str, dict[str, str]]] = []
+
+    def ask(_: Settings, dag_id: str, conf: dict[str, str]) -> str:
+        asked.append((dag_id, conf))
+        return "where it is answered"
+
+    endpoints.save(published, found.model_copy(update={"airflow_url": "http://127.0.0.1:1"}))
+    monkeypatch.setattr(asking, "ask", ask)
+    try:
+        done = CliRunner().invoke(app, ["correct", "fines_by_month", "2026-03-01", "--reason", "a file was missing"])
+        held = CliRunner().invoke(app, ["contract", "approve", "tows", "--reason", "a new register"])
+    finally:
+        endpoints.save(published, found)
+    assert done.exit_code == 0, done.output
+    assert "a steward has to approve" in done.output
+    assert asked == [
+        (
+            "correct_release",
+            {"mart": "fines_by_month", "first_day": "2026-03-01", "reason": "a file was missing"},
+        )
+    ]
+    assert isinstance(held.exception, asking.StewardNeededError)
+    assert not corrections_of(published)
+    assert not recorded(published)
+
+
+# --- contracts -------------------------------------------------------------------------------------------------------
+
+
+def contract(version: str, **columns: str) -> Document:
+    return Document(
+        kind="dataset",
+        name="essai",
+        version=version,
+        key=("key",),
+        table=Side(
+            columns={
+                name: Column(type=kind, nullable=True, classification="public")
+                for name, kind in {"key": "String", **columns}.items()
+            }
+        ),
+    )
+
+
+def test_small_versions_go_in_force_by_themselves_and_a_major_one_waits_for_its_steward(published: Settings) -> None:
+    first, minor, major = contract("1.0.0"), contract("1.1.0", zone="String"), contract("2.0.0", zone="Int64")
+    with database.connect(published, "pipeline", "lake") as connection:
+        for document in (first, minor, minor):
+            admit(connection, document, ASKED)
+            assert in_force(connection, "dataset", "essai") == document
+        with pytest.raises(
+            ContractHeldError, match=r"2\.0\.0 of the contract of dataset essai is not approved, 1\.1\.0"
+        ):
+            admit(connection, major, ASKED)
+        connection.commit()
+
+    proposal = approvals.propose_contract(published, major)
+    assert "version 2.0.0 instead of 1.1.0" in proposal
+    assert "major: column zone is Int64 instead of String" in proposal
+    with pytest.raises(RefusedError, match=r"1\.1\.0 .* is in force"):
+        approvals.propose_contract(published, minor)
+
+    question = approval(kind="contract", subject="essai 2.0.0", reference="change_contract/run 1")
+    assert not approvals.carry_out_contract(published, replace(question, approved=False), major)
+    with database.connect(published, "pipeline", "lake") as connection, pytest.raises(ContractHeldError):
+        admit(connection, major, ASKED)
+
+    yes = replace(question, reference="change_contract/run 2")
+    assert approvals.carry_out_contract(published, yes, major)
+    assert approvals.carry_out_contract(published, yes, major)  # killed and run again
+    with database.connect(published, "pipeline", "lake") as connection:
+        admit(connection, major, ASKED)
+        with pytest.raises(ContractHeldError):
+            admit(connection, minor, ASKED)  # nor does anybody go back unasked
+        assert connection.execute(
+            "select version, approval from registry.contract where name = 'essai' order by seq"
+        ).fetchall() == [("1.0.0", None), ("1.1.0", None), ("2.0.0", "change_contract/run 2")]
