@@ -42,6 +42,6 @@ of deliveries. Readers see the old site until all of the new one is there. Runni
 
         if dag_run.run_type == "asset_triggered" and is_current(Settings()):
             raise AirflowSkipException("the site tells of every release already")
-        return {published.edition: published.version for published in making.make_and_publish(Settings())}
+        return {published.edition: published.version for published in making.make_and_publish(Settings(), report=print)}
 
     publish()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from infra.endpoints import NotRunning
@@ -25,13 +25,12 @@ def make(settings: Settings, folder: Path, *, report: Callable[[str], None] = la
     for edition in EDITIONS:
         built.append(build(facts, folder / edition, edition=edition, dbt=dbt))
         report(f"{edition}: {built[-1].pages} pages")
-    for language, text in sorted({(each[0], each[2]) for one in built for each in one.missing}):
-        report(f"not translated ({language}): {text}")
+    _tell_missing(built, report)
     return built
 
 
 def make_and_publish(settings: Settings, *, report: Callable[[str], None] = lambda _: None) -> list[Published]:
-    """Build every edition of a running lake and publish it.
+    """Build every edition of a running lake and publish it. A text without a translation is told and stays English.
 
     Raises:
         NotRunning: the lake is not up.
@@ -42,7 +41,11 @@ def make_and_publish(settings: Settings, *, report: Callable[[str], None] = lamb
     dbt = dbt_page.page(settings)
     with tempfile.TemporaryDirectory(prefix="calanque-site-") as scratch:
         folders = {edition: Path(scratch) / edition for edition in EDITIONS}
-        for edition, target in folders.items():
-            build(facts, target, edition=edition, dbt=dbt)
-            report(f"{edition}: built")
+        built = [build(facts, target, edition=edition, dbt=dbt) for edition, target in folders.items()]
+        _tell_missing(built, report)
         return publish(settings, folders, releases)
+
+
+def _tell_missing(built: Iterable[Built], report: Callable[[str], None]) -> None:
+    for language, text in sorted({(language, text) for one in built for language, _, text in one.missing}):
+        report(f"not translated ({language}): {text}")
