@@ -1,8 +1,9 @@
-"""``python -m infra.metrics PORT``: the service ``metrics``."""
+"""``python -m infra.metrics [HOST:]PORT``: the service ``metrics``, on the loopback interface when none is named."""
 
 import sys
 
-from infra.metrics.exporter import serve
+from infra.metrics.exporter import HOST, serve
 from infra.settings import Settings
 
-serve(Settings(), int(sys.argv[1]))
+host, _, port = sys.argv[1].rpartition(":")
+serve(Settings(), int(port), host or HOST)

@@ -53,12 +53,12 @@ class _Once(Collector):
         return self._metrics
 
 
-def serve(settings: Settings, port: int) -> None:
+def serve(settings: Settings, port: int, host: str = HOST) -> None:
     """Answer on ``port`` until the process is stopped."""
-    server(settings, port).serve_forever()
+    server(settings, port, host).serve_forever()
 
 
-def server(settings: Settings, port: int) -> ThreadingHTTPServer:
+def server(settings: Settings, port: int, host: str = HOST) -> ThreadingHTTPServer:
     """The server, listening; 0 takes any free port."""
     token = secrets.read(settings, TOKEN)
     page = Page(lambda: collect(settings))
@@ -90,4 +90,4 @@ def server(settings: Settings, port: int) -> ThreadingHTTPServer:
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             """A line for each scrape would be all there is in the log."""
 
-    return ThreadingHTTPServer((HOST, port), Handler)
+    return ThreadingHTTPServer((host, port), Handler)

@@ -44,7 +44,7 @@ def collect(settings: Settings) -> list[Metric]:
     health = _Health()
     found: list[Metric] = []
     for component, look in _COMPONENTS.items():
-        if component != "airflow" or endpoints.load(settings).airflow_url is not None:
+        if component != "airflow" or _has_airflow(settings):
             found += health.of(component, look, settings)
     return [*health.metrics(), *found]
 
@@ -307,6 +307,14 @@ def _quick_client(settings: Settings) -> Minio:
             timeout=_SECONDS, retries=False, cert_reqs="CERT_REQUIRED", ca_certs=certifi.where()
         ),
     )
+
+
+def _has_airflow(settings: Settings) -> bool:
+    """Whether this lake was started with Airflow: one that was not misses nothing."""
+    try:
+        return endpoints.load(settings).airflow_url is not None
+    except endpoints.NotRunning:
+        return False
 
 
 def _airflow(settings: Settings, up: GaugeMetricFamily) -> Iterator[Metric]:

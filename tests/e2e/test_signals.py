@@ -328,6 +328,12 @@ def test_what_is_away_is_said_to_be_away_and_leaves_no_old_figures(lived: Settin
     assert "calanque_deliveries" not in found
 
 
+def test_a_lake_that_is_down_is_told_of_too(lived: Settings, tmp_path: Path) -> None:
+    found = {metric.name: metric for metric in figures.collect(Settings(home=tmp_path, secrets=lived.secrets_dir))}
+    up = {sample.labels["component"]: sample.value for sample in found["calanque_up"].samples}
+    assert up == {"postgres": 0, "store": 0, "disk": 1, "drop": 1}
+
+
 def test_the_page_is_made_once_for_all_who_ask_at_once() -> None:
     made: list[int] = []
     page = exporter.Page(lambda: made.append(1) or [], kept=60)  # type: ignore[func-returns-value]
