@@ -34,7 +34,7 @@ class Mailbox:
         return self.answer
 
     def bodies(self) -> list[str]:
-        return [message.get_content() for message in self.messages]
+        return [message.get_content().replace("\r\n", "\n") for message in self.messages]
 
 
 class _Controller(Controller):

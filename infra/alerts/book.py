@@ -119,7 +119,7 @@ where resolved_at > %(since)s
     and exists (
         select from registry.notice
         where notice.alert_id = alert.alert_id and phase = 'begun' and channel = %(channel)s
-            and sent_at is not null and sent_at < resolved_at
+            and sent_at <= resolved_at
     )
     and not exists (
         select from registry.notice
