@@ -38,6 +38,13 @@ TABLE_PRIVILEGES = {
     "registry.release": {**READERS, "publisher": "SELECT INSERT UPDATE"},
     "registry.mart": {**READERS, "publisher": "SELECT INSERT UPDATE"},
     "registry.unit": {**READERS, "publisher": "SELECT INSERT UPDATE DELETE"},
+    "registry.key": {**READERS, "pipeline": "SELECT INSERT"},
+    "registry.migration": READERS,
+    "registry.alert": {**READERS, "pipeline": "SELECT INSERT UPDATE"},
+    "registry.notice": {**READERS, "pipeline": "SELECT INSERT UPDATE"},
+    "registry.contract": {**READERS, "pipeline": "SELECT INSERT", "publisher": "SELECT INSERT"},
+    "registry.replay": {**READERS, "pipeline": "SELECT INSERT"},
+    "registry.approval": {**READERS, "publisher": "SELECT INSERT"},
     "ledger.line": {"publisher": "SELECT INSERT", "steward": "SELECT"},
     "iceberg.iceberg_tables": {
         "pipeline": "SELECT INSERT UPDATE DELETE",

@@ -118,6 +118,6 @@ def test_external_services_are_provisioned_alike(store: Settings, tmp_path_facto
         postgres_port=listening.postgres_port,
     )
     provisioning.provision(outside)
-    assert list(object_store.list_keys(object_store.client(outside, "analyst"), "docs", "test/nothing")) == []
+    assert list(object_store.list_keys(object_store.client(outside, "analyst"), "lake", "marts/nothing")) == []
     with database.connect(outside, "publisher", "bi") as connection:
         assert connection.execute("select current_user").fetchone() == ("publisher",)
