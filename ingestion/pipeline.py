@@ -59,14 +59,8 @@ _SPEAKABLE = (
     HTTPError,
     psycopg.OperationalError,
     CommitFailedException,
-    NotRunning,
-    SecretMissing,
-    KeyDamagedError,
     ContractMismatchError,
     BooksError,
-    TableDamagedError,
-    IncompatibleSchemaError,
-    ContractHeldError,
 )
 
 # Faults of the lake that do not pass by themselves. Whoever mends them needs no list of deliveries to try again.
@@ -105,6 +99,19 @@ class IngestionError(Several):
 
 class DamagedError(OSError):
     """An object of landing whose bytes are no longer those that were delivered."""
+
+
+# Those whose message is a sentence for whoever has to act.
+_SENTENCES = (
+    NotRunning,
+    SecretMissing,
+    KeyDamagedError,
+    KeyBackendError,
+    DamagedError,
+    TableDamagedError,
+    IncompatibleSchemaError,
+    ContractHeldError,
+)
 
 
 def ingest(settings: Settings, silo: str, report: Callable[[Receipt], None] | None = None) -> list[Receipt]:
@@ -499,6 +506,8 @@ def _told(error: Exception) -> str:
     sentence = explained(error)
     if sentence is not None:
         return sentence
+    if isinstance(error, _SENTENCES):
+        return str(error)
     if isinstance(error, _SPEAKABLE):
         return f"{type(error).__name__}: {error}"
     frames = traceback.extract_tb(error.__traceback__)
