@@ -31,6 +31,7 @@ from infra.site.facts import (
 from ingestion import conforming
 from ingestion.columns import conformed_classes, derivations
 from ingestion.lineage import of_register
+from ingestion.reading import MALFORMED
 from ingestion.register import Dataset, Silo, silos
 from publication import project
 from publication.candidates import Mart
@@ -38,6 +39,12 @@ from publication.utility import margin
 
 WARNING = "Warning. "
 _PUBLIC = "public"
+_READING = {
+    MALFORMED: (
+        "The record has more or fewer fields than the header, or wrong quotes. Export the file again with a standard "
+        "CSV writer."
+    )
+}
 _MART_TYPES = {
     "date": "date",
     "varchar": "text",
@@ -89,7 +96,7 @@ def _silo(silo: Silo, marts: tuple[str, ...]) -> SiloFacts:
         formats=tuple(_formats(silo)),
         rules=tuple(
             Rule(name, meaning.removeprefix(WARNING), meaning.startswith(WARNING))
-            for name, meaning in {**silo.rules, **conforming.RULES}.items()
+            for name, meaning in {**silo.rules, **_READING, **conforming.RULES}.items()
         ),
         marts=marts,
     )
