@@ -144,9 +144,7 @@ def same(first: Settings, second: Settings) -> dict[str, Any]:
     here, there = lakes.conformed(first), lakes.conformed(second)
     one, other = lakes.published(first), lakes.published(second)
     late = lakes.late_units(first)
-    differing = sorted(
-        f"{mart} {day}" for mart, day in one.keys() | other.keys() if one.get((mart, day)) != other.get((mart, day))
-    )
+    differing = {unit for unit in one.keys() | other.keys() if one.get(unit) != other.get(unit)}
     return {
         "conformed_rows": {name: rows for name, (rows, _) in here.items()},
         "conformed_identical": here == there,
