@@ -31,6 +31,8 @@ from infra.site.facts import Facts, for_everybody
 from infra.site.words import LANGUAGES, Words, catalogue
 from ingestion.register import silos
 
+pytestmark = pytest.mark.slow
+
 SOURCES = Path(words.__file__).parent
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 PHONE, DESK = 360, 1280
