@@ -45,7 +45,7 @@ pytestmark = [pytest.mark.live, pytest.mark.airflow, pytest.mark.slow]
 
 MARTS = ("build_marts", "release_marts")
 FAMILIES = ("fines", "tows", "crowd", "footfall")
-PATIENCE = 480.0  # seconds: the machine may be busy
+PATIENCE = 900.0  # seconds: the machine may be busy
 
 Report = dict[str, dict[str, dict[str, Any]]]
 
