@@ -36,7 +36,10 @@ def month(day: date) -> str:
 def enumerate_plates(key: bytes, known: Iterable[bytes]) -> set[str]:
     """The plates that an attacker finds who tries them all under ``key`` against these pseudonyms."""
     known = set(known)
-    hashed = {hmac.digest(key.hex().encode(), b"vehicle\0" + plate.encode(), "sha256")[:PSEUDONYM_BYTES]: plate for plate in PLATES}
+    hashed = {
+        hmac.digest(key.hex().encode(), b"vehicle\0" + plate.encode(), "sha256")[:PSEUDONYM_BYTES]: plate
+        for plate in PLATES
+    }
     return {plate for alias, plate in hashed.items() if alias in known}
 
 
