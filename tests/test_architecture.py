@@ -30,13 +30,8 @@ def forbidden(relative: str) -> tuple[str, ...]:
         return ("airflow",)
     if relative == "infra/services/airflow_setup.py":  # a program of its own, run inside Airflow's configuration
         return ("ingestion", "publication")
-    if relative.startswith("infra/"):
-        return ("ingestion", "publication", "airflow")
-    if relative.startswith("ingestion/"):
-        return ("publication", "airflow")
-    if relative.startswith("publication/"):
-        return ("ingestion", "airflow")
-    return ()
+    others = {"infra": ("ingestion", "publication"), "ingestion": ("publication",), "publication": ("ingestion",)}
+    return (*others[relative.partition("/")[0]], "airflow")
 
 
 def product_files() -> list[Path]:
