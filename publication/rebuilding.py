@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 
 from infra import catalog, database, registry
 from infra.settings import Settings
 from publication import building, late, release
-
-_log = logging.getLogger(__name__)
+from publication.ledger import RefusedError
 
 
 @dataclass(frozen=True)
@@ -32,21 +31,38 @@ def rebuild(settings: Settings, *, first: date | None = None, last: date | None 
         publication.ledger.RefusedError: some came out otherwise; each is named.
         publication.building.BuildError: dbt stopped before building anything.
     """
+    late_then: set[building.Published] | None = None
+    while True:
+        units = [
+            unit
+            for unit in _published(settings)
+            if (not first or first <= unit.last_day) and (not last or unit.first_day <= last)
+        ]
+        left_out = tuple(unit for unit in units if unit.late_rows)
+        late_now = {(unit.mart, unit.first_day) for unit in left_out}
+        only = {(unit.mart, unit.first_day) for unit in units} - late_now
+        try:
+            return Rebuilt(_compare(settings, only), left_out)
+        except RefusedError:
+            if late_now == late_then:
+                raise
+            late_then = late_now  # rows may have come meanwhile: look again
+
+
+def _published(settings: Settings) -> list[registry.UnitRow]:
+    """Every published unit, with the rows that came late for it counted."""
     with (
         database.connect(settings, building.ROLE, catalog.DATABASE, autocommit=True) as connection,
         registry.locked(connection, building.LOCK),
     ):
         late.count(settings, connection)
-        units = registry.units(connection)
-    units = [unit for unit in units if (not first or first <= unit.last_day) and (not last or unit.first_day <= last)]
-    left_out = tuple(unit for unit in units if unit.late_rows)
-    for unit in left_out:
-        _log.info(
-            "%s of %s is not compared: %d rows came after it was published", unit.mart, unit.first_day, unit.late_rows
-        )
-    only = {(unit.mart, unit.first_day) for unit in units if not unit.late_rows}
+        return registry.units(connection)
+
+
+def _compare(settings: Settings, only: Collection[building.Published]) -> int:
+    """How many of these units came out the same, which is all of them."""
     built = building.build(settings, full_refresh=True, only=only) if only else None
     if built is None:
-        return Rebuilt(0, left_out)
+        return 0
     release.release(settings, built.build_id)
-    return Rebuilt(len([each for each in built.units if each.due]), left_out)
+    return len([each for each in built.units if each.due])
