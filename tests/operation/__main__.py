@@ -80,7 +80,8 @@ def one_file(settings: Settings, folder: Path) -> list[float]:
     found = []
     with airflow_api.connect(settings) as api:
         deliveries = lakes.stage(settings, folder, start=date(2026, 1, 12), days=1, scale=0.02, seed=99)
-        for silo, path in deliveries.by_day[deliveries.days[0]]:
+        first = dict(reversed(deliveries.by_day[deliveries.days[0]]))  # of each silo
+        for silo, path in first.items():
             now = datetime.now(UTC)
             lakes.drop(settings, [(silo, path)])
             lakes.until_at_rest(settings, api, [f"land_{silo}"], now)
@@ -197,6 +198,7 @@ def drill(options: argparse.Namespace, folder: Path) -> None:
         with lakes.lake(folder / "b", airflow=True, keys=first.keys_dir) as second:
             report["backfill"] = by_backfill(second, deliveries)
             report["same"] = same(first, second)
+            lakes.write(options.report, report)
             report["one_file_to_rows_seconds"] = lakes.spread(one_file(second, folder / "one"))
             lakes.write(options.report, report)
     with lakes.lake(folder / "c", airflow=False) as third:
