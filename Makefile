@@ -56,7 +56,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-lo
 test: install ## run the tests, services included (under 15 minutes on 2 cores)
 	@$(PYTEST) -m "not long"
 
-test-long: install ## run the sweeps that make test leaves out: kills at every write, faults, a month (CI does)
+test-long: install ## run the sweeps that make test leaves out: kills at every write, faults, a month
 	@$(PYTEST) -m long
 
 test-fast: install ## run the tests that need no services

@@ -41,6 +41,7 @@ class Published:
     release: int
     fingerprint: str
     sha256: str
+    code_version: str
     seq: int
 
 
@@ -116,6 +117,7 @@ class Book:
                 release=body["release"],
                 fingerprint=body["fingerprint"],
                 sha256=body["sha256"],
+                code_version=body["code_version"],
                 seq=line.seq,
             )
             unit.withdrawn = None

@@ -66,7 +66,8 @@ def landed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Landed]:
         plates = sorted(_plates(settings.drop_dir))[:400]
         _plant(settings.drop_dir)
         said = ""
-        for arguments in (("run",), ("report", "--json"), ("run",)):
+        told = (("site", "publish"), ("watch", "--daily"), ("quarantine", "list"), ("alerts",))
+        for arguments in (("run",), ("report", "--json"), ("run",), *told):
             ran = subprocess.run(
                 (sys.executable, "-m", "infra.cli", *arguments),
                 env={
