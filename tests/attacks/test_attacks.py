@@ -116,6 +116,7 @@ def test_p5_the_same_rows_give_the_same_bytes(small: Small) -> None:
     holds(reruns.attack_reruns(small.rows, small.lake, small.built, small.folder / "reruns", count=3, redrawn=redrawn))
 
 
+@pytest.mark.long
 def test_p6_two_editions_do_not_tell_where_late_rows_are(small: Small) -> None:
     marts = [mart for mart in suite.vehicle_marts() if mart.startswith("fines")]
     fines = {"verbalisations": small.rows["verbalisations"]}

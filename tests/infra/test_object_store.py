@@ -186,7 +186,8 @@ def test_what_is_kept_never_expires(admin: Minio, bucket: str) -> None:
     config = admin.get_bucket_lifecycle(bucket)
     rules = config.rules if config else []
     assert not any(rule.expiration and rule.expiration.days for rule in rules)
-    assert not any(rule.noncurrent_version_expiration for rule in rules)
+    if bucket != "docs":  # old versions of the steward site's doors may go
+        assert not any(rule.noncurrent_version_expiration for rule in rules)
 
 
 @pytest.mark.parametrize("role", ["nobody", "root", ""])

@@ -45,6 +45,7 @@ def silo(name: str, *formats: Format) -> Silo:
         retention=Retention(day, day, None),
         privacy_unit="aucune",
         freshness=day,
+        cadence="0 6 * * *",
         datasets=(),
         formats=formats,
         rules={"individual_level": "Only counts are accepted: deliver aggregates."},

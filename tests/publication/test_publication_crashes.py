@@ -39,6 +39,7 @@ def frames(number: int) -> dict[str, pl.DataFrame]:
     return {mart: make(CONTRACTS[mart], reference(CONTRACTS[mart], month(number)), number) for mart in MARTS}
 
 
+@pytest.mark.long
 def test_a_release_killed_before_any_write_is_finished_by_the_next(
     clean_lake: Settings, analyst: psycopg.Connection, tmp_path: Path
 ) -> None:

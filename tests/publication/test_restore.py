@@ -144,8 +144,9 @@ def test_an_empty_lake_becomes_the_one_that_was_saved(tmp_path: Path) -> None:
         assert verifying.verify(lake).breaks == ()
 
 
-def test_a_backup_forgets_what_the_lake_forgets(tmp_path: Path, lake: Settings) -> None:
+def test_a_backup_forgets_what_the_lake_forgets(tmp_path: Path, clean_lake: Settings) -> None:
     """Old backups go, what nobody names any more goes, and deliveries go when their own time is over."""
+    lake = clean_lake
     place, keys = tmp_path / "backups", tmp_path / "keys"
     sent = tmp_path / "sent"
     city.drop(lake, "tows", [city.tow(city.today(), "DD-504-RS")], sent)
