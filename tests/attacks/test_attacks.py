@@ -131,6 +131,7 @@ def test_p8_p9_presence_costs_no_more_than_declared(small: Small) -> None:
         holds(finding)
 
 
+@pytest.mark.long
 def test_p13_the_shape_of_tables_does_not_depend_on_data(small: Small) -> None:
     holds(reruns.attack_shapes(small.rows, small.lake, small.built, small.folder / "shapes", quick=True))
 

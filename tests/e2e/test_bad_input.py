@@ -188,6 +188,7 @@ def test_deliveries_that_are_only_odd_are_accepted_for_what_is_good_in_them(
     assert doctor.returncode == 0, said(doctor)
 
 
+@pytest.mark.long
 def test_only_ordinary_files_are_taken_from_where_they_are_delivered(
     lake: Settings, sound: Callable[[str], str], tmp_path: Path
 ) -> None:

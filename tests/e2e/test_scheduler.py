@@ -352,6 +352,7 @@ def test_a_broken_silo_and_a_killed_task_stop_nobody_and_heal(city: Settings, ap
     assert_perfect(city, truth)
 
 
+@pytest.mark.long
 def test_a_killed_scheduler_loses_nothing_and_doubles_nothing(city: Settings, api: AirflowApi) -> None:
     truth = deliver(city, seed=9, start=date(2026, 2, 16))
     _, before = progress(city, "crowd_flows")

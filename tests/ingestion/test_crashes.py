@@ -72,6 +72,7 @@ def check(lake: Settings, silo: Silo) -> None:
             assert pl.read_parquet(stored).height == output["rows"]
 
 
+@pytest.mark.long
 def test_killed_anywhere_and_run_again(lake: Settings) -> None:
     undisturbed = essai.make(f"essai_{uuid.uuid4().hex[:12]}")
     deliver(lake, undisturbed)

@@ -305,6 +305,7 @@ def test_from_conformed_rows_to_marts_that_everybody_may_read(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_late_rows_are_counted_and_told_and_published_by_a_correction_only(
     clean_lake: Settings, analyst: psycopg.Connection
 ) -> None:

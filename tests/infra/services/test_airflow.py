@@ -165,6 +165,7 @@ def test_a_killed_scheduler_comes_back_without_its_old_workers(airflow_lake: Set
         time.sleep(0.5)
 
 
+@pytest.mark.long
 def test_a_killed_supervisor_is_replaced_with_everything_it_kept(airflow_lake: Settings) -> None:
     before = {process.pid for _, process in processes.of_lake(airflow_lake)}
     supervisor = next(process for name, process in processes.of_lake(airflow_lake) if name == "supervisor")

@@ -191,6 +191,7 @@ def test_a_delivery_that_was_never_read_is_refused_when_its_bytes_go(
     assert receipt.status == "committed"
 
 
+@pytest.mark.long
 def test_killed_anywhere_and_run_again(mortal: Settings, tmp_path: Path) -> None:
     today = city.today()
     young = today - timedelta(days=2)
