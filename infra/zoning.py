@@ -18,7 +18,7 @@ import polars_h3
 import shapely
 
 RASTER_CELLS = 25_000
-"""Cells of the raster, roughly. More are slower to fill at each start than they make a million points quicker to locate."""
+"""Cells of the raster, roughly. More take longer to fill at each start than a million points gain by them."""
 OUTSIDE, MIXED = -1, -2
 
 
