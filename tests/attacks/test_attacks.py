@@ -116,7 +116,6 @@ def test_p5_the_same_rows_give_the_same_bytes(small: Small) -> None:
     holds(reruns.attack_reruns(small.rows, small.lake, small.built, small.folder / "reruns", count=3, redrawn=redrawn))
 
 
-@pytest.mark.long
 def test_p6_two_editions_do_not_tell_where_late_rows_are(small: Small) -> None:
     marts = [mart for mart in suite.vehicle_marts() if mart.startswith("fines")]
     fines = {"verbalisations": small.rows["verbalisations"]}
@@ -131,7 +130,6 @@ def test_p8_p9_presence_costs_no_more_than_declared(small: Small) -> None:
         holds(finding)
 
 
-@pytest.mark.long
 def test_p13_the_shape_of_tables_does_not_depend_on_data(small: Small) -> None:
     holds(reruns.attack_shapes(small.rows, small.lake, small.built, small.folder / "shapes", quick=True))
 
