@@ -53,7 +53,7 @@ demo: install ## a seeded city from delivery to figures, through Airflow
 
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
-test: install ## run the tests, services included (under 15 minutes on 2 cores)
+test: install ## run the tests, services included (about a quarter of an hour on 2 cores)
 	@$(PYTEST) -m "not long"
 
 test-long: install ## run the sweeps that make test leaves out: kills at every write, faults, a month

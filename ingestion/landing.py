@@ -181,7 +181,6 @@ class _Landing:
 
     def __init__(self, settings: Settings, silo: str) -> None:
         self._settings = settings
-        self._settings = settings
         self._silo = silo
         self._folder = drop_folder(settings, silo)
         self._store: Minio = object_store.client(settings, "landing")

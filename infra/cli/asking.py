@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import getpass
+import uuid
+from typing import Literal
+
+from infra import clock
 from infra.cli import airflow_api
 from infra.endpoints import NotRunning, load
 from infra.settings import Settings
+from publication.approvals import Approval
 
 
 class StewardNeededError(RuntimeError):
@@ -41,3 +47,19 @@ def refuse_beside_airflow(settings: Settings, dag_id: str) -> None:
             f"this lake runs with Airflow, where a steward has to approve it: trigger DAG {dag_id} at "
             f"{load(settings).airflow_url}/dags/{dag_id}"
         )
+
+
+def decided_here(settings: Settings, kind: Literal["correction", "contract"], subject: str, reason: str) -> Approval:
+    """The approval of whoever typed the command, where no Airflow runs to ask a steward."""
+    now, who = clock.now(settings), f"{getpass.getuser()} (command line)"
+    return Approval(
+        reference=f"command/{uuid.uuid4()}",
+        kind=kind,
+        subject=subject,
+        reason=reason,
+        asked_by=who,
+        asked_at=now,
+        approved=True,
+        decided_by=who,
+        decided_at=now,
+    )

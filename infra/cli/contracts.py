@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,13 +88,10 @@ def approve(
 
     Example: [bold]calanque contract approve tows --reason "the pound's new register"[/]
     """
-    import uuid
-
-    from infra import clock
-    from infra.cli.asking import refuse_beside_airflow
+    from infra.cli.asking import decided_here, refuse_beside_airflow
     from infra.settings import Settings
     from ingestion.contract_documents import named
-    from publication.approvals import Approval, carry_out_contract, propose_contract
+    from publication.approvals import carry_out_contract, propose_contract
 
     settings = Settings()
     refuse_beside_airflow(settings, "change_contract")
@@ -104,17 +100,6 @@ def approve(
     except KeyError as unknown:
         raise typer.BadParameter(str(unknown.args[0])) from None
     typer.echo(propose_contract(settings, document))
-    now, who = clock.now(settings), f"{getpass.getuser()} (command line)"
-    approval = Approval(
-        reference=f"command/{uuid.uuid4()}",
-        kind="contract",
-        subject=f"{document.name} {document.version}",
-        reason=reason,
-        asked_by=who,
-        asked_at=now,
-        approved=True,
-        decided_by=who,
-        decided_at=now,
-    )
+    approval = decided_here(settings, "contract", f"{document.name} {document.version}", reason)
     carry_out_contract(settings, approval, document)
     typer.echo(f"version {document.version} of the contract of {dataset} is in force")

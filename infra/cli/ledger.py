@@ -58,10 +58,6 @@ def correct(
 
     Example: [bold]calanque correct fines_by_day 2026-03-01 --reason "a file of 12 March was missing"[/]
     """
-    import getpass
-    import uuid
-
-    from infra import clock
     from infra.cli import asking
     from infra.settings import Settings
     from publication import approvals
@@ -73,18 +69,7 @@ def correct(
         at = asking.ask(settings, "correct_release", {"mart": mart, "first_day": str(day), "reason": reason})
         typer.echo(f"a steward has to approve the correction of {mart} of the period that begins on {day}: {at}")
         return
-    now, who = clock.now(settings), f"{getpass.getuser()} (command line)"
-    approval = approvals.Approval(
-        reference=f"command/{uuid.uuid4()}",
-        kind="correction",
-        subject=f"{mart} {day}",
-        reason=reason,
-        asked_by=who,
-        asked_at=now,
-        approved=True,
-        decided_by=who,
-        decided_at=now,
-    )
+    approval = asking.decided_here(settings, "correction", f"{mart} {day}", reason)
     asked = approvals.carry_out_correction(settings, approval, mart, day)
     typer.echo(f"the next build corrects {', '.join(asked)} of the period that begins on {day}")
 
