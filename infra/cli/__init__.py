@@ -73,8 +73,8 @@ def _is_expected(failure: Exception) -> bool:
     """Whether the message of this exception is written for the person at the terminal."""
     from pydantic import ValidationError
 
+    from infra.airflow_api import AirflowError
     from infra.backup.manifest import BackupError
-    from infra.cli.airflow_api import AirflowError
     from infra.cli.asking import StewardNeededError
     from infra.contract_versions import VersionError
     from infra.endpoints import NotRunning

@@ -6,8 +6,7 @@ import getpass
 import uuid
 from typing import Literal
 
-from infra import clock
-from infra.cli import airflow_api
+from infra import airflow_api, clock
 from infra.endpoints import NotRunning, load
 from infra.settings import Settings
 from publication.approvals import Approval

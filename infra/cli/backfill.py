@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from infra.cli.airflow_api import AirflowApi
+    from infra.airflow_api import AirflowApi
     from infra.settings import Settings
 
 Tell = Callable[[str], None]
@@ -65,8 +65,7 @@ def backfill(
 
     Example: [bold]calanque backfill --from 2026-03-01 --to 2026-03-31 --silo tows[/]
     """
-    from infra import endpoints
-    from infra.cli import airflow_api
+    from infra import airflow_api, endpoints
     from infra.settings import Settings
     from ingestion.register import silos
 
@@ -102,8 +101,8 @@ def backfill(
 def _through_airflow(
     api: AirflowApi, first: date, last: date, silo: str | None, tell: Tell, *, seconds: float
 ) -> Outcome:
-    from infra import clock
-    from infra.cli import airflow_api, following
+    from infra import airflow_api, clock
+    from infra.cli import following
 
     began = time.monotonic()
     following.until_known(api, [_DAG, _VERIFY])

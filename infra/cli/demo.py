@@ -34,9 +34,9 @@ def demo(
 
     Run it again: the same bytes are delivered again, and nothing changes.
     """
-    from infra import endpoints
+    from infra import airflow_api, endpoints
     from infra.city import load_city
-    from infra.cli import airflow_api, following
+    from infra.cli import following
     from infra.cli.pipeline import collect, show
     from infra.cli.services import up
     from infra.settings import Settings

@@ -310,7 +310,7 @@ def clocks(settings: Settings) -> Iterator[Finding]:
 def dags(settings: Settings) -> Iterator[Finding]:
     """Whether Airflow could read every DAG file."""
     from infra import endpoints, secrets
-    from infra.cli.airflow_api import AirflowApi
+    from infra.airflow_api import AirflowApi
     from infra.services import airflow
 
     try:

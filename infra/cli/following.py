@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from infra.cli.airflow_api import AirflowApi, AirflowError, DagRun
+from infra.airflow_api import AirflowApi, AirflowError, DagRun
 
 _POLL_SECONDS = 1.0
 _NOT_YET = frozenset({"none", "scheduled", "queued"})

@@ -25,11 +25,11 @@ import psycopg
 import pytest
 from pyiceberg.expressions import EqualTo
 
-from infra import database, object_store, registry
+from infra import airflow_api, database, object_store, registry
+from infra.airflow_api import AirflowApi
 from infra.catalog import open_catalog
 from infra.city import load_city
-from infra.cli import airflow_api, following
-from infra.cli.airflow_api import AirflowApi
+from infra.cli import following
 from infra.services import lake as services
 from infra.services import processes
 from infra.settings import Settings

@@ -16,7 +16,8 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from infra.cli import airflow_api, following
+from infra import airflow_api
+from infra.cli import following
 from infra.services import lake as services
 from infra.settings import Settings
 from ingestion.demo import outcome

@@ -22,9 +22,9 @@ from typing import Any
 import polars as pl
 
 from infra import database, object_store, registry
+from infra.airflow_api import AirflowApi, DagRun
 from infra.catalog import open_catalog
 from infra.city import load_city
-from infra.cli.airflow_api import AirflowApi, DagRun
 from infra.services import lake as services
 from infra.settings import Settings
 from ingestion import tables

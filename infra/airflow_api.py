@@ -1,4 +1,4 @@
-"""The few calls of Airflow's REST API that the command line needs."""
+"""The few calls of Airflow's REST API that the command line and the steward site need."""
 
 from __future__ import annotations
 
