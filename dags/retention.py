@@ -23,7 +23,8 @@ Removes, in every zone, what is older than the register allows: delivered bytes 
 days of conformed tables with the snapshots and files that held them, candidates, scratch, logs, and the keys whose
 month is over. It then lists every zone again and stores what it removed and found as `retention/<date>.json` in bucket
 `receipts`. A zone that could not be cleaned does not stop the others, and is tried again; anything still past its limit
-fails the task, with a sentence for each.
+fails the task, with a sentence for each. After it, Airflow forgets its own runs, tasks and events that are older than
+logs may be; the newest of each DAG stays.
 
 Running it again is always safe; beside ingestion and builds too.
 """,
@@ -47,4 +48,12 @@ Running it again is always safe; beside ingestion and builds too.
         if outcome.overdue:
             raise AirflowFailException("; ".join(outcome.overdue))
 
-    keep_to_the_limits()
+    @task(doc_md="Airflow's own old runs, tasks and events deleted, once the steward site's history has them.")
+    @guarded
+    def forget_runs() -> None:
+        from infra.orchestration import work
+        from infra.settings import Settings
+
+        work.forget_runs(Settings())
+
+    keep_to_the_limits() >> forget_runs()

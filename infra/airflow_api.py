@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -10,10 +11,11 @@ from urllib.parse import quote
 import httpx
 
 from infra import endpoints, secrets
-from infra.services import airflow
+from infra.services import airflow, airflow_access
 from infra.settings import Settings
 
 _FINISHED = frozenset({"success", "failed"})
+_PAGE = 100  # the most that Airflow gives at once
 _TIMEOUT_SECONDS = 120  # a machine busy with the very tasks we follow answers late
 
 
@@ -32,6 +34,18 @@ class DagRun:
     @property
     def finished(self) -> bool:
         return self.state in _FINISHED
+
+
+@dataclass(frozen=True)
+class EndedRun:
+    """A run that is over. ``kind`` is Airflow's word: scheduled, asset_triggered, backfill, manual..."""
+
+    dag_id: str
+    run_id: str
+    kind: str
+    succeeded: bool
+    started_at: datetime
+    ended_at: datetime
 
 
 @dataclass(frozen=True)
@@ -128,6 +142,28 @@ class AirflowApi:
         params = {"run_after_gte": since.isoformat(), "limit": 100, "order_by": "run_after"}
         return [_run(run) for run in self._call("GET", "/api/v2/dags/~/dagRuns", params=params)["dag_runs"]]
 
+    def ended(self, since: datetime) -> Iterator[EndedRun]:
+        """Every run of every DAG that ended at or after ``since``, in that order."""
+        seen, total = 0, 1
+        while seen < total:
+            params = {
+                "end_date_gte": since.isoformat(),
+                "state": sorted(_FINISHED),
+                "order_by": "end_date",
+                "limit": _PAGE,
+                "offset": seen,
+            }
+            page = self._call("GET", "/api/v2/dags/~/dagRuns", params=params)
+            for run in page["dag_runs"]:
+                ended = datetime.fromisoformat(run["end_date"])
+                # One that was given a state by hand, before it began, has no beginning.
+                started = datetime.fromisoformat(run["start_date"]) if run["start_date"] else ended
+                succeeded = run["state"] == "success"
+                yield EndedRun(run["dag_id"], run["dag_run_id"], run["run_type"], succeeded, started, ended)
+            if not page["dag_runs"]:
+                break
+            seen, total = seen + len(page["dag_runs"]), page["total_entries"]
+
     def active(self) -> list[DagRun]:
         """Every run that is not over."""
         params = {"state": ["queued", "running"], "limit": 100}
@@ -157,8 +193,8 @@ class AirflowApi:
         return answer
 
 
-def connect(settings: Settings) -> AirflowApi:
-    """The API of a running lake, logged in as its administrator.
+def connect(settings: Settings, account: str = airflow.USER) -> AirflowApi:
+    """The API of a running lake, logged in as one of its generated accounts, the administrator's unless named.
 
     Raises:
         NotRunning: the lake is down, or runs without Airflow.
@@ -167,7 +203,7 @@ def connect(settings: Settings) -> AirflowApi:
     url = endpoints.load(settings).airflow_url
     if url is None:
         raise endpoints.NotRunning(f"the lake in {settings.home} runs without Airflow: `calanque up` starts it")
-    return AirflowApi(url, airflow.USER, secrets.read(settings, airflow.PASSWORD))
+    return AirflowApi(url, account, secrets.read(settings, f"{airflow_access.SECRET}{account}"))
 
 
 def _run(run: dict[str, Any]) -> DagRun:

@@ -112,6 +112,13 @@ create table if not exists registry.key (           -- every key ever used, by a
     primary key (silo, month)
 );
 
+create table if not exists registry.clock (         -- when the lake was last at work, by its own clock
+    seq          bigint generated always as identity primary key,
+    seen         timestamptz not null,              -- of the newest line only, it goes on
+    confirmed_by text,                              -- who said that the clock is right although it leapt to here
+    reason       text
+);
+
 create table if not exists registry.approval (      -- what a steward was asked, and the answer
     reference  text primary key,                     -- of the Airflow run, or of the command
     kind       text not null check (kind in ('correction', 'contract')),
@@ -163,6 +170,16 @@ create table if not exists registry.notice (        -- what was sent of an alert
     error        text,                              -- why the last attempt failed
     sent_at      timestamptz,
     primary key (alert_id, phase, channel)
+);
+
+create table if not exists registry.dag_run (       -- what Airflow ran, as far as it was asked: it forgets, this stays
+    dag_id     text not null,
+    run_id     text not null,
+    kind       text not null,                       -- scheduled, asset_triggered, backfill, manual...
+    succeeded  boolean not null,
+    started_at timestamptz not null,
+    ended_at   timestamptz not null,
+    primary key (dag_id, run_id)
 );
 """
 
@@ -539,6 +556,11 @@ def key_check(connection: psycopg.Connection, silo: str, month: str) -> str | No
         "select check_value from registry.key where silo = %s and month = %s", [silo, month]
     ).fetchone()
     return None if row is None else str(row[0])
+
+
+def used_keys(connection: psycopg.Connection) -> list[tuple[str, str]]:
+    """Silo and month of every key that was ever used."""
+    return connection.execute("select silo, month from registry.key order by silo, month").fetchall()
 
 
 def note_key(connection: psycopg.Connection, silo: str, month: str, check_value: str) -> str:

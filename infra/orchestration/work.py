@@ -35,5 +35,23 @@ def publish(settings: Settings) -> list[str]:
     return [f"{each.mart} v{each.version}" for each in released]
 
 
+def forget_runs(settings: Settings) -> int:
+    """Delete what Airflow and the history of its runs have from before the limit of logs; how many runs were new to it.
+
+    Airflow's clock is the machine's, whatever the lake's says.
+    """
+    from datetime import UTC, datetime
+
+    from infra import run_history
+    from infra.services import airflow_upkeep
+    from ingestion.retention.limits import LOGS
+
+    before = datetime.now(UTC) - LOGS
+    noted = run_history.catch_up(settings)
+    airflow_upkeep.trim(settings, before)
+    run_history.forget(settings, before)
+    return noted
+
+
 class MartsHeldError(RuntimeError):
     """Marts whose newest build was not released, each with the reason."""

@@ -53,7 +53,8 @@ _REGISTRY_GRANTS = """
 grant usage on schema registry to pipeline, publisher, retention, steward;
 grant select on all tables in schema registry to pipeline, publisher, retention, steward;
 grant insert, update on registry.delivery, registry.commit to pipeline;
-grant insert on registry.key to pipeline;
+grant insert on registry.key to pipeline, publisher;
+grant insert, update on registry.clock to pipeline, publisher, retention;
 grant delete on registry.commit to pipeline;
 grant update (status, reason, settled_at) on registry.delivery to retention;
 grant insert, update on registry.release, registry.mart, registry.unit to publisher;
@@ -62,6 +63,8 @@ grant insert, update on registry.alert, registry.notice to pipeline;
 grant insert on registry.contract to pipeline, publisher;
 grant insert on registry.replay to pipeline;
 grant insert on registry.approval to publisher;
+grant insert, update on registry.dag_run to publisher;
+grant delete on registry.dag_run to retention;
 """
 
 _LEDGER_GRANTS = """

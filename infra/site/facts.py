@@ -225,6 +225,36 @@ class MartState:
 
 
 @dataclass(frozen=True)
+class RunDay:
+    """How many runs of all kinds of work ended on a day (UTC)."""
+
+    day: date
+    succeeded: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """One kind of work, a DAG, over the time that is shown. Seconds are from a run's begin to its end."""
+
+    dag_id: str
+    runs: int
+    failed: int
+    median_seconds: float
+    longest_seconds: float
+    newest: datetime
+    newest_succeeded: bool
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What Airflow ran: nothing in a lake without it."""
+
+    days: tuple[RunDay, ...]
+    work: tuple[Work, ...]
+
+
+@dataclass(frozen=True)
 class Warned:
     """A warning that stands: see the runbook of its kind."""
 
@@ -242,6 +272,7 @@ class Living:
     as_of: datetime
     silos: Mapping[str, SiloState]
     marts: Mapping[str, MartState]
+    runs: Runs
     warned: tuple[Warned, ...]
 
 

@@ -17,7 +17,20 @@ from psycopg.rows import class_row, dict_row
 
 from infra import catalog, clock, database, registry
 from infra.settings import Settings
-from infra.site.facts import Day, Delivery, Facts, Living, MartState, Release, SiloFacts, SiloState, Warned
+from infra.site.facts import (
+    Day,
+    Delivery,
+    Facts,
+    Living,
+    MartState,
+    Release,
+    RunDay,
+    Runs,
+    SiloFacts,
+    SiloState,
+    Warned,
+    Work,
+)
 from ingestion import watching
 from publication.manifest import Manifest
 
@@ -42,8 +55,9 @@ def add(facts: Facts, settings: Settings) -> Facts:
         coverage = registry.coverage(connection, references)
         silos = {silo.name: _silo(connection, silo, arrivals[silo.name], now, coverage) for silo in facts.silos}
         marts = _marts(connection, [mart.name for mart in facts.marts])
+        runs = _runs(connection, now - HISTORY)
         warned = _warned(connection)
-    return replace(facts, living=Living(as_of=now, silos=silos, marts=marts, warned=warned))
+    return replace(facts, living=Living(as_of=now, silos=silos, marts=marts, runs=runs, warned=warned))
 
 
 def _silo(
@@ -172,6 +186,47 @@ def _marts(connection: psycopg.Connection, names: Collection[str]) -> dict[str, 
         )
         for name in names
     }
+
+
+def _runs(connection: psycopg.Connection, since: datetime) -> Runs:
+    with connection.cursor(row_factory=class_row(RunDay)) as cursor:
+        cursor.execute(
+            """
+            select
+                (ended_at at time zone 'utc')::date as day,
+                count(*) filter (where succeeded) as succeeded,
+                count(*) filter (where not succeeded) as failed
+            from registry.dag_run
+            where ended_at >= %s
+            group by 1
+            order by 1
+            """,
+            [since],
+        )
+        days = tuple(cursor)
+    with connection.cursor(row_factory=class_row(Work)) as cursor:
+        cursor.execute(
+            """
+            with run as (
+                select dag_id, succeeded, ended_at, extract(epoch from ended_at - started_at)::float as seconds
+                from registry.dag_run
+                where ended_at >= %s
+            )
+            select
+                dag_id,
+                count(*) as runs,
+                count(*) filter (where not succeeded) as failed,
+                percentile_cont(0.5) within group (order by seconds) as median_seconds,
+                max(seconds) as longest_seconds,
+                max(ended_at) as newest,
+                (array_agg(succeeded order by ended_at desc))[1] as newest_succeeded
+            from run
+            group by dag_id
+            order by dag_id
+            """,
+            [since],
+        )
+        return Runs(days, tuple(cursor))
 
 
 def _warned(connection: psycopg.Connection) -> tuple[Warned, ...]:

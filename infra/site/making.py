@@ -6,10 +6,13 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from infra import run_history
+from infra.airflow_api import AirflowError
 from infra.endpoints import NotRunning
 from infra.settings import Settings
 from infra.site import dbt_page, declared, living
 from infra.site.build import EDITIONS, Built, build
+from infra.site.facts import Facts
 from infra.site.publish import Published, publish
 
 
@@ -17,7 +20,7 @@ def make(settings: Settings, folder: Path, *, report: Callable[[str], None] = la
     """Build every edition below ``folder``: with what a running lake knows, or without when none runs."""
     facts = declared.gather(settings)
     try:
-        facts = living.add(facts, settings)
+        facts = _alive(facts, settings, report)
     except NotRunning:
         report("no lake is running: the site has no deliveries, releases or figures")
     dbt = dbt_page.page(settings)
@@ -35,7 +38,7 @@ def make_and_publish(settings: Settings, *, report: Callable[[str], None] = lamb
     Raises:
         NotRunning: the lake is not up.
     """
-    facts = living.add(declared.gather(settings), settings)
+    facts = _alive(declared.gather(settings), settings, report)
     marts = facts.living.marts if facts.living else {}
     releases = {mart: state.releases[0].version for mart, state in marts.items() if state.releases}
     dbt = dbt_page.page(settings)
@@ -44,6 +47,15 @@ def make_and_publish(settings: Settings, *, report: Callable[[str], None] = lamb
         built = [build(facts, target, edition=edition, dbt=dbt) for edition, target in folders.items()]
         _tell_missing(built, report)
         return publish(settings, folders, releases)
+
+
+def _alive(facts: Facts, settings: Settings, report: Callable[[str], None]) -> Facts:
+    """``facts`` with the state of the running lake; without the newest runs where Airflow cannot be asked."""
+    try:
+        run_history.catch_up(settings)
+    except AirflowError as error:
+        report(f"the newest runs are not shown: {error}")
+    return living.add(facts, settings)
 
 
 def _tell_missing(built: Iterable[Built], report: Callable[[str], None]) -> None:

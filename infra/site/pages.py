@@ -80,6 +80,7 @@ class _Writer:
             day=words.day,
             moment=words.moment,
             share=words.share,
+            seconds=words.seconds,
             retention=lambda silo: _retention(silo, words),
             over_time=self.over_time,
             total=lambda days: sum(each.rows_in or 0 for each in days),
@@ -93,7 +94,8 @@ class _Writer:
         titles, rows = register(self.words, self.facts)
         named = [_Row(silo.name, row) for silo, row in zip(self.facts.silos, rows, strict=True)]
         yield "register.md", self.render("register.md.j2", titles=titles, rows=named)
-        yield "history.md", self.render("history.md.j2", newest=self.newest())
+        runs = self.runs_over_time() if self.facts.living and self.facts.living.runs.days else None
+        yield "history.md", self.render("history.md.j2", newest=self.newest(), runs=runs, work=self.work)
         yield "reading.md", reading(self.words.language)
         for silo in self.facts.silos:
             now = self.facts.living.silos[silo.name] if self.facts.living else None
@@ -131,19 +133,36 @@ class _Writer:
             return Markup("<p>{}</p>").format(self.words.say("Nothing was delivered in this time."))
         said = self.words.say("Rows by day") if self.is_stewards else self.words.say("Deliveries by day")
         first, last = last - HISTORY, max(last, now.days[-1].day)
-        drawn = [self._picture(silo, said, first, last, list(self._series(now.days)))]
+        title = self.words.say(silo.title)
+        drawn = [self._picture(title, said, first, last, list(self._series(now.days)))]
         if self.is_stewards:
             share = {each.day: 100 * (each.quarantined or 0) / each.rows_in for each in now.days if each.rows_in}
             aside = self.words.say("Rows put aside by day, in per cent")
-            drawn.append(self._picture(silo, aside, first, last, [pictures.Series("bar-quarantined", aside, share)]))
+            drawn.append(self._picture(title, aside, first, last, [pictures.Series("bar-quarantined", aside, share)]))
         return Markup(  # noqa: S704 (an autoescaping template)
             self.render("_over_time.html.j2", pictures=drawn, title=drawn[0].title, days=now.days[::-1])
         )
 
-    def _picture(
-        self, silo: SiloFacts, said: str, first: date, last: date, series: Sequence[pictures.Series]
-    ) -> _Picture:
-        title = self.words.say("{silo}: {what}", silo=self.words.say(silo.title), what=said)
+    def runs_over_time(self) -> _Picture:
+        """The picture of what Airflow ran."""
+        assert self.facts.living is not None  # noqa: S101 (asked only then)
+        days, last = self.facts.living.runs.days, self.facts.living.as_of.date()
+        series = [
+            pictures.Series("bar-accepted", self.words.say("Succeeded"), {each.day: each.succeeded for each in days}),
+            pictures.Series("bar-quarantined", self.words.say("Failed"), {each.day: each.failed for each in days}),
+        ]
+        what, ran = self.words.say("Runs by day"), self.words.say("All work")
+        return self._picture(ran, what, last - HISTORY, max(last, days[-1].day), series)
+
+    def work(self, dag_id: str) -> str:
+        """What people call a DAG."""
+        for silo in self.facts.silos:
+            if dag_id == f"land_{silo.name}":
+                return self.words.say("Taking in: {silo}", silo=self.words.say(silo.title))
+        return self.words.name("work", dag_id)
+
+    def _picture(self, of: str, said: str, first: date, last: date, series: Sequence[pictures.Series]) -> _Picture:
+        title = self.words.say("{silo}: {what}", silo=of, what=said)
         return _Picture(title, pictures.bars(title, first, last, series, self.words), tuple(series))
 
     def _series(self, days: Iterable[Day]) -> Iterator[pictures.Series]:

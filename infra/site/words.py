@@ -68,6 +68,12 @@ class Words:
             return ""
         return format_datetime(instant, "d MMM y HH:mm", tzinfo=self._zone, locale=self.language)
 
+    def seconds(self, seconds: float) -> str:
+        """A duration: to a tenth of a second, from two minutes on to the minute."""
+        if seconds < 120:
+            return self.say("{figure} s", figure=self.number(round(seconds, 1)))
+        return self.say("{figure} min", figure=self.number(round(seconds / 60)))
+
     def share(self, part: int, whole: int) -> str:
         """``part`` of ``whole`` in per cent: 0, under 0.1, or to one decimal."""
         if not part or not whole:

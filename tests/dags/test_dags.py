@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from infra.services.airflow_access import APPROVALS, POOLS
+from infra.site.words import LANGUAGES, Words
 from ingestion import declared
 from ingestion.register import silos
 
@@ -309,3 +310,12 @@ def test_the_rule_of_wiring_can_fail(source: str) -> None:
 def test_only_files_that_hold_dags_are_parsed(dags: dict[str, Found]) -> None:
     ignored = {line for line in (DAGS / ".airflowignore").read_text().splitlines() if line and not line.startswith("#")}
     assert {dag["file"] for dag in dags.values()} == {path.name for path in DAGS.glob("*.py")} - ignored
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_kind_of_work_has_a_name_on_the_steward_site(language: str) -> None:
+    words = Words(language)
+    for dag_id in EXPECTED:
+        if not dag_id.startswith("land_"):  # called after their silos
+            words.name("work", dag_id)
+    assert not words.missing, f"translate in infra/site/locale: {sorted(words.missing, key=str)}"

@@ -5,13 +5,27 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
-from infra.site.facts import Day, Delivery, Facts, Living, MartState, Release, SiloState, Warned
+from infra.site.facts import Day, Delivery, Facts, Living, MartState, Release, RunDay, Runs, SiloState, Warned, Work
 
 NOW = datetime(2026, 4, 12, 8, 0, tzinfo=UTC)
 EXACT = (918_273, 918_111, 70_162, 60_919, 80_203, 90_817)
 """Counts of rows that only stewards may see: in, accepted, put aside, under one rule, warned of, late."""
 ROWS, ACCEPTED, ASIDE, BY_RULE, WARNED, LATE = EXACT
 HELD = "test hidden_below failed for 48 rows"
+DAGS = (
+    "build_marts",
+    "change_contract",
+    "city_day",
+    "correct_release",
+    "land_tows",
+    "publish_site",
+    "release_marts",
+    "retention",
+    "verify_marts",
+    "watch",
+    "watch_daily",
+)
+"""What Airflow runs; of the landing DAGs, one."""
 MARKUP = "<b>bold</b> & `code`"
 """A text that would be taken for markup if it were not escaped."""
 
@@ -30,7 +44,12 @@ def sample(facts: Facts) -> Facts:
         for number, mart in enumerate(facts.marts)
     }
     warned = Warned("freshness", MARKUP, facts.silos[1].name, facts.silos[1].steward, NOW - timedelta(hours=5))
-    return replace(facts, living=Living(as_of=NOW, silos=silos, marts=marts, warned=(warned,)))
+    return replace(facts, living=Living(as_of=NOW, silos=silos, marts=marts, runs=_runs(), warned=(warned,)))
+
+
+def _runs() -> Runs:
+    days = tuple(RunDay(NOW.date() - timedelta(days=back), 61 + back, back % 2) for back in (9, 2, 0))
+    return Runs(days, tuple(Work(dag, 52, 1, 6.25, 361.0, NOW, number != 1) for number, dag in enumerate(DAGS)))
 
 
 def _silo(state: str) -> SiloState:

@@ -104,6 +104,15 @@ def test_one_page_for_each_silo_and_each_mart_in_each_language(editions: dict[st
             assert {f"marts/{name}.html" for name in plan().marts} <= there
 
 
+def test_the_history_says_what_ran(editions: dict[str, Built]) -> None:
+    said = {"en": "building tables 52 1 6.2 s 6 min", "fr": "fabrication des tables 52 1 6,2 s 6 min"}
+    for built in editions.values():
+        for language, row in said.items():
+            text = " ".join(" ".join(read((built.folder / language / "history.html").read_text()).said).split())
+            assert row in text
+            assert "land_tows" not in text
+
+
 class _Text(HTMLParser):
     """The text of a page as a reader has it, and its links."""
 
