@@ -8,11 +8,11 @@ two) gets it at the next occasion.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from minio import Minio
 
-from infra import clock, object_store
+from infra import clock, object_store, trusted_clock
 from infra.keys import KeyState, due_day, open_keys
 from infra.settings import Settings
 
@@ -50,13 +50,14 @@ class KeyReceipt:
 
 def keys(settings: Settings) -> list[KeyLine]:
     """Every key of this lake, in order of silo and month."""
+    now = clock.now(settings)
     return [
         KeyLine(
             state.silo,
             state.month,
             "alive" if state.alive else "destroyed" if state.destroyed else "interrupted",
             due_day(state.silo, state.month),
-            _is_due(state, settings),
+            _is_due(state, now),
         )
         for state in open_keys(settings).states()
     ]
@@ -70,10 +71,14 @@ def destroy_due(settings: Settings, *, run: str) -> list[KeyReceipt]:
     Args:
         settings: of the lake.
         run: what the receipts say of who did it, such as the id of an Airflow run.
+
+    Raises:
+        infra.trusted_clock.ClockDoubtedError: the clock is not believed; nothing was destroyed.
     """
+    now = trusted_clock.now(settings, ROLE)
     store = open_keys(settings)
     for state in store.states():
-        if _is_due(state, settings):
+        if _is_due(state, now):
             store.destroy(state.silo, state.month)
     return _receipts(settings, run, reason="due")
 
@@ -96,12 +101,12 @@ def destroy(settings: Settings, silo: str, month: str, *, run: str, reason: str)
     return KeyReceipt(silo, month, _key(silo, month))
 
 
-def _is_due(state: KeyState, settings: Settings) -> bool:
+def _is_due(state: KeyState, now: datetime) -> bool:
     if state.destroyed:
         return False
     if state.tombstone:
         return True  # a destruction that was interrupted
-    due, now = due_day(state.silo, state.month), clock.now(settings)
+    due = due_day(state.silo, state.month)
     if now.date() < due:
         return False
     made = state.created

@@ -48,6 +48,17 @@ MIGRATIONS = (
         alter table registry.commit add column if not exists replay integer not null default 0;
         """,
     ),
+    Migration(
+        3,
+        "the lake remembers when it was last at work",
+        """
+        insert into registry.clock (seen)
+        select greatest(
+            (select max(landed_at) from registry.delivery), (select max(committed_at) from registry.commit)
+        )
+        where exists (select from registry.delivery) and not exists (select from registry.clock);
+        """,
+    ),
 )
 
 

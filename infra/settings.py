@@ -46,6 +46,12 @@ class Settings(BaseSettings):
         default=None, description="A file that holds such an instant, read at every look: a clock that a drill moves."
     )
 
+    clock_leap_days: int = Field(
+        default=3,
+        ge=1,
+        description="A clock so many days from when the lake was last at work is not believed until a person says so.",
+    )
+
     smtp_url: str | None = Field(
         default=None,
         repr=False,

@@ -29,7 +29,8 @@ from minio import Minio
 from infra import catalog, compute, database, ledger, logs, object_store, registry
 from infra.build_spec import REGISTERS, BuildSpec, CityReference, DayRange, Unit
 from infra.city import load_city
-from infra.keys import open_keys
+from infra.keys import Keys, open_keys
+from infra.known_keys import KnownKeys
 from infra.privacy_plan import Plan, plan
 from infra.settings import Settings
 from publication import candidates, contracts, fingerprints, late, lineage_events, parquet, project, settling, utility
@@ -80,6 +81,8 @@ def build(settings: Settings, *, full_refresh: bool = False, only: Collection[Pu
 
     Raises:
         BuildError: dbt stopped before building anything.
+        infra.keys.KeyDamagedError: a key that noise was drawn with before is gone, or another one is in its place.
+        infra.trusted_clock.ClockDoubtedError: the clock is not believed: it says which periods are over.
         infra.ledger.LedgerBrokenError: late rows were found, and cannot be recorded.
         publication.project.ProjectError: the dbt project cannot be parsed.
     """
@@ -272,6 +275,7 @@ def _run(settings: Settings, store: Minio, due: Due, spec: BuildSpec, declared: 
 def _build(
     settings: Settings, store: Minio, due: Due, spec: BuildSpec, declared: Project, *, work: Path, started: float
 ) -> Build:
+    keys = _noise_keys(settings, spec)
     _dbt(settings, work, due, declared)
     problems = _problems(work, due)
     for mart in due.marts:
@@ -288,13 +292,27 @@ def _build(
             *marts,
             *(BuiltMart(mart=mart, problems=problems[mart.name]) for mart in due.marts if problems[mart.name]),
         ),
-        units=(_measured(settings, due, declared, spec, work=work, good={mart.name for mart in good}) if good else ()),
+        units=(
+            _measured(settings, due, declared, spec, keys, work=work, good={mart.name for mart in good}) if good else ()
+        ),
         compares=due.compares,
         seconds=round(time.monotonic() - started, 3),
         sql_seconds=round(_sql_seconds(work), 3),
     )
     candidates.save(store, built)
     return built
+
+
+def _noise_keys(settings: Settings, spec: BuildSpec) -> Keys:
+    """The keys of the noise that dbt is about to draw, each the one it was drawn with before; and so afterwards.
+
+    Raises:
+        infra.keys.KeyDamagedError: one is gone, or another one is in its place: nothing is drawn.
+    """
+    keys = KnownKeys(settings, open_keys(settings), ROLE)
+    for month in sorted({settling.month(unit) for unit in spec.units}):
+        keys.get_or_create(settling.NOISE, month)
+    return keys
 
 
 def _leave_only_compiled(work: Path, failed: Sequence[BuiltMart]) -> None:
@@ -446,10 +464,9 @@ def _not_measured(work: Path, mart: Mart) -> tuple[Problem, ...]:
 
 
 def _measured(
-    settings: Settings, due: Due, declared: Project, spec: BuildSpec, *, work: Path, good: Collection[str]
+    settings: Settings, due: Due, declared: Project, spec: BuildSpec, keys: Keys, *, work: Path, good: Collection[str]
 ) -> tuple[BuiltUnit, ...]:
     """Every unit whose cells were measured, with its fingerprint, and what more to know of those that are due."""
-    keys = open_keys(settings)
     rows = {
         silo: late.rows_by_day(
             settings,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from infra import catalog, clock, database, ledger, object_store, registry
+from infra import catalog, database, ledger, object_store, registry, trusted_clock
 from infra.build_spec import Unit
 from infra.settings import Settings
 from infra.signed_copies import Copies
@@ -48,6 +48,6 @@ def correct(settings: Settings, mart: str, first_day: date, reason: str) -> list
                 and book.may_be_corrected(each.mart, each.first_day)
             ]
             lines += [correction_line(book, other, first_day, reason) for other in others]
-            chain.extend(ledger.append(connection, chain[-1], clock.now(settings), lines))
+            chain.extend(ledger.append(connection, chain[-1], trusted_clock.now(settings, ROLE), lines))
         copies.catch_up(chain)
     return sorted([mart, *others])

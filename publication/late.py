@@ -12,7 +12,7 @@ import psycopg
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError
 
-from infra import catalog, clock, compute, ledger, object_store, registry
+from infra import catalog, compute, ledger, object_store, registry, trusted_clock
 from infra.build_spec import REGISTERS, DayRange
 from infra.settings import Settings
 from infra.signed_copies import Copies
@@ -57,7 +57,8 @@ def count(settings: Settings, connection: psycopg.Connection) -> list[registry.U
             lines = [
                 late_line(unit.mart, unit.first_day, unit.last_day, unit.edition, unit.late_rows) for unit in changed
             ]
-            chain.extend(ledger.append(connection, chain[-1] if chain else None, clock.now(settings), lines))
+            now = trusted_clock.now(settings, ROLE)
+            chain.extend(ledger.append(connection, chain[-1] if chain else None, now, lines))
         registry.put_units(connection, counted)
     copies.catch_up(chain)
     return changed

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
-from infra import clock
+from infra import clock, trusted_clock
 from infra.build_spec import DayRange, Unit
 from infra.keys import open_keys
 from infra.privacy_plan import Plan, Release
@@ -18,13 +18,18 @@ from infra.settings import Settings
 from publication.candidates import Mart
 from publication.ledger import Book
 
+ROLE = "publisher"
 NOISE = "noise"
 """The name of the keys that noise is drawn with: one per month, of the first day of a unit."""
 
 
 def today(settings: Settings, time_zone: str) -> date:
-    """The day it is in the city."""
-    return clock.now(settings).astimezone(ZoneInfo(time_zone)).date()
+    """The day it is in the city.
+
+    Raises:
+        infra.trusted_clock.ClockDoubtedError: the clock is not believed.
+    """
+    return trusted_clock.now(settings, ROLE).astimezone(ZoneInfo(time_zone)).date()
 
 
 def month(unit: Unit) -> str:

@@ -17,6 +17,7 @@ Kind = Literal[
     "mart-held",
     "dag-failed",
     "retention-overdue",
+    "clock-doubted",
     "ledger-broken",
     "store-down",
     "disk-full",

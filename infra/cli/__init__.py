@@ -22,6 +22,7 @@ from infra.cli import (
     signals,
     site,
     stewardship,
+    timekeeping,
     watching,
 )
 from infra.endpoints import beside_proxies
@@ -46,6 +47,7 @@ backfill.register(app)
 ledger.register(app)
 retention.register(app)
 backup.register(app)
+timekeeping.register(app)
 watching.register(app)
 stewardship.register(app)
 contracts.register(app)
@@ -75,15 +77,15 @@ def _is_expected(failure: Exception) -> bool:
 
     from infra.airflow_api import AirflowError
     from infra.backup.manifest import BackupError
-    from infra.cli.asking import StewardNeededError
     from infra.contract_versions import VersionError
     from infra.endpoints import NotRunning
-    from infra.keys import KeyBackendError
+    from infra.keys import KeyBackendError, KeyDamagedError
     from infra.ledger import LedgerBrokenError
     from infra.migrations import NewerLakeError
     from infra.profiles import ProfileError
     from infra.secrets import SecretMissing
     from infra.services.model import ServiceError
+    from infra.trusted_clock import ClockDoubtedError
     from ingestion.refusal import Refused
     from ingestion.replay import ReplayError
     from publication.building import BuildError
@@ -94,14 +96,15 @@ def _is_expected(failure: Exception) -> bool:
         failure,
         NotRunning
         | KeyBackendError
+        | KeyDamagedError
         | SecretMissing
         | ServiceError
+        | ClockDoubtedError
         | Refused
         | ReplayError
         | ValidationError
         | ProfileError
         | AirflowError
-        | StewardNeededError
         | VersionError
         | BuildError
         | RefusedError

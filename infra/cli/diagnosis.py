@@ -9,8 +9,6 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -52,6 +50,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         ports,
         stores,
         tables,
+        used_keys,
         waiting,
         clocks,
         dags,
@@ -264,6 +263,23 @@ def tables(settings: Settings) -> Iterator[Finding]:
     yield Finding("tables", "ok", f"{sound} Iceberg tables can be read")
 
 
+def used_keys(settings: Settings) -> Iterator[Finding]:
+    """Whether every key that was ever used is the one it was, or was destroyed when its time was over."""
+    from infra import endpoints
+    from infra.keys import open_keys
+    from infra.known_keys import KnownKeys
+
+    try:
+        endpoints.load(settings)
+    except endpoints.NotRunning:
+        return
+    wrong = KnownKeys(settings, open_keys(settings)).wrong()
+    for sentence in wrong.values():
+        yield Finding("used keys", "fail", sentence, "docs/runbooks/lost-key.md")
+    if not wrong:
+        yield Finding("used keys", "ok", "each is the one it was, or was destroyed in time")
+
+
 def waiting(settings: Settings) -> Iterator[Finding]:
     """Deliveries that wait for somebody."""
     from infra import database, endpoints, registry
@@ -284,8 +300,8 @@ def waiting(settings: Settings) -> Iterator[Finding]:
 
 
 def clocks(settings: Settings) -> Iterator[Finding]:
-    """Whether this machine, the database and the object store agree on the time."""
-    from infra import database, endpoints, object_store
+    """Whether this machine, the database and the object store agree on the time, and the lake believes it."""
+    from infra import database, endpoints, trusted_clock
 
     try:
         endpoints.load(settings)
@@ -293,14 +309,12 @@ def clocks(settings: Settings) -> Iterator[Finding]:
         return
     if settings.now is not None:
         yield Finding("clock", "warn", f"frozen at {settings.now:%Y-%m-%d %H:%M} UTC", "unset CALANQUE_NOW")
+    for why in trusted_clock.doubts(settings, "steward"):
+        yield Finding("clock", "fail", why, "docs/runbooks/clock-doubted.md")
     with database.connect(settings, "steward", "lake") as connection:
-        row = connection.execute("select clock_timestamp()").fetchone()
-    others = {"the database": (row[0] if row else datetime.now(UTC))}
-    answer = object_store.http_client().request("GET", object_store.endpoint(settings).url, redirect=False)
-    if stamp := answer.headers.get("Date"):
-        others["the object store"] = parsedate_to_datetime(stamp)
-    for name, shown in others.items():
-        apart = abs((datetime.now(UTC) - shown).total_seconds())
+        others = list(trusted_clock.others(settings, connection))
+    for name, ahead in others:
+        apart = abs(ahead.total_seconds())
         if apart > _CLOCK_SECONDS:
             yield Finding("clock", "fail", f"{name} and this machine are {apart:,.0f} s apart", "set both by NTP")
         else:

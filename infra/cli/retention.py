@@ -147,12 +147,22 @@ def leaked(
 ) -> None:
     """A key has leaked: destroy it now and give its month's rows new pseudonyms. See docs/runbooks/leaked-key.md.
 
-    Late data of that month are quarantined from then on.
+    Late data of that month are quarantined from then on. Of [bold]--silo noise[/], nothing more is published of units
+    that begin in that month.
     """
+    from infra import key_duty
+    from infra.keys import MONTHS
     from infra.settings import Settings
     from ingestion import rekeying
     from ingestion.register import silos
 
+    if silo in MONTHS:
+        try:
+            gone = key_duty.destroy(Settings(), silo, month, run=_run_id(), reason="leaked")
+        except ValueError as refusal:
+            raise typer.BadParameter(str(refusal), param_hint="--month") from None
+        typer.echo(f"the key of {silo} for {month} is destroyed, receipt {gone.key}")
+        return
     if silo not in silos():
         raise typer.BadParameter(f"there is no silo {silo!r}; there are: {', '.join(silos())}", param_hint="--silo")
     try:

@@ -32,6 +32,7 @@ def up(
 
     Example: [bold]CALANQUE_HOME=/srv/calanque calanque up[/]
     """
+    from infra import trusted_clock
     from infra.services import lake
     from infra.settings import Settings
 
@@ -47,6 +48,8 @@ def up(
             f"Airflow: {at.airflow_url} (user {airflow.USER}, password in {secrets.path(settings, airflow.PASSWORD)})"
         )
     typer.echo('To query it: eval "$(calanque env)"; to stop it: calanque down')
+    for why in trusted_clock.doubts(settings, "pipeline"):
+        typer.secho(f"The clock is not believed: {why}. See `calanque clock --help`.", fg=typer.colors.YELLOW, err=True)
 
 
 def down() -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 import psycopg
 
-from infra import object_store
+from infra import object_store, trusted_clock
 from infra.alerts import Alert
 from infra.settings import Settings
 
@@ -47,6 +47,21 @@ def disk(settings: Settings, _: psycopg.Connection) -> Iterator[Alert]:
             owner=PLATFORM,
             sentence=f"{free / _GIGABYTE:.1f} GB are left on the disk of the lake; under "
             f"{LEAST_DISK / _GIGABYTE:.0f} GB ingestion may stop at any time.",
+        )
+
+
+def clock(settings: Settings, _: psycopg.Connection) -> Iterator[Alert]:
+    """The clock is believed; looking is also how a lake with nothing else to do remembers that it is at work."""
+    try:
+        trusted_clock.now(settings, "pipeline")
+    except trusted_clock.ClockDoubtedError as why:
+        yield Alert(
+            kind="clock-doubted",
+            key="lake",
+            subject="the clock of the lake may be wrong",
+            silo_or_mart=None,
+            owner=PLATFORM,
+            sentence=f"The lake does not believe its clock: {why}.",
         )
 
 

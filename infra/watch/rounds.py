@@ -32,6 +32,7 @@ DELIVERIES = Check(("quarantine-spike", "contract-warning", "delivery-refused", 
 CHECKS = (
     Check(("store-down",), checks.store),
     Check(("disk-full",), checks.disk),
+    Check(("clock-doubted",), checks.clock),
     Check(("freshness", "volume"), checks.days),
     DELIVERIES,
     Check(("mart-held",), checks.marts),

@@ -20,7 +20,7 @@ from minio import Minio
 from minio.error import MinioException
 from urllib3.exceptions import HTTPError
 
-from infra import clock, database, key_duty, logs, object_store, registry
+from infra import clock, database, key_duty, logs, object_store, registry, trusted_clock
 from infra.services.compaction import Compacted, compact
 from infra.settings import Settings
 from ingestion import arrivals
@@ -89,8 +89,11 @@ def run(settings: Settings, *, run_id: str) -> Outcome:
     Args:
         settings: of the lake.
         run_id: what the receipt says of who ran it, such as the id of an Airflow run.
+
+    Raises:
+        infra.trusted_clock.ClockDoubtedError: the clock is not believed; nothing was removed.
     """
-    now = clock.now(settings)
+    now = trusted_clock.now(settings, ROLE)
     tallies: list[Tally] = []
     failures: list[str] = []
     with (

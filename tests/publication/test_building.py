@@ -20,6 +20,7 @@ from synthetic_marts import CITY, declared, release_row
 from infra import catalog, database, ledger, object_store, registry
 from infra.build_spec import CityReference
 from infra.city import load_city
+from infra.keys import KeyDamagedError
 from infra.privacy_plan import plan
 from infra.settings import Settings
 from publication import building, candidates, corrections, project, release, report, settling, verifying
@@ -302,6 +303,19 @@ def test_from_conformed_rows_to_marts_that_everybody_may_read(
     assert [each.fingerprint for each in again.units] == [each.fingerprint for each in first.units]
     assert release.release(clean_lake, again.build_id) == []
     assert everything(clean_lake, analyst) == before
+
+    # With another noise key than before, or none, nothing is drawn, and none is made in its place.
+    key = clean_lake.keys_dir / "noise" / "2026-03.key"
+    right = key.read_bytes()
+    key.write_bytes(bytes(32))
+    with pytest.raises(KeyDamagedError, match="of silo noise for 2026-03 is not the one that was used before"):
+        building.build(clean_lake, full_refresh=True)
+    key.unlink()
+    with pytest.raises(KeyDamagedError, match="of silo noise for 2026-03 was used before and is gone"):
+        building.build(clean_lake, full_refresh=True)
+    assert not key.exists()
+    key.write_bytes(right)
+    key.chmod(0o600)
 
 
 @pytest.mark.slow
