@@ -9,7 +9,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, CronPartitionTimetable, Param, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from infra.orchestration.failures import deadline, defaults, guarded
+from infra.orchestration.failures import deadline, defaults, guarded, in_airflow
 from ingestion.declared import Declared, silos
 
 from assets import MARTS, city_days
@@ -25,7 +25,7 @@ def bring_up_to_date(silo: Declared) -> Any:
         task_id=silo.name,
         doc_md=f"{silo.title}: what waits is landed and ingested; deliveries whose rows are missing, again.",
         outlets=[city_days(silo.name)],
-        owner=silo.steward.replace(",", " -"),
+        owner=in_airflow(silo.steward),
     )
     @guarded
     def of_silo(params: dict[str, Any], partition_key: str | None = None) -> str:

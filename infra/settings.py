@@ -60,6 +60,11 @@ class Settings(BaseSettings):
     )
     alert_from: str = Field(default="calanque@localhost", description="Sender of warnings.")
     alert_to: str = Field(default="", description="Who gets the warnings: addresses separated by commas.")
+    alert_owners: Path | None = Field(
+        default=None,
+        description='TOML file of the addresses of owners, as warnings name them ("data-platform" = '
+        '["it@example.org"]): what is theirs goes there instead.',
+    )
     webhook_url: str | None = Field(
         default=None,
         repr=False,
@@ -79,7 +84,7 @@ class Settings(BaseSettings):
 
     quiet: bool = Field(default=False, description="No progress bars; for CI and logs.")
 
-    @field_validator("home", "geo", "drop", "keys", "secrets", "now_file")
+    @field_validator("home", "geo", "drop", "keys", "secrets", "now_file", "alert_owners")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value is not None else None

@@ -18,13 +18,22 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 
 class Mailbox:
-    """The messages that arrived; ``arrived`` is set by each."""
+    """The messages that arrived; ``arrived`` is set by each. ``unknown`` are addresses that it refuses."""
 
     def __init__(self) -> None:
         self.messages: list[EmailMessage] = []
         self.url = ""
         self.answer = "250 OK"
+        self.unknown: set[str] = set()
         self.arrived = threading.Event()
+
+    async def handle_RCPT(  # noqa: N802
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
+        if address in self.unknown:
+            return "550 no such person here"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
         if self.answer.startswith("250"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import logging
 import smtplib
 import ssl
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import httpx
 
 from infra import secrets
-from infra.alerts import messages
+from infra.alerts import messages, people
 from infra.alerts.messages import Notice
 from infra.settings import Settings
 
@@ -29,19 +30,31 @@ SMTP_PASSWORD = "smtp-password"  # noqa: S105 - the name of a secret
 WEBHOOK_KEY = "webhook-key"
 SIGNATURE_HEADER = "X-Calanque-Signature"
 
+_log = logging.getLogger(__name__)
+
+
+DIGEST_FROM = 6
+"""So many messages at once to the same people become one."""
+
 
 class ChannelError(RuntimeError):
     """A channel could not take a message; it is tried again later. The message says why, without a secret."""
 
 
+class RefusedError(ChannelError):
+    """A channel refused this message for what it is or whom it is for; it may take others."""
+
+
 class Channel(Protocol):
-    """One way out. ``together`` is how many messages make one, when so many have to be sent at once."""
+    """One way out."""
 
     name: str
-    together: bool
+
+    def messages(self, waiting: list[Notice]) -> list[list[Notice]]:
+        """What waits, in order, as the messages that are to be sent."""
 
     def send(self, notices: list[Notice]) -> None:
-        """Send one message about ``notices``; more than one only when ``together``.
+        """Send one of these messages.
 
         Raises:
             ChannelError: it was not taken.
@@ -65,20 +78,40 @@ def configured(settings: Settings) -> Iterator[list[Channel]]:
 
 
 class Mail:
-    """E-mail by SMTP. One connection serves a batch of messages."""
+    """E-mail by SMTP to the owners of what is warned of. One connection serves many messages."""
 
     name = "email"
-    together = True
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._people = people.load(settings)
         self._server: smtplib.SMTP | None = None
 
+    def messages(self, waiting: list[Notice]) -> list[list[Notice]]:
+        to: dict[tuple[str, ...], list[Notice]] = {}
+        for notice in waiting:
+            to.setdefault(self._people.of(notice[1].owner), []).append(notice)
+        return [
+            message
+            for notices in to.values()
+            for message in ([notices] if len(notices) >= DIGEST_FROM else [[notice] for notice in notices])
+        ]
+
     def send(self, notices: list[Notice]) -> None:
+        """Send one message to their owner; to everybody, when the server knows none of the owner's addresses."""
+        addresses = self._people.of(notices[0][1].owner)
         try:
             if self._server is None:
                 self._server = _connect(self._settings)
-            self._server.send_message(self._message(notices))
+            try:
+                self._server.send_message(self._message(notices, addresses))
+            except smtplib.SMTPRecipientsRefused:
+                if addresses == self._people.everybody:
+                    raise
+                _log.warning("the mail server refuses the addresses of %s", notices[0][1].owner)
+                self._server.send_message(self._message(notices, self._people.everybody))
+        except smtplib.SMTPRecipientsRefused:
+            raise RefusedError("the mail server refuses every recipient of CALANQUE_ALERT_TO") from None
         except (OSError, smtplib.SMTPException, ssl.SSLError, ValueError, secrets.SecretMissing) as error:
             self.close()
             raise ChannelError(_said(error)) from None
@@ -91,12 +124,12 @@ class Mail:
             except (OSError, smtplib.SMTPException):
                 server.close()
 
-    def _message(self, notices: list[Notice]) -> EmailMessage:
+    def _message(self, notices: list[Notice], addresses: tuple[str, ...]) -> EmailMessage:
         message = EmailMessage()
         lake = self._settings.city
         message["Subject"] = messages.subject(lake, notices)
         message["From"] = self._settings.alert_from
-        message["To"] = ", ".join(address.strip() for address in self._settings.alert_to.split(",") if address.strip())
+        message["To"] = ", ".join(addresses)
         message["Date"] = formatdate(localtime=False)
         message["Auto-Submitted"] = "auto-generated"
         domain = parseaddr(self._settings.alert_from)[1].rpartition("@")[2] or "localhost"
@@ -117,11 +150,13 @@ class Webhook:
     """
 
     name = "webhook"
-    together = False
 
     def __init__(self, settings: Settings, url: str) -> None:
         self._settings = settings
         self._url = url
+
+    def messages(self, waiting: list[Notice]) -> list[list[Notice]]:
+        return [[notice] for notice in waiting]
 
     def send(self, notices: list[Notice]) -> None:
         for notice in notices:
@@ -173,8 +208,6 @@ def _secure(server: smtplib.SMTP, at: SplitResult, settings: Settings) -> None:
 def _said(error: Exception) -> str:
     if isinstance(error, smtplib.SMTPResponseException):  # the server's words may quote what it was told
         return f"the mail server answered {error.smtp_code} ({type(error).__name__})"
-    if isinstance(error, smtplib.SMTPRecipientsRefused):
-        return "the mail server refuses every recipient of CALANQUE_ALERT_TO"
     if isinstance(error, ValueError | secrets.SecretMissing):
         return str(error)
     return f"the mail server does not answer: {type(error).__name__}"

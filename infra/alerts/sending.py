@@ -15,7 +15,7 @@ import psycopg
 
 from infra import clock, database
 from infra.alerts import book, channels
-from infra.alerts.channels import Channel, ChannelError
+from infra.alerts.channels import Channel, ChannelError, RefusedError
 from infra.alerts.messages import Notice
 from infra.alerts.model import Alert
 from infra.endpoints import NotRunning
@@ -23,9 +23,6 @@ from infra.secrets import SecretMissing
 from infra.settings import Settings
 
 ROLE = "pipeline"
-DIGEST_FROM = 6
-"""So many messages at once become one."""
-
 _UNREACHABLE = (psycopg.Error, NotRunning, SecretMissing, OSError)
 
 _log = logging.getLogger(__name__)
@@ -128,20 +125,20 @@ def _send(settings: Settings, connection: psycopg.Connection, only: int | None =
                 if only is None or notice[1].alert_id == only
             ]
             connection.commit()
-            many = way.together and len(waiting) >= DIGEST_FROM
-            for batch in [waiting] if many else [[notice] for notice in waiting]:
+            for message in way.messages(waiting):
                 try:
-                    sent += _send_batch(settings, connection, way, batch)
+                    sent += _send_message(settings, connection, way, message)
                 except ChannelError as error:
                     failures.append(f"{way.name}: {error}")
-                    _log.warning("%s: %d messages wait: %s", way.name, len(waiting), error)
-                    break  # a channel that does not take one takes no other now
+                    _log.warning("%s: of %d notices some wait: %s", way.name, len(waiting), error)
+                    if not isinstance(error, RefusedError):
+                        break  # a channel that does not take one takes no other now
     return Sent(sent, tuple(failures))
 
 
-def _send_batch(settings: Settings, connection: psycopg.Connection, way: Channel, batch: list[Notice]) -> int:
-    mine = book.claim(connection, [(phase, episode.alert_id) for phase, episode in batch], way.name)
-    claimed = [(phase, episode) for phase, episode in batch if (phase, episode.alert_id) in mine]
+def _send_message(settings: Settings, connection: psycopg.Connection, way: Channel, message: list[Notice]) -> int:
+    mine = book.claim(connection, [(phase, episode.alert_id) for phase, episode in message], way.name)
+    claimed = [(phase, episode) for phase, episode in message if (phase, episode.alert_id) in mine]
     if not claimed:
         connection.commit()
         return 0

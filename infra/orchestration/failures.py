@@ -47,7 +47,7 @@ def defaults(owner: str, *, within: timedelta, pool: str, retries: int = 3, prio
         priority: a greater one gets a free place in the pool first.
     """
     return {
-        "owner": owner.replace(",", " -"),  # Airflow would see two owners
+        "owner": in_airflow(owner),
         "pool": pool,
         "priority_weight": priority,
         "retries": retries,
@@ -59,6 +59,11 @@ def defaults(owner: str, *, within: timedelta, pool: str, retries: int = 3, prio
         "on_success_callback": settle,
         "on_skipped_callback": settle,
     }
+
+
+def in_airflow(owner: str) -> str:
+    """An owner as Airflow may have it, which would take a comma for a second one."""
+    return owner.replace(",", " -")
 
 
 def deadline(owner: str, within: timedelta) -> DeadlineAlert:
@@ -84,7 +89,7 @@ def tell(context: Mapping[str, Any]) -> None:
             key=_key(context),
             subject=f"{task.dag_id} failed",
             silo_or_mart=task.dag_id.removeprefix("land_") if task.dag_id.startswith("land_") else None,
-            owner=str(getattr(context.get("task"), "owner", "data-platform")),
+            owner=_owner(context),
             sentence=sentence,
             details={"dag": task.dag_id, "task": task.task_id, "run": run, "attempt": task.try_number},
         ),
@@ -121,6 +126,14 @@ def _late(owner: str, minutes: int, context: Mapping[str, Any]) -> None:
             details={"dag": dag_id, "run": run_id},
         ),
     )
+
+
+def _owner(context: Mapping[str, Any]) -> str:
+    """The owner of a task, as the register calls its stewards."""
+    from ingestion.declared import silos
+
+    owner = str(getattr(context.get("task"), "owner", "data-platform"))
+    return next((silo.steward for silo in silos().values() if in_airflow(silo.steward) == owner), owner)
 
 
 def _key(context: Mapping[str, Any]) -> str:

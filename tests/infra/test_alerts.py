@@ -171,6 +171,67 @@ def test_a_flood_is_one_message(quiet_lake: Settings, box: Mailbox, hook: Hook) 
     assert len(hook.posts) == 30
 
 
+POUND, IT = "Direction de la police, gestion de la fourrière", "data-platform"
+
+
+def owners(folder: Path, **mine: str) -> dict[str, object]:
+    path = folder / "owners.toml"
+    path.write_text(f'"{POUND}" = ["pound@city.test"]\n{IT} = ["it@city.test", "night@city.test"]\n', "utf-8")
+    return {"alert_owners": path, "alert_to": "everybody@city.test", **mine}
+
+
+def warn_all(settings: Settings, *owned: str) -> None:
+    """An alert of each of these owners, the first one first."""
+    alerts = [replace(ALERT, owner=owner, key=f"tows/{number}") for number, owner in enumerate(owned)]
+    with database.connect(settings, "pipeline", "lake") as connection:
+        settle(settings, connection, ["quarantine-spike"], alerts, "The delivery was mended.")
+
+
+def test_what_has_an_owner_goes_to_its_owner_and_the_rest_to_everybody(
+    quiet_lake: Settings, box: Mailbox, hook: Hook, tmp_path: Path
+) -> None:
+    settings = mailing(quiet_lake, box.url, webhook_url=hook.url, **owners(tmp_path))
+    warn_all(settings, POUND, "somebody else", *[IT] * 6)
+    assert send_pending(settings).sent == 16
+    assert [(message["To"], message.get_content().count("Owner:")) for message in box.messages] == [
+        ("pound@city.test", 1),
+        ("everybody@city.test", 1),
+        ("it@city.test, night@city.test", 6),  # a flood to the same people is one message
+    ]
+    assert len(hook.posts) == 8
+    warn_all(settings)
+    assert send_pending(settings).sent == 16
+    assert [message["To"] for message in box.messages[3:]] == [message["To"] for message in box.messages[:3]]
+
+
+def test_an_address_that_nobody_has_stops_no_warning(quiet_lake: Settings, box: Mailbox, tmp_path: Path) -> None:
+    settings = mailing(quiet_lake, box.url, **owners(tmp_path))
+    box.unknown = {"pound@city.test"}
+    warn_all(settings, POUND, IT)
+    assert send_pending(settings).sent == 2
+    assert [message["To"] for message in box.messages] == ["everybody@city.test", "it@city.test, night@city.test"]
+
+    box.unknown = {"pound@city.test", "everybody@city.test", "night@city.test"}
+    warn_all(settings)  # it is over: the pound's waits, and holds up nobody
+    found = send_pending(settings)
+    assert (found.sent, found.failures) == (1, ("email: the mail server refuses every recipient of CALANQUE_ALERT_TO",))
+    assert box.messages[2]["To"] == "it@city.test, night@city.test"
+
+
+@pytest.mark.parametrize("text", ["it = ", "it = 7", 'it = "it@city.test"', None], ids=str)
+def test_addresses_that_cannot_be_read_leave_one_mailbox_for_all(
+    quiet_lake: Settings, box: Mailbox, tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str | None
+) -> None:
+    path = tmp_path / "owners.toml"
+    if text is not None:
+        path.write_text(text)
+    settings = mailing(quiet_lake, box.url, alert_owners=path, alert_to="everybody@city.test")
+    assert raise_alert(settings, replace(ALERT, owner=IT))
+    assert [message["To"] for message in box.messages] == ["everybody@city.test"]
+    assert "CALANQUE_ALERT_OWNERS" in caplog.text
+    assert "city.test" not in caplog.text
+
+
 def test_settling_resolves_what_does_not_stand_any_more(quiet_lake: Settings) -> None:
     other = replace(ALERT, kind="volume", key="tows/2026-03-05")
     with database.connect(quiet_lake, "pipeline", "lake") as connection:
