@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
@@ -10,14 +10,13 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import DAG, Param, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from infra.orchestration.approvals import ask_people, settle_question
+from infra.orchestration.approvals import APPROVE, PATIENCE, REFUSE, answered, ask_people, settle_question
 from infra.orchestration.failures import defaults, guarded
 from infra.privacy_plan import plan
 from ingestion.declared import silos
 
 OWNER = "data-protection"
-APPROVE, REFUSE = "Approve", "Refuse"
-PATIENCE = timedelta(days=30)
+STEWARDS = {dataset: silo.steward for silo in silos().values() for dataset in silo.datasets}
 COMMON: dict[str, Any] = {"schedule": None, "catchup": False, "tags": ["approval"]}
 REASON = Param("", type="string", minLength=10, title="Why", description="In a sentence: it is kept for years.")
 
@@ -27,30 +26,14 @@ def steward(task_id: str, subject: str) -> HITLOperator:
     return HITLOperator(
         task_id=task_id,
         subject=subject,
-        body="{{ ti.xcom_pull(task_ids='propose') }}",
+        body="Asked by **{{ dag_run.triggering_user_name }}**.\n\n{{ ti.xcom_pull(task_ids='propose')['body'] }}",
         options=[APPROVE, REFUSE],
+        defaults=REFUSE,
         params={"remark": Param(None, type=["null", "string"], title="Remark", description="Kept with the answer.")},
         response_timeout=PATIENCE,
         execution_timeout=None,
         retries=0,
-        doc_md=f"A steward's answer, within {PATIENCE.days} days; without one the run fails and nothing is done.",
-    )
-
-
-def answered(answer: dict[str, Any], dag_run: Any, **asked: str) -> Any:
-    """The approval that an answer amounts to."""
-    from publication.approvals import Approval
-
-    at = answer["responded_at"]
-    return Approval(
-        reference=f"{dag_run.dag_id}/{dag_run.run_id}",
-        asked_by=dag_run.triggering_user_name,
-        asked_at=dag_run.run_after,
-        approved=answer["chosen_options"] == [APPROVE],
-        decided_by=answer["responded_by_user"]["name"],
-        decided_at=datetime.fromisoformat(at) if isinstance(at, str) else at,
-        remark=answer["params_input"].get("remark"),
-        **asked,
+        doc_md=f"A steward's answer, within {PATIENCE.days} days; without one it is a refusal, recorded as nobody's.",
     )
 
 
@@ -61,9 +44,9 @@ with DAG(
 ### Correct a release
 
 Trigger it with the mart, the first day of the period and the reason. What would be published again and what it spends
-is shown under *Required Actions*, where a steward approves or refuses. Who asked, who answered, when and why goes to
-`registry.approval` and to the receipts; approved, the next build makes the second edition. A period can be corrected
-once.
+is shown under *Required Actions*, where a steward approves or refuses; not answered in a month, it is refused. Who
+asked, who answered, when and why goes to `registry.approval` and to the receipts; approved, the next build makes the
+second edition. A period can be corrected once.
 """,
     params={
         "mart": Param(type="string", enum=sorted(plan().marts), title="Mart"),
@@ -76,7 +59,7 @@ once.
 
     @task(doc_md="What the correction would do; refused at once when it is not possible.")
     @guarded
-    def propose(params: dict[str, Any] | None = None, dag_run: Any = None) -> str:
+    def propose(params: dict[str, Any] | None = None, dag_run: Any = None) -> dict[str, str]:
         from datetime import date
 
         from infra.settings import Settings
@@ -85,13 +68,15 @@ once.
         asked = params or {}
         settings = Settings()
         first_day = date.fromisoformat(asked["first_day"])
-        proposal = approvals.propose_correction(settings, asked["mart"], first_day, asked["reason"])
-        ask_people(settings, dag_run, f"correct {asked['mart']} of the period that begins on {first_day}")
-        return proposal
+        body = approvals.propose_correction(settings, asked["mart"], first_day, asked["reason"])
+        ask_people(settings, dag_run, f"correct {asked['mart']} of the period that begins on {first_day}", OWNER)
+        return {"subject": f"{asked['mart']} {first_day}", "body": body}
 
     @task(doc_md="The answer recorded; if it is yes, the correction asked for.")
     @guarded
-    def carry_out(answer: dict[str, Any], params: dict[str, Any] | None = None, dag_run: Any = None) -> list[str]:
+    def carry_out(
+        answer: dict[str, Any], question: dict[str, str], params: dict[str, Any] | None = None, dag_run: Any = None
+    ) -> list[str]:
         from datetime import date
 
         from infra.settings import Settings
@@ -99,18 +84,18 @@ once.
 
         asked = params or {}
         settings = Settings()
-        subject = f"{asked['mart']} {asked['first_day']}"
-        approval = answered(answer, dag_run, kind="correction", subject=subject, reason=asked["reason"])
+        approval = answered(answer, dag_run, kind="correction", subject=question["subject"], reason=asked["reason"])
+        settle_question(settings, dag_run, approval)
         first_day = date.fromisoformat(asked["first_day"])
         corrected = approvals.carry_out_correction(settings, approval, asked["mart"], first_day)
-        settle_question(settings, dag_run, approval)
         if not corrected:
             raise AirflowSkipException("refused by the steward: nothing is done")
         return corrected
 
+    _question = propose()
     _answer = steward("steward_decides", "Correct {{ params.mart }} of {{ params.first_day }}?")
-    propose() >> _answer
-    carry_out(_answer.output) >> TriggerDagRunOperator(
+    _question >> _answer
+    carry_out(_answer.output, _question) >> TriggerDagRunOperator(
         task_id="build",
         trigger_dag_id="build_marts",
         doc_md="The next build makes the second edition, and its candidates are released as usual.",
@@ -125,15 +110,11 @@ with DAG(
 A release of Calanque may bring a major version of a contract: one by which senders or readers may have to change
 something. Until it is approved the deliveries of its silo wait, landed and unread. Trigger this DAG with the dataset
 and the reason; what changes is shown under *Required Actions*, where a steward approves or refuses. Approved, the
-version is in force and the silo is ingested again at its next run. Refused, deliveries go on waiting: install the
-release before, or a version that does without the change.
+version is in force and the silo is ingested again at its next run. Refused, or not answered in a month, deliveries go
+on waiting: install the release before, or a version that does without the change.
 """,
     params={
-        "dataset": Param(
-            type="string",
-            enum=sorted(dataset for silo in silos().values() for dataset in silo.datasets),
-            title="Dataset",
-        ),
+        "dataset": Param(type="string", enum=sorted(STEWARDS), title="Dataset"),
         "reason": REASON,
     },
     default_args=defaults(OWNER, within=timedelta(minutes=10), pool="default_pool"),
@@ -142,20 +123,7 @@ release before, or a version that does without the change.
 
     @task(task_id="propose", doc_md="What the version changes; refused at once when it needs no approval.")
     @guarded
-    def propose_version(params: dict[str, Any] | None = None, dag_run: Any = None) -> str:
-        from infra.settings import Settings
-        from ingestion import contract_documents
-        from publication import approvals
-
-        settings = Settings()
-        document = contract_documents.named((params or {})["dataset"])
-        proposal = approvals.propose_contract(settings, document)
-        ask_people(settings, dag_run, f"put version {document.version} of the contract of {document.name} in force")
-        return proposal
-
-    @task(task_id="carry_out", doc_md="The answer recorded; if it is yes, the version put in force.")
-    @guarded
-    def carry_out_version(answer: dict[str, Any], params: dict[str, Any] | None = None, dag_run: Any = None) -> str:
+    def propose_version(params: dict[str, Any] | None = None, dag_run: Any = None) -> dict[str, str]:
         from infra.settings import Settings
         from ingestion import contract_documents
         from publication import approvals
@@ -163,14 +131,30 @@ release before, or a version that does without the change.
         asked = params or {}
         settings = Settings()
         document = contract_documents.named(asked["dataset"])
-        subject = f"{document.name} {document.version}"
-        approval = answered(answer, dag_run, kind="contract", subject=subject, reason=asked["reason"])
-        in_force = approvals.carry_out_contract(settings, approval, document)
+        body = approvals.propose_contract(settings, document, asked["reason"])
+        what = f"put version {document.version} of the contract of {document.name} in force"
+        ask_people(settings, dag_run, what, STEWARDS[document.name])
+        return {"subject": approvals.subject_of(document), "body": body}
+
+    @task(task_id="carry_out", doc_md="The answer recorded; if it is yes, the version put in force.")
+    @guarded
+    def carry_out_version(
+        answer: dict[str, Any], question: dict[str, str], params: dict[str, Any] | None = None, dag_run: Any = None
+    ) -> str:
+        from infra.settings import Settings
+        from ingestion import contract_documents
+        from publication import approvals
+
+        asked = params or {}
+        settings = Settings()
+        document = contract_documents.named(asked["dataset"])
+        approval = answered(answer, dag_run, kind="contract", subject=question["subject"], reason=asked["reason"])
         settle_question(settings, dag_run, approval)
-        if not in_force:
+        if not approvals.carry_out_contract(settings, approval, document):
             raise AirflowSkipException("refused by the steward: deliveries go on waiting")
         return document.version
 
+    _version = propose_version()
     _version_answer = steward("steward_decides", "A major version of the contract of {{ params.dataset }}?")
-    propose_version() >> _version_answer
-    carry_out_version(_version_answer.output)
+    _version >> _version_answer
+    carry_out_version(_version_answer.output, _version)

@@ -9,7 +9,9 @@ steward can be shown what a version changes. Versions are semantic:
 - **major**: what senders deliver or readers rely on may stop working: a column removed, renamed or of another type, a
   rule more, a column that may now be empty in a table, or may no longer be in a delivery.
 
-A lake puts a first version, a patch and a minor version in force by itself; a major one waits for its steward.
+A lake puts a first version, a patch and a minor version in force by itself; a major one waits for its steward. What a
+lake went by is compared as well, so that a change without its version is held where it would do harm: deliveries wait,
+a mart keeps its last release.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from typing import Literal, NamedTuple
 
 import psycopg
 from psycopg.types.json import Jsonb
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_serializer, field_validator
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "contracts"
 
@@ -68,6 +70,18 @@ class Side(_Model):
 
     columns: Mapping[str, Column]
     rules: tuple[str, ...] = ()
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _by_name(cls, given: object) -> object:
+        if not isinstance(given, list):
+            return given
+        return {column["name"]: {name: value for name, value in column.items() if name != "name"} for column in given}
+
+    @field_serializer("columns", when_used="json")
+    def _in_order(self, columns: Mapping[str, Column]) -> list[dict[str, object]]:
+        """As a list: PostgreSQL keeps the names of an object in an order of its own."""
+        return [{"name": name, **column.model_dump()} for name, column in columns.items()]
 
 
 class Layout(_Model):
@@ -117,6 +131,7 @@ def changes(old: Document, new: Document) -> list[Change]:
         *_formats(old, new),
         *_delivered(old.delivered, new.delivered),
         *_table(old.table, new.table),
+        *(_order(old.table, new.table) if new.kind == "mart" else ()),
     ]
     return sorted(found)
 
@@ -138,6 +153,31 @@ def step(old: str, new: str) -> Level:
             return level
     possible = ", ".join(".".join(map(str, _next(before, level))) for level in (Level.PATCH, Level.MINOR, Level.MAJOR))
     raise VersionError(f"{new} is no next version of {old}: the next is one of {possible}")
+
+
+def raised(old: str, new: str) -> Level | None:
+    """Which number goes up from ``old`` to ``new``, whatever versions lie between; None: none does, or it goes back."""
+    for level, before, after in zip(sorted(Level), parse(old), parse(new), strict=True):
+        if before != after:
+            return level if after > before else None
+    return None
+
+
+def unannounced(known: Document, document: Document) -> str | None:
+    """What ``document`` changes for senders or readers of ``known`` without the version that this needs; None: nothing.
+
+    A sentence with what to do. Other words need no other version here: nobody is harmed by them.
+    """
+    wanted, taken = needed(known, document), raised(known.version, document.version)
+    if wanted is None or wanted is Level.PATCH or (taken is not None and taken <= wanted):
+        return None
+    said = "; ".join(change.sentence for change in changes(known, document) if change.level <= wanted)
+    what = f"the contract of {document.kind} {document.name}"
+    return (
+        f"{what} is version {document.version} where {known.version} was in force, but {said}: that needs at least "
+        f"version {next_version(known.version, wanted)}. Declare it and run `calanque contract freeze`, or take the "
+        "change back"
+    )
 
 
 def parse(version: str) -> tuple[int, int, int]:
@@ -237,11 +277,15 @@ def _table(old: Side, new: Side) -> Iterator[Change]:
             yield from _column(f"column {name}", before, after)
             if before.nullable != after.nullable:
                 yield Change(Level.MAJOR, f"column {name} may {'' if after.nullable else 'not '}be empty")
+    yield from (Change(Level.MAJOR, f"rule {rule} holds") for rule in _more(old, new))
+    yield from (Change(Level.MAJOR, f"rule {rule} holds no more") for rule in _more(new, old))
+
+
+def _order(old: Side, new: Side) -> Iterator[Change]:
+    """A mart is read by whatever reads tables, some of it by place; conformed tables are read by name."""
     kept = [name for name in new.columns if name in old.columns]
     if kept != [name for name in old.columns if name in new.columns]:
         yield Change(Level.MAJOR, "the columns stand in another order")
-    yield from (Change(Level.MAJOR, f"rule {rule} holds") for rule in _more(old, new))
-    yield from (Change(Level.MAJOR, f"rule {rule} holds no more") for rule in _more(new, old))
 
 
 def _column(what: str, before: Column, after: Column) -> Iterator[Change]:
@@ -352,15 +396,17 @@ def admit(connection: psycopg.Connection, document: Document, now: datetime) -> 
     """Go by ``document`` from now on, unless that needs an approval.
 
     Raises:
-        ContractHeldError: its major version is not the one in force.
+        ContractHeldError: its major version is not the one in force, or it changed without the version it needs.
     """
     known = in_force(connection, document.kind, document.name)
     if known is not None and parse(known.version)[0] != parse(document.version)[0]:
         raise ContractHeldError(
             f"version {document.version} of the contract of {document.kind} {document.name} is not approved, "
-            f"{known.version} is in force: its steward has to approve it (DAG change_contract in Airflow, or `calanque "
-            "contract approve`)"
+            f"{known.version} is in force: its steward has to approve it (`calanque contract approve {document.name} "
+            "--reason ...`, or DAG change_contract in Airflow)"
         )
+    if known is not None and (held := unannounced(known, document)):
+        raise ContractHeldError(held)
     if known is None or known.version != document.version:
         put_in_force(connection, document, now, approval=None)
 

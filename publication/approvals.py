@@ -145,7 +145,7 @@ def carry_out_correction(settings: Settings, approval: Approval, mart: str, firs
 # --- contracts -------------------------------------------------------------------------------------------------------
 
 
-def propose_contract(settings: Settings, document: Document) -> str:
+def propose_contract(settings: Settings, document: Document, reason: str) -> str:
     """What a version of a contract changes, in Markdown, for whoever has to approve it.
 
     Raises:
@@ -160,18 +160,34 @@ def propose_contract(settings: Settings, document: Document) -> str:
         raise RefusedError(
             f"version {document.version} of the contract of {what} is in force: nothing is to be approved"
         )
+    if contract_versions.parse(known.version)[0] == contract_versions.parse(document.version)[0]:
+        raise RefusedError(
+            f"version {document.version} of the contract of {what} needs no approval: {known.version} is of the same "
+            "major version"
+        )
     changes = "\n".join(
         f"- {change.level.name.lower()}: {change.sentence}" for change in contract_versions.changes(known, document)
     )
     return (
         f"**The contract of {what}: version {document.version} instead of {known.version}.** Until it is approved "
-        f"deliveries wait, and nothing is lost.\n\n{changes}"
+        f"deliveries wait, and nothing is lost.\n\n*Reason given:* {reason}\n\n{changes}"
     )
 
 
+def subject_of(document: Document) -> str:
+    """What the question of a version is called: the contract and its version."""
+    return f"{document.name} {document.version}"
+
+
 def carry_out_contract(settings: Settings, approval: Approval, document: Document) -> bool:
-    """Record the answer and, when it is yes, put the version in force; whether it is."""
+    """Record the answer and, when it is yes, put the version in force; whether it is.
+
+    Raises:
+        publication.ledger.RefusedError: ``document`` is not the version that was asked about.
+    """
     recorded = record(settings, approval)
+    if recorded.approved and recorded.subject != subject_of(document):
+        raise RefusedError(f"{recorded.subject} was approved, and {subject_of(document)} is installed since: ask again")
     with closing(database.connect(settings, ROLE, catalog.DATABASE)) as connection:
         known = contract_versions.in_force(connection, document.kind, document.name)
         if recorded.approved and (known is None or known.version != document.version):

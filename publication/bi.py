@@ -82,10 +82,11 @@ def publish(
 
 
 def describe(connection: psycopg.Connection, manifest: Manifest) -> None:
-    """Give the table and its columns the descriptions of dbt, which BI tools show."""
+    """Give the table and its columns the descriptions of dbt, which BI tools show; the table its contract's version."""
+    version = f"\n\nContract {manifest.contract.version}." if manifest.contract else ""
     statements = [
         sql.SQL("comment on table {} is {}").format(
-            sql.Identifier(SCHEMA, manifest.mart), sql.Literal(manifest.description)
+            sql.Identifier(SCHEMA, manifest.mart), sql.Literal(f"{manifest.description}{version}")
         )
     ] + [
         sql.SQL("comment on column {} is {}").format(

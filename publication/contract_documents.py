@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from infra.classification import Classification
 from infra.contract_versions import Column, Document, Side
-from publication.contracts import CONTRACTS, Contract
+from publication.contracts import CONTRACTS, Contract, Reference
+
+NOWHERE = Reference(units=(), covered=None, zones={}, areas={}, places={})
+"""A city without a place: what a dimension may hold there, it may hold in every city."""
 
 
 def of_marts() -> list[Document]:
@@ -13,15 +16,23 @@ def of_marts() -> list[Document]:
 
 
 def of(contract: Contract) -> Document:
-    """The contract of a mart: columns, grain, and how often a row is published."""
+    """The contract of a mart: columns, grain, and what figures mean: their period, from which count on they are shown,
+    and the words of each dimension whose words are not the city's.
+    """
     measure = contract.measure
+    words = {each.column: each.values(NOWHERE) for each in contract.dimensions}
     hideable = {measure.column, measure.label, *(companion.column for companion in contract.companions)}
     return Document(
         kind="mart",
         name=contract.mart,
         version=contract.version,
         key=contract.grain,
-        facts={"period": contract.period, "measure": measure.column},
+        facts={
+            "period": contract.period,
+            "measure": measure.column,
+            "shown from": str(measure.threshold),
+            **{f"values of {column}": ", ".join(map(str, values)) for column, values in words.items() if values},
+        },
         table=Side(
             columns={
                 name: Column(type=kind, nullable=name in hideable, classification=str(Classification.PUBLIC))

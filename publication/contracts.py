@@ -376,8 +376,9 @@ def _contract(
     dimensions: tuple[Dimension, ...],
     measure: Callable[[str], Measure],
     *companions: Companion,
+    version: str = "1.0.0",
 ) -> Contract:
-    return Contract(mart, period, dimensions, measure(mart), companions)
+    return Contract(mart, period, dimensions, measure(mart), companions, version)
 
 
 # --- the contracts ---------------------------------------------------------------------------------------------------

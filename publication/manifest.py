@@ -14,6 +14,7 @@ from datetime import date
 from pydantic import BaseModel, ConfigDict
 
 from infra.build_spec import DayRange
+from infra.contract_versions import Document
 from publication.candidates import Column
 
 BUCKET = "lake"
@@ -58,6 +59,8 @@ class Inputs(_Model):
 
 
 class Manifest(_Model):
+    """One version of a mart. ``contract`` is what readers of it may rely on; None: released before it was recorded."""
+
     mart: str
     silo: str
     version: int
@@ -66,6 +69,7 @@ class Manifest(_Model):
     columns: tuple[Column, ...]
     parts: tuple[Part, ...]
     inputs: Inputs
+    contract: Document | None = None
 
     @property
     def rows(self) -> int:

@@ -20,13 +20,13 @@ from typing import Any
 import psycopg
 from minio import Minio
 
-from infra import catalog, clock, database, ledger, logs, object_store, registry
+from infra import catalog, contract_versions, database, ledger, logs, object_store, registry, trusted_clock
 from infra.city import load_city
 from infra.openlineage import outbox
 from infra.privacy_plan import plan
 from infra.settings import Settings
 from infra.signed_copies import Copies
-from publication import bi, candidates, files, iceberg, lineage_events, utility
+from publication import bi, candidates, contract_documents, files, iceberg, lineage_events, utility
 from publication.candidates import Build, BuiltMart, BuiltUnit, Column, Mart
 from publication.contracts import Contract, Violation
 from publication.judging import Verdict, judge
@@ -116,7 +116,7 @@ def withdraw(settings: Settings, mart: str, first_day: date, reason: str) -> lis
             desk.copies.check_head(chain)
             version = newest[mart].version + 1 if mart in newest else 1
             line = withdrawal_line(Book(chain), mart, first_day, version, reason)
-            ledger.append(desk.registry, chain[-1], clock.now(settings), [line])
+            ledger.append(desk.registry, chain[-1], trusted_clock.now(settings, ROLE), [line])
             previous = Manifest.model_validate(newest[mart].manifest)
             parts = merge(previous, [first_day], ())
             registry.prepare_release(
@@ -191,6 +191,7 @@ def _prepare(desk: _Desk, build: Build) -> None:
         else:
             drafts.append(found)
     _refresh_descriptions(desk, [draft.manifest for draft in drafts if not draft.added])
+    now = trusted_clock.now(desk.settings, ROLE)
     with ledger.locked(desk.registry) as chain:
         desk.copies.check_head(chain)
         book = Book(chain)
@@ -201,7 +202,7 @@ def _prepare(desk: _Desk, build: Build) -> None:
                 held.append(_Held(draft.built.mart, refusal=str(reason)))
                 continue
             if lines:
-                added = ledger.append(desk.registry, chain[-1] if chain else None, clock.now(desk.settings), lines)
+                added = ledger.append(desk.registry, chain[-1] if chain else None, now, lines)
                 chain.extend(added)
                 book.add(added)
                 registry.prepare_release(desk.registry, _row(draft.manifest))
@@ -219,6 +220,10 @@ def _draft(desk: _Desk, build: Build, verdict: Verdict, book: Book, previous: Ma
     mart = verdict.built.mart
     if verdict.contract is None or verdict.frame is None:
         return _Held(mart, verdict.violations)
+    if previous and previous.contract:
+        unannounced = contract_versions.unannounced(previous.contract, contract_documents.of(verdict.contract))
+        if unannounced is not None:
+            return _Held(mart, refusal=unannounced)
     due = {each.unit: each for each in build.due_of(mart.name)}
     made = files.make_parts(
         verdict.contract, {unit: each.fingerprint for unit, each in due.items()}, verdict.frame, desk.scratch
@@ -238,7 +243,11 @@ def _draft(desk: _Desk, build: Build, verdict: Verdict, book: Book, previous: Ma
     manifest = _manifest(build, verdict.built, verdict.contract, [part for part, _ in new], previous)
     if new and previous and previous.shape != manifest.shape and len(new) < len(manifest.parts):
         carried = sum(part.rows for part in manifest.parts) - sum(part.rows for part, _ in new)
-        return _Held(mart, (Violation("columns_changed_but_units_carried_over", None, carried),))
+        return _Held(
+            mart,
+            refusal=f"the columns of {mart.name} changed, but {carried:,} rows of periods published before have those "
+            f"of then: correct these periods too (`calanque correct {mart.name} ...`), or give the table another name",
+        )
     for part, path in new:
         files.store(desk.store, part, path)
     for each in added:
@@ -345,6 +354,7 @@ def _manifest(
             covered_from=covered.first_day,
             covered_to=covered.last_day,
         ),
+        contract=contract_documents.of(contract),
     )
 
 

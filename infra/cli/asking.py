@@ -6,14 +6,12 @@ import getpass
 import uuid
 from typing import Literal
 
+import typer
+
 from infra import airflow_api, clock
 from infra.endpoints import NotRunning, load
 from infra.settings import Settings
 from publication.approvals import Approval
-
-
-class StewardNeededError(RuntimeError):
-    """Something that a steward has to approve in Airflow; the message says where."""
 
 
 def has_airflow(settings: Settings) -> bool:
@@ -24,28 +22,22 @@ def has_airflow(settings: Settings) -> bool:
         return False
 
 
-def ask(settings: Settings, dag_id: str, conf: dict[str, str]) -> str:
+def ask(settings: Settings, dag_id: str, conf: dict[str, str], login: str | None) -> str:
     """Put a question to the stewards: start ``dag_id`` with ``conf``; where it is answered.
 
+    Asks as the Airflow ``login`` of a person, whose password is asked for; as the administrator, without one.
+
     Raises:
-        infra.cli.airflow_api.AirflowError: Airflow refused it.
+        infra.airflow_api.AirflowError: Airflow refused it.
     """
-    with airflow_api.connect(settings) as api:
+    url = load(settings).airflow_url or ""
+    if login is None:
+        api = airflow_api.connect(settings)
+    else:
+        api = airflow_api.AirflowApi(url, login, typer.prompt(f"Airflow password of {login}", hide_input=True))
+    with api:
         run_id = api.trigger(dag_id, conf)
-    return f"{load(settings).airflow_url}/dags/{dag_id}/runs/{run_id}/required_actions"
-
-
-def refuse_beside_airflow(settings: Settings, dag_id: str) -> None:
-    """Stop when a steward can be asked.
-
-    Raises:
-        StewardNeededError: the lake runs with Airflow.
-    """
-    if has_airflow(settings):
-        raise StewardNeededError(
-            f"this lake runs with Airflow, where a steward has to approve it: trigger DAG {dag_id} at "
-            f"{load(settings).airflow_url}/dags/{dag_id}"
-        )
+    return f"{url}/dags/{dag_id}/runs/{run_id}/required_actions"
 
 
 def decided_here(settings: Settings, kind: Literal["correction", "contract"], subject: str, reason: str) -> Approval:

@@ -1,4 +1,4 @@
-"""Commands about contracts: what changed, write a version down, approve one without Airflow."""
+"""Commands about contracts: what changed, write a version down, have one put in force."""
 
 from __future__ import annotations
 
@@ -83,23 +83,33 @@ def freeze() -> None:
 def approve(
     dataset: Annotated[str, typer.Argument(help="The dataset whose major version is to be in force.")],
     reason: Annotated[str, typer.Option("--reason", help="Why, in a sentence: it is kept for years.")],
+    login: Annotated[
+        str | None, typer.Option("--as", metavar="LOGIN", help="The Airflow login of who asks; admin by default.")
+    ] = None,
 ) -> None:
-    """Put a major version of a contract in force, in a lake without Airflow. With Airflow, its steward does it there.
+    """Have a major version of a contract put in force.
+
+    In a lake that runs with Airflow this asks a steward, who approves or refuses under Required Actions (DAG
+    change_contract): nothing is done before. Ask with [bold]--as[/] your own login, so that it says who asked. Without
+    Airflow it is done at once, and recorded as decided by whoever ran the command.
 
     Example: [bold]calanque contract approve tows --reason "the pound's new register"[/]
     """
-    from infra.cli.asking import decided_here, refuse_beside_airflow
+    from infra.cli import asking
     from infra.settings import Settings
     from ingestion.contract_documents import named
-    from publication.approvals import carry_out_contract, propose_contract
+    from publication.approvals import carry_out_contract, propose_contract, subject_of
 
     settings = Settings()
-    refuse_beside_airflow(settings, "change_contract")
     try:
         document = named(dataset)
     except KeyError as unknown:
         raise typer.BadParameter(str(unknown.args[0])) from None
-    typer.echo(propose_contract(settings, document))
-    approval = decided_here(settings, "contract", f"{document.name} {document.version}", reason)
+    typer.echo(propose_contract(settings, document, reason))
+    if asking.has_airflow(settings):
+        at = asking.ask(settings, "change_contract", {"dataset": dataset, "reason": reason}, login)
+        typer.echo(f"a steward has to approve version {document.version} of the contract of {dataset}: {at}")
+        return
+    approval = asking.decided_here(settings, "contract", subject_of(document), reason)
     carry_out_contract(settings, approval, document)
     typer.echo(f"version {document.version} of the contract of {dataset} is in force")

@@ -16,6 +16,7 @@ _FIRST_DAY = typer.Argument(
     metavar="FIRST_DAY", formats=["%Y-%m-%d"], help="The first day of the published period, as in the ledger."
 )
 _REASON = typer.Option("--reason", help="Why, in a sentence: it stays in the ledger.")
+_LOGIN = typer.Option("--as", metavar="LOGIN", help="The Airflow login of who asks; admin by default.")
 
 
 def register(app: typer.Typer) -> None:
@@ -47,14 +48,18 @@ def ledger(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for 
 
 
 def correct(
-    mart: Annotated[str, _MART], first_day: Annotated[datetime, _FIRST_DAY], reason: Annotated[str, _REASON]
+    mart: Annotated[str, _MART],
+    first_day: Annotated[datetime, _FIRST_DAY],
+    reason: Annotated[str, _REASON],
+    login: Annotated[str | None, _LOGIN] = None,
 ) -> None:
     """Have a published period published once more, from today's data, with noise of its own. Possible once.
 
     In a lake that runs with Airflow this asks a steward, who approves or refuses under Required Actions (DAG
-    correct_release): nothing is done before. Without Airflow it is done at once, and recorded as decided by whoever
-    ran the command. Then the next build makes the second edition. Marts of the same silo and period agree with each
-    other, so they are corrected together. It spends their share of the privacy budget once more.
+    correct_release): nothing is done before. Ask with [bold]--as[/] your own login, so that it says who asked. Without
+    Airflow it is done at once, and recorded as decided by whoever ran the command. Then the next build makes the second
+    edition. Marts of the same silo and period agree with each other, so they are corrected together. It spends their
+    share of the privacy budget once more.
 
     Example: [bold]calanque correct fines_by_day 2026-03-01 --reason "a file of 12 March was missing"[/]
     """
@@ -66,7 +71,7 @@ def correct(
     day = first_day.date()
     approvals.propose_correction(settings, mart, day, reason)  # nobody is asked for what cannot be done
     if asking.has_airflow(settings):
-        at = asking.ask(settings, "correct_release", {"mart": mart, "first_day": str(day), "reason": reason})
+        at = asking.ask(settings, "correct_release", {"mart": mart, "first_day": str(day), "reason": reason}, login)
         typer.echo(f"a steward has to approve the correction of {mart} of the period that begins on {day}: {at}")
         return
     approval = asking.decided_here(settings, "correction", f"{mart} {day}", reason)

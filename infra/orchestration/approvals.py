@@ -1,7 +1,8 @@
-"""Stewards are told that something waits for them, once, until they have answered."""
+"""Stewards are told that something waits for them, once, until they have answered or the time for it is over."""
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -9,10 +10,15 @@ if TYPE_CHECKING:
     from publication.approvals import Approval
 
 KIND: Final = "approval-waiting"
+APPROVE: Final = "Approve"
+REFUSE: Final = "Refuse"
+"""What a question that nobody answered in time is taken for."""
+PATIENCE: Final = timedelta(days=30)
+NOBODY: Final = "nobody"
 
 
-def ask_people(settings: Settings, dag_run: Any, what: str) -> None:
-    """Tell stewards that a run waits for their answer to the question whether to do ``what``."""
+def ask_people(settings: Settings, dag_run: Any, what: str, owner: str) -> None:
+    """Tell the ``owner`` of a question that a run waits for a steward's answer whether to do ``what``."""
     from infra import endpoints
     from infra.alerts import Alert, raise_alert
 
@@ -25,17 +31,36 @@ def ask_people(settings: Settings, dag_run: Any, what: str) -> None:
             key=f"{dag_run.dag_id}/{dag_run.run_id}",
             subject=what,
             silo_or_mart=None,
-            owner="data-protection",
-            sentence=f"{asked_by} asks a steward to {what}. The answer is given in Airflow, under Required Actions.",
+            owner=owner,
+            sentence=f"{asked_by} asks a steward to {what}. The answer is given in Airflow, under Required Actions, "
+            f"within {PATIENCE.days} days: without one nothing is done.",
             details={"where": f"{at}/dags/{dag_run.dag_id}/runs/{dag_run.run_id}/required_actions"},
         ),
     )
 
 
+def answered(answer: dict[str, Any], dag_run: Any, **asked: Any) -> Approval:
+    """The approval that the answer of a ``HITLOperator`` amounts to, of what was ``asked`` (kind, subject, reason)."""
+    from publication.approvals import Approval
+
+    at, who = answer["responded_at"], answer["responded_by_user"]  # nobody, when the time for it is over
+    return Approval(
+        reference=f"{dag_run.dag_id}/{dag_run.run_id}",
+        asked_by=dag_run.triggering_user_name,
+        asked_at=dag_run.run_after,
+        approved=who is not None and answer["chosen_options"] == [APPROVE],
+        decided_by=who["name"] if who else NOBODY,
+        decided_at=datetime.fromisoformat(at) if isinstance(at, str) else at,
+        remark=answer["params_input"].get("remark") if who else f"no answer within {PATIENCE.days} days",
+        **asked,
+    )
+
+
 def settle_question(settings: Settings, dag_run: Any, approval: Approval) -> None:
-    """Say that a question was answered, how and by whom."""
+    """Say that a question was answered, how, by whom, and with which remark."""
     from infra.alerts import resolve_alert
 
     how = "approved" if approval.approved else "refused"
-    because = f"{how} by {approval.decided_by} at {approval.decided_at:%Y-%m-%d %H:%M} UTC"
+    said = f": {approval.remark}" if approval.remark else ""
+    because = f"{how} by {approval.decided_by} at {approval.decided_at:%Y-%m-%d %H:%M} UTC{said}"
     resolve_alert(settings, KIND, f"{dag_run.dag_id}/{dag_run.run_id}", because)

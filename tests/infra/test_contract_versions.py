@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from infra.contract_versions import (
     parse,
     problems,
     step,
+    unannounced,
 )
 from ingestion.contract_documents import of_register
 from publication.contract_documents import of_marts
@@ -50,7 +52,7 @@ LAYOUTS = st.builds(
 )
 DOCUMENTS = st.builds(
     Document,
-    kind=st.just("dataset"),
+    kind=st.just("mart"),
     name=st.just("fines"),
     version=st.just("1.2.3"),
     description=st.sampled_from(["", "Fines."]),
@@ -156,6 +158,33 @@ def test_a_change_needs_its_version(new: Document, level: Level, said: str) -> N
 @given(DOCUMENTS, DOCUMENTS)
 def test_every_difference_is_noticed_and_no_other(old: Document, new: Document) -> None:
     assert (needed(old, new) is None) == (_meaning(old) == _meaning(new))
+
+
+@given(DOCUMENTS)
+def test_a_store_that_sorts_names_changes_nothing(document: Document) -> None:
+    stored = json.dumps(document.model_dump(mode="json"), sort_keys=True)  # as jsonb does
+    assert changes(document, Document.model_validate_json(stored)) == []
+
+
+def test_the_order_of_columns_is_a_promise_of_marts_only() -> None:
+    turned = BASE.model_copy(
+        update={"table": BASE.table.model_copy(update={"columns": dict(reversed(BASE.table.columns.items()))})}
+    )
+    assert changes(BASE, turned) == []
+    as_mart = [each.model_copy(update={"kind": "mart"}) for each in (BASE, turned)]
+    assert [change.sentence for change in changes(*as_mart)] == ["the columns stand in another order"]
+
+
+@given(DOCUMENTS, DOCUMENTS, st.tuples(*[st.integers(0, 3)] * 3))
+def test_only_words_change_without_a_version_that_says_so(
+    old: Document, new: Document, numbers: tuple[int, int, int]
+) -> None:
+    wanted, version = needed(old, new), ".".join(map(str, numbers))
+    new = new.model_copy(update={"version": version})
+    enough = {Level.MAJOR: numbers >= (2, 0, 0), Level.MINOR: numbers >= (1, 3, 0)}.get(wanted or Level.PATCH, True)
+    said = unannounced(old, new)
+    assert (said is None) == enough
+    assert said is None or f"is version {version} where 1.2.3 was in force" in said
 
 
 def _meaning(document: Document) -> object:

@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 from infra import database, endpoints, ledger, object_store
 from infra.cli import app, asking
-from infra.contract_versions import Column, ContractHeldError, Document, Side, admit, in_force
+from infra.contract_versions import Column, ContractHeldError, Document, Side, admit, in_force, put_in_force
 from infra.settings import Settings
+from ingestion.contract_documents import named
 from publication import approvals
 from publication.approvals import Approval
 from publication.ledger import CORRECTION, RefusedError
@@ -133,17 +134,22 @@ def test_without_airflow_the_command_corrects_and_says_who_did(published: Settin
 
 def test_beside_airflow_the_command_asks_and_does_nothing(published: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     found = endpoints.load(published)
-    asked: list[tuple[str, dict[str, str]]] = []
+    asked: list[tuple[str, dict[str, str], str | None]] = []
 
-    def ask(_: Settings, dag_id: str, conf: dict[str, str]) -> str:
-        asked.append((dag_id, conf))
+    def ask(_: Settings, dag_id: str, conf: dict[str, str], login: str | None) -> str:
+        asked.append((dag_id, conf, login))
         return "where it is answered"
 
+    earlier = named("tows").model_copy(update={"version": "0.9.0"})
+    with database.connect(published, "publisher", "lake") as connection:
+        put_in_force(connection, earlier, ASKED, approval=None)
     endpoints.save(published, found.model_copy(update={"airflow_url": "http://127.0.0.1:1"}))
     monkeypatch.setattr(asking, "ask", ask)
     try:
         done = CliRunner().invoke(app, ["correct", "fines_by_month", "2026-03-01", "--reason", "a file was missing"])
-        held = CliRunner().invoke(app, ["contract", "approve", "tows", "--reason", "a new register"])
+        held = CliRunner().invoke(
+            app, ["contract", "approve", "tows", "--reason", "a new register", "--as", "a.martin"]
+        )
     finally:
         endpoints.save(published, found)
     assert done.exit_code == 0, done.output
@@ -152,9 +158,11 @@ def test_beside_airflow_the_command_asks_and_does_nothing(published: Settings, m
         (
             "correct_release",
             {"mart": "fines_by_month", "first_day": "2026-03-01", "reason": "a file was missing"},
-        )
+            None,
+        ),
+        ("change_contract", {"dataset": "tows", "reason": "a new register"}, "a.martin"),
     ]
-    assert isinstance(held.exception, asking.StewardNeededError)
+    assert held.exit_code == 0, held.output
     assert not corrections_of(published)
     assert not recorded(published)
 
@@ -189,11 +197,14 @@ def test_small_versions_go_in_force_by_themselves_and_a_major_one_waits_for_its_
             admit(connection, major, ASKED)
         connection.commit()
 
-    proposal = approvals.propose_contract(published, major)
+    proposal = approvals.propose_contract(published, major, "the zones are numbers now")
+    assert "the zones are numbers now" in proposal
     assert "version 2.0.0 instead of 1.1.0" in proposal
     assert "major: column zone is Int64 instead of String" in proposal
     with pytest.raises(RefusedError, match=r"1\.1\.0 .* is in force"):
-        approvals.propose_contract(published, minor)
+        approvals.propose_contract(published, minor, "again")
+    with pytest.raises(RefusedError, match=r"1\.2\.0 .* needs no approval"):
+        approvals.propose_contract(published, contract("1.2.0", zone="String"), "not needed")
 
     question = approval(kind="contract", subject="essai 2.0.0", reference="change_contract/run 1")
     assert not approvals.carry_out_contract(published, replace(question, approved=False), major)
@@ -201,6 +212,9 @@ def test_small_versions_go_in_force_by_themselves_and_a_major_one_waits_for_its_
         admit(connection, major, ASKED)
 
     yes = replace(question, reference="change_contract/run 2")
+    installed_since = contract("3.0.0", zone="Date")
+    with pytest.raises(RefusedError, match=r"essai 2\.0\.0 was approved, and essai 3\.0\.0 is installed since"):
+        approvals.carry_out_contract(published, replace(yes, reference="change_contract/run 3"), installed_since)
     assert approvals.carry_out_contract(published, yes, major)
     assert approvals.carry_out_contract(published, yes, major)  # killed and run again
     with database.connect(published, "pipeline", "lake") as connection:
@@ -210,3 +224,17 @@ def test_small_versions_go_in_force_by_themselves_and_a_major_one_waits_for_its_
         assert connection.execute(
             "select version, approval from registry.contract where name = 'essai' order by seq"
         ).fetchall() == [("1.0.0", None), ("1.1.0", None), ("2.0.0", "change_contract/run 2")]
+
+
+def test_a_contract_that_changed_under_its_number_is_held_with_what_to_do(published: Settings) -> None:
+    first = contract("1.0.0", zone="String", hour="Int32")
+    with database.connect(published, "pipeline", "lake") as connection:
+        admit(connection, first, ASKED)
+        for document, needs in (
+            (contract("1.0.0", zone="Int64", hour="Int32"), "2.0.0"),
+            (contract("1.0.1", zone="String", hour="Int32", day="Date"), "1.1.0"),
+        ):
+            with pytest.raises(ContractHeldError, match=rf"needs at least version {re.escape(needs)}\. Declare it"):
+                admit(connection, document, ASKED)
+        assert in_force(connection, "dataset", "essai") == first
+        admit(connection, contract("1.4.0", zone="String", hour="Int32", day="Date"), ASKED)  # versions may be skipped

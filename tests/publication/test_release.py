@@ -17,10 +17,10 @@ from released import everything, in_bi, in_files, in_iceberg
 from synthetic_marts import make, reference, spec, stage, units
 
 from infra import catalog, database, object_store, registry
-from infra.build_spec import DayRange
+from infra.build_spec import DayRange, Unit
 from infra.privacy_plan import plan
 from infra.settings import Settings
-from publication import candidates, corrections, files, release, verifying
+from publication import candidates, corrections, files, release, report, verifying
 from publication.contracts import CONTRACTS, Companion
 from publication.ledger import RefusedError
 from publication.manifest import Manifest
@@ -32,6 +32,14 @@ DENIED = r"AccessDenied|Access Denied"
 
 def frames(seed: int = 0, of: object = None, marts: tuple[str, ...] = tuple(CONTRACTS)) -> dict[str, pl.DataFrame]:
     return {mart: make(CONTRACTS[mart], reference(CONTRACTS[mart], of), seed) for mart in marts}  # type: ignore[arg-type]
+
+
+def some(marts: tuple[str, ...], unit: Unit) -> dict[str, pl.DataFrame]:
+    """The rows of marts within the days of one unit."""
+    return {
+        mart: frame.filter(pl.col("period_start").is_between(unit.first_day, unit.last_day))
+        for mart, frame in frames(marts=marts).items()
+    }
 
 
 def test_every_mart_is_the_same_in_bi_iceberg_and_files(
@@ -409,10 +417,58 @@ def test_tables_and_columns_carry_the_descriptions_of_dbt_even_without_a_new_rel
     columns = len(CONTRACTS["fines_by_day"].columns)
     stage(clean_lake, spec("b1"), frames(marts=("fines_by_day",)), tmp_path)
     release.release(clean_lake, "b1")
-    assert described() == ("A mart.", columns)
+    assert described() == ("A mart.\n\nContract 1.0.0.", columns)
     stage(clean_lake, spec("b2"), frames(marts=("fines_by_day",)), tmp_path, commit_seq=2, description="Fines's days.")
     assert release.release(clean_lake, "b2") == []
-    assert described() == ("Fines's days.", columns)
+    assert described() == ("Fines's days.\n\nContract 1.0.0.", columns)
+
+
+FEW = dataclasses.replace(CONTRACTS["fines_by_day"].measure, threshold=1)
+MORE = Companion("mean_delay", "double")
+
+
+@pytest.mark.parametrize(
+    ("changed", "version", "because"),
+    [
+        ({"measure": FEW}, "1.0.0", "shown from is 1 instead of 32: that needs at least version 2.0.0"),
+        ({"measure": FEW}, "1.1.0", "is version 1.1.0 where 1.0.0 was in force, but shown from is 1"),
+        ({"companions": (MORE,)}, "1.0.1", "column mean_delay is added: that needs at least version 1.1.0"),
+        ({"companions": (MORE,)}, "1.1.0", "correct these periods too"),
+        ({"measure": FEW}, "2.0.0", None),
+    ],
+)
+def test_what_readers_rely_on_changes_with_its_version_only(  # noqa: PLR0917
+    clean_lake: Settings,
+    analyst: psycopg.Connection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changed: dict[str, object],
+    version: str,
+    because: str | None,
+) -> None:
+    name, other = "fines_by_day", "fines_by_month"
+    (march, april), both = units(name), (name, other)
+    stage(clean_lake, spec("b1", of=[march, *units(other)[:1]]), some(both, march), tmp_path)
+    assert [each.version for each in release.release(clean_lake, "b1")] == [1, 1]
+    contract = CONTRACTS[name]
+    before = in_bi(analyst, contract)
+
+    monkeypatch.setitem(CONTRACTS, name, dataclasses.replace(contract, **changed, version=version))  # type: ignore
+    stage(clean_lake, spec("b2", of=[april, *units(other)[1:]]), some(both, april), tmp_path, commit_seq=2)
+    released = {each.mart for each in release.release(clean_lake, "b2")}
+    assert released == ({other} if because else {name, other})
+    held = report.held_back(clean_lake)
+    comment = analyst.execute("select obj_description('marts.fines_by_day'::regclass)").fetchone() or ("",)
+    if because:
+        assert because in held[name]
+        assert in_bi(analyst, contract).equals(before)
+        version = "1.0.0"
+    else:
+        assert held == {}
+    store = object_store.client(clean_lake, "analyst")
+    manifest = object_store.get_json(store, "lake", f"releases/{name}/v{1 if because else 2}.json")
+    assert manifest["contract"]["version"] == version
+    assert comment[0].endswith(f"Contract {version}.")
 
 
 def test_the_analyst_reads_marts_and_nothing_else(
