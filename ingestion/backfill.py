@@ -149,7 +149,7 @@ def _missing(settings: Settings, connection: psycopg.Connection, silo: Silo, fir
                     continue  # from these days it took rows away, and brought none
             if delivery is None or not object_store.exists(store, landing.BUCKET, delivery.object_key):
                 found.gone.append(commit.delivery_id)
-            elif _erased_since(table, commit.committed_at):
+            elif erased_since(table, commit.committed_at):
                 found.erased.append(commit.delivery_id)
             else:
                 found.again.append(commit.delivery_id)
@@ -190,7 +190,8 @@ def _is_there(settings: Settings, table: Table, commit: CommitRow) -> bool:
     return any(delivery_id == commit.delivery_id for _, delivery_id in found)
 
 
-def _erased_since(table: Table, moment: datetime) -> bool:
+def erased_since(table: Table, moment: datetime) -> bool:
+    """Whether a vehicle was erased from a table after ``moment``: what was committed before must not come again."""
     return any(
         ERASURE_PROPERTY in snapshot.summary.additional_properties
         and datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC) > moment

@@ -59,6 +59,28 @@ def commit(
     return snapshot.snapshot_id
 
 
+def renew(catalog: SqlCatalog, manifest: Manifest, rows: Callable[[Part], pa.Table]) -> int:
+    """Have the mart's table hold exactly ``manifest`` in new files, none of the old being read; the snapshot's id.
+
+    The version's tag goes to the new snapshot in the same commit.
+    """
+    table = catalog.load_table(f"{NAMESPACE}.{manifest.mart}")
+    tag = f"v{manifest.version}"
+    with table.transaction() as transaction:
+        transaction.overwrite(
+            pa.concat_tables([_schema(manifest).empty_table(), *(rows(part) for part in manifest.parts)]),
+            overwrite_filter=AlwaysTrue(),
+            snapshot_properties={RELEASE: str(manifest.version), BUILD: manifest.inputs.build_id},
+        )
+        snapshot = transaction.table_metadata.current_snapshot()
+        if snapshot is None:
+            raise RuntimeError(f"renewing {manifest.mart} v{manifest.version} made no snapshot")
+        if tag in table.refs():
+            ManageSnapshots(transaction).remove_tag(tag).commit()
+        ManageSnapshots(transaction).create_tag(snapshot.snapshot_id, tag).commit()
+    return snapshot.snapshot_id
+
+
 def _rows_of(table: Table, changes: Changes) -> BooleanExpression | str:
     """Which rows of the table must go."""
     if changes.everything:

@@ -7,6 +7,7 @@ makes it forget what the key store has forgotten.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from datetime import date
 from pathlib import Path
 
@@ -20,10 +21,11 @@ SECRETS = (SIGNING_KEY,)
 """Without it no line can be added to the ledger any more. All other secrets are generated anew."""
 
 
-def mirror(settings: Settings, folder: Path) -> int:
+def mirror(settings: Settings, folder: Path, wrong: Collection[tuple[str, str]] = ()) -> int:
     """Make ``folder`` hold the keys that live now, tombstones of those destroyed, and nothing else; how many live.
 
-    Keys of another backend than files are its own business: only the secrets are copied then.
+    Keys that are ``wrong`` (silo and month) stay in the mirror as they were: its copy may be the only right one. Keys
+    of another backend than files are its own business: only the secrets are copied then.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -36,6 +38,8 @@ def mirror(settings: Settings, folder: Path) -> int:
     living = 0
     kept = KeyStore(folder / "keys")
     for state in KeyStore(settings.keys_dir).states():
+        if (state.silo, state.month) in wrong:
+            continue
         if state.alive:
             name = f"{state.silo}/{state.month}.key"
             _copy(settings.keys_dir / name, folder / "keys" / name)

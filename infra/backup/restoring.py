@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import date
 from itertools import chain
 from pathlib import Path
 
 from minio import Minio
 
-from infra import catalog, clock, database, endpoints, object_store, provisioning
+from infra import clock, database, endpoints, object_store, provisioning, trusted_clock
 from infra.backup import databases, keys
 from infra.backup.manifest import BackupError, Manifest, Stored, folders
 from infra.backup.pool import Pool
@@ -72,6 +73,7 @@ def restore(
     keys_place: Path,
     *,
     name: str | None = None,
+    today: date | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> Restored:
     """Make an empty lake, started without Airflow, what it was when the backup was made.
@@ -79,21 +81,38 @@ def restore(
     The databases come last, the one that names everything at the very end: a lake that was restored half way is still
     empty, and the same command finishes it.
 
+    Args:
+        settings: of the empty lake.
+        place: where backups are.
+        keys_place: where their keys are.
+        name: which backup; the newest by default.
+        today: what day it is, as a person says: what ended its time by then is left out. Needed when the backup is not
+            of the last days, since a wrong clock would have its keys destroyed.
+        report: told what is going on.
+
     Raises:
         BackupError: the lake is not empty or runs Airflow, or the backup is damaged: nothing was changed then.
+        infra.trusted_clock.ClockDoubtedError: the clock is far from the backup, or from ``today``: nor then.
     """
     place, keys_place = place.absolute(), keys_place.absolute()
     folder = find(place, name)
     manifest = Manifest.read(folder)
+    now = clock.now(settings)
+    if today is not None:
+        trusted_clock.require(now, today)
+    elif trusted_clock.leapt(settings, manifest.made_at, now):
+        raise trusted_clock.ClockDoubtedError(
+            f"the clock shows {now:%Y-%m-%d %H:%M} UTC, and backup {folder.name} is older than a lake is usually away: "
+            "what ended its time since, keys too, is not restored; if the clock is right, say what day it is by --today"
+        )
     report(f"checking backup {folder.name}")
     wrong = list(check(settings, place, folder))
     if wrong:
         raise BackupError(f"backup {folder.name} is damaged, and nothing was restored: {'; '.join(wrong[:5])}")
     _require_empty(settings, manifest)
-    today = clock.now(settings).date()
     report("restoring keys")
-    living = keys.bring_back(settings, keys_place, today)
-    wanted = [each for each in manifest.objects if not is_over(each, today)]
+    living = keys.bring_back(settings, keys_place, now.date())
+    wanted = [each for each in manifest.objects if not is_over(each, now.date())]
     report(f"restoring {len(wanted):,} objects")
     store, pool = object_store.client(settings, object_store.ADMIN), Pool(place / "objects")
     with ThreadPoolExecutor(_AT_ONCE) as threads:
@@ -103,37 +122,8 @@ def restore(
     for dump in manifest.dumps:
         databases.load(settings, dump.database, folder / dump.file)
     provisioning.provision(settings)  # an older backup gets the tables and rights of today
+    trusted_clock.confirm(settings, now.date(), by="calanque restore", reason=f"backup {folder.name}")
     return Restored(folder, len(wanted), manifest.size, len(manifest.objects) - len(wanted), living)
-
-
-def mend(settings: Settings, place: Path) -> tuple[list[str], list[str]]:
-    """Put back, from any backup, each metadata object without which a table of the catalog cannot be read.
-
-    Such objects never change once written, so the bytes of any backup that has one are its bytes. Nothing else is
-    touched, and nothing that retention deleted comes back.
-
-    Returns:
-        The objects put back, and a sentence for each table that is still damaged: no backup has what it needs.
-    """
-    manifests = [Manifest.read(folder) for folder in reversed(folders(place))]
-    saved = {each.place: each for manifest in reversed(manifests) for each in manifest.objects}
-    store, pool = object_store.client(settings, object_store.ADMIN), Pool(place / "objects")
-    done: list[str] = []
-    left: list[str] = []
-    for role, namespace in (("pipeline", "conformed"), ("publisher", "marts")):
-        opened = catalog.open_catalog(settings, role)
-        for identifier in sorted(".".join(parts) for parts in opened.list_tables(namespace)):
-            tried: set[str] = set()
-            while (found := catalog.damage(opened, identifier)) is not None:
-                bucket, _, key = found.address.removeprefix("s3://").partition("/")
-                each = saved.get((bucket, key))
-                if each is None or found.address in tried or not pool.intact(each.sha256):
-                    left.append(str(found))
-                    break
-                tried.add(found.address)
-                _put(store, pool, each)
-                done.append(found.address)
-    return done, left
 
 
 def _put(store: Minio, pool: Pool, each: Stored) -> None:

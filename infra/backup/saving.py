@@ -22,10 +22,12 @@ from minio import Minio
 from minio.datatypes import Object
 from minio.error import S3Error
 
-from infra import clock, database, object_store, registry
+from infra import database, object_store, registry, trusted_clock
 from infra.backup import databases, keys
 from infra.backup.manifest import BackupError, Dump, Manifest, Stored, folders
 from infra.backup.pool import Pool
+from infra.keys import open_keys
+from infra.known_keys import KnownKeys
 from infra.object_store import digest_file
 from infra.provisioning.buckets import LANDING_DAYS, LANDING_NONCURRENT_DAYS, QUARANTINE_DAYS
 from infra.settings import Settings
@@ -37,13 +39,19 @@ _LIMITS = {
     "landing": timedelta(days=LANDING_DAYS + LANDING_NONCURRENT_DAYS),
     "quarantine": timedelta(days=QUARANTINE_DAYS),
 }
+_SAVED = tuple(bucket for bucket in object_store.BUCKETS if bucket != "drop")  # what waits there is the sender's still
 _LANDED_ON = re.compile(r"/dt=(\d{4}-\d{2}-\d{2})/")
+_WRITTEN_ONCE = re.compile(r"(conformed|marts|releases)/.+\.(parquet|avro|metadata\.json)")
 _AT_ONCE = 4
 
 
 @dataclass(frozen=True)
 class Saved:
-    """What a backup did. ``copied`` objects were new to the pool, of ``objects`` in all; ``forgotten`` are gone."""
+    """What a backup did. ``copied`` objects were new to the pool, of ``objects`` in all; ``forgotten`` are gone.
+
+    ``wrong_keys`` says of each key that is not the one used before what is wrong with it: the mirror kept what it had.
+    ``changed`` are objects that are never changed and were: the backup kept their bytes of before.
+    """
 
     folder: Path
     objects: int
@@ -52,6 +60,8 @@ class Saved:
     living_keys: int
     forgotten: int
     backups: int
+    wrong_keys: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
 
 
 def backup(
@@ -75,11 +85,12 @@ def backup(
 
     Raises:
         BackupError: a folder is inside another, or a database could not be dumped.
+        infra.trusted_clock.ClockDoubtedError: nobody knows which backups are old.
     """
     place, keys_place = place.absolute(), keys_place.absolute()
     if place == keys_place or place in keys_place.parents or keys_place in place.parents:
         raise BackupError("keys are not kept among the data: give --keys a folder of its own")
-    now = clock.now(settings)
+    now = trusted_clock.now(settings, "pipeline")
     (place / "backups").mkdir(mode=0o700, parents=True, exist_ok=True)
     place.chmod(0o700)
     for leftover in (place / "backups").glob(".*"):
@@ -103,10 +114,20 @@ def backup(
     if folder.exists():  # two within a second, or a frozen clock
         shutil.rmtree(folder)
     draft.rename(folder)
-    living = keys.mirror(settings, keys_place)
+    wrong = KnownKeys(settings, open_keys(settings)).wrong()
+    living = keys.mirror(settings, keys_place, wrong)
     forgotten = forget(place, now, keep)
-    left = len(folders(place))
-    return Saved(folder, len(objects), manifest.size, len(copier.added), living, forgotten, left)
+    return Saved(
+        folder,
+        objects=len(objects),
+        bytes=manifest.size,
+        copied=len(copier.added),
+        living_keys=living,
+        forgotten=forgotten,
+        backups=len(folders(place)),
+        wrong_keys=tuple(wrong.values()),
+        changed=tuple(sorted(copier.changed)),
+    )
 
 
 def forget(place: Path, now: datetime, keep: timedelta) -> int:
@@ -156,6 +177,7 @@ class _Copier:
         known = folders(place)
         self._known = {each.place: each for each in Manifest.read(known[-1]).objects} if known else {}
         self.added: set[str] = set()
+        self.changed: set[str] = set()
 
     def unread(self) -> set[str]:
         with closing(database.connect(self._settings, "pipeline", "lake")) as connection:
@@ -164,7 +186,7 @@ class _Copier:
     def copy_all(self, unread: Collection[str]) -> list[Stored]:
         """Every object there is, but deliveries that were read: those are in the tables, and their time is short."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for bucket in object_store.BUCKETS:
+            for bucket in _SAVED:
                 listed = self._listed(bucket, unread)
                 for stored in pool.map(partial(self._copy, bucket), listed):
                     if stored is not None:
@@ -172,7 +194,7 @@ class _Copier:
                     # One that went meanwhile is named by nothing: whatever is named cannot go under the locks.
             return [
                 self._known[place]
-                for bucket in object_store.BUCKETS
+                for bucket in _SAVED
                 for found in self._listed(bucket, unread)
                 if (place := (bucket, str(found.object_name))) in self._known
             ]
@@ -200,6 +222,9 @@ class _Copier:
         finally:
             response.close()
             response.release_conn()
+        if before and before.sha256 != sha256 and bucket == "lake" and _WRITTEN_ONCE.fullmatch(key):
+            self.changed.add(f"s3://{bucket}/{key}")
+            return before
         self.added.add(sha256)
         return Stored(bucket, key, sha256, read, content_type, etag, _stored_on(key, found))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,15 +54,28 @@ def backup(
         f"new, {saved.living_keys} living keys apart; {saved.backups} kept, {saved.forgotten:,} objects forgotten "
         f"({time.monotonic() - began:.1f} s)"
     )
+    changed = [f"{address} is never changed, and was: `calanque restore FOLDER --mend`" for address in saved.changed]
+    for sentence in (*saved.wrong_keys, *changed):
+        typer.secho(sentence, fg=typer.colors.RED, err=True)
+    if saved.wrong_keys or changed:
+        raise typer.Exit(1)
 
 
 def restore(
     folder: Annotated[Path, _PLACE],
     keys: Annotated[Path | None, _KEYS] = None,
+    *,
     name: Annotated[str | None, typer.Option("--name", help="Which backup; the newest by default.")] = None,
+    today: Annotated[
+        datetime | None,
+        typer.Option("--today", formats=["%Y-%m-%d"], help="Today's date, from a calendar; for a backup that is old."),
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Only compute every checksum of the backup again.")] = False,
     mend: Annotated[
-        bool, typer.Option("--mend", help="Only put back metadata of tables that are damaged, in a lake that works.")
+        bool, typer.Option("--mend", help="Only put back what is damaged of tables and releases, in a lake that works.")
+    ] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="With --mend: make again, from landing and releases, what no backup has.")
     ] = False,
 ) -> None:
     """Make an empty lake what another was: start it with [bold]calanque up --without-airflow[/] first.
@@ -80,11 +93,18 @@ def restore(
         _check(settings, folder, name)
         return
     if mend:
-        _mend(settings, folder)
+        _mend(settings, folder, rebuild=rebuild)
         return
     if keys is None:
         raise typer.BadParameter("a lake without its keys cannot go on: name their folder", param_hint="--keys")
-    restored = restoring.restore(settings, folder, keys, name=name, report=lambda sentence: _say(settings, sentence))
+    restored = restoring.restore(
+        settings,
+        folder,
+        keys,
+        name=name,
+        today=today and today.date(),
+        report=lambda sentence: _say(settings, sentence),
+    )
     _say(settings, "holding the lake to its limits")
     outcome = job.run(settings, run_id=f"restore {restored.folder.name}")
     typer.echo(
@@ -110,17 +130,29 @@ def _check(settings: Settings, folder: Path, name: str | None) -> None:
     typer.echo(f"Backup {chosen.name} is complete, and every checksum is right.")
 
 
-def _mend(settings: Settings, folder: Path) -> None:
-    from infra.backup import restoring
+def _mend(settings: Settings, folder: Path, *, rebuild: bool) -> None:
+    from infra.backup import mending
+    from ingestion import lost_files
+    from publication import renewing
 
-    done, left = restoring.mend(settings, folder)
-    for address in done:
+    mended = mending.mend(settings, folder)
+    for address in mended.done:
         typer.echo(f"{address}: put back")
-    for sentence in left:
-        typer.secho(f"{sentence}, and no backup has it: see docs/operations/backup.md", fg=typer.colors.RED, err=True)
-    if left:
+    for sentence in (*mended.unreadable, *map(str, mended.lost)):
+        typer.secho(f"{sentence}, and no backup has it", fg=typer.colors.RED, err=True)
+    found = (lost_files.rebuild if rebuild else lost_files.touched)(settings, mended.lost)
+    for each in found:
+        typer.secho(f"{each.sentence}.", fg=typer.colors.YELLOW, err=True)
+    if rebuild:
+        for mart in renewing.renew(settings, {file.mart for file in mended.lost if file.mart}):
+            typer.echo(f"{mart}: its table was made again from its release files")
+    elif mended.lost:
+        typer.echo("`--mend --rebuild` gives lost files up, and makes of landing and release files what they allow.")
+    left = [file for file in mended.lost if not rebuild or file.is_release]
+    if mended.unreadable or left or any(each.gone for each in found):
+        typer.secho("See docs/operations/backup.md.", err=True)
         raise typer.Exit(1)
-    typer.echo("Every table of the catalog can be read.")
+    typer.echo("Every table of the catalog and every release file can be read, and is what it was.")
 
 
 def _say(settings: Settings, sentence: str) -> None:

@@ -15,15 +15,17 @@ import pytest
 import tampering
 from full_disk import fill, small_disk
 
-from infra import catalog, compute, database, ledger, object_store, registry
-from infra.backup import restoring, saving
+from infra import alerts, catalog, compute, database, key_duty, ledger, object_store, registry, trusted_clock
+from infra.backup import mending, saving
+from infra.backup.manifest import Manifest, folders
 from infra.clock import add_months
 from infra.services import lake as services
 from infra.settings import Settings
 from infra.transient import disk_full, explained, transient
-from ingestion import landing, pipeline
+from infra.watch import watch
+from ingestion import landing, lost_files, pipeline
 from ingestion.retention import job
-from publication import building, release, verifying
+from publication import building, release, renewing, verifying
 from tests.faults import city
 from tests.faults.conftest import Row
 from tests.ingestion import essai
@@ -251,8 +253,87 @@ def test_iceberg_metadata_are_damaged(lake: Settings, tmp_path: Path, what: str,
     assert address in mended.stdout
     assert city.sweep_and_ingest(lake, own) == ["second.csv committed"]
     assert city.contents(lake, own) == city.contents(lake, other) == ["r1", "r2", "r3"]
-    assert restoring.mend(lake, place) == ([], [])
+    assert mending.mend(lake, place) == mending.Mended((), (), ())
     row(f"Iceberg {what} damaged", "overwritten in the store", told, "put back from a backup; each row once")
+
+
+def flip_on_disk(lake: Settings, address: str) -> None:
+    """Have some bytes of an object be others on the store's own disk, as a disk that rots does."""
+    bucket, key = address.removeprefix("s3://").split("/", 1)
+    content = object_store.get_bytes(object_store.client(lake, "admin"), bucket, key)
+    middle = content[len(content) // 3 : len(content) // 3 + 64]
+    found = 0
+    for path in (lake.data_dir / "seaweedfs").rglob("*.dat"):
+        at = path.read_bytes().find(middle)
+        if at >= 0:
+            found += 1
+            with path.open("r+b") as stream:
+                stream.seek(at)
+                stream.write(bytes(byte ^ 0xFF for byte in middle))
+    assert found
+
+
+def test_data_files_rot(lake: Settings, tmp_path: Path, row: Row) -> None:
+    """Rows on the store's disk, and nothing of the metadata: what a backup has comes back, and what landing has."""
+    published(lake, tmp_path)
+    own, place = silo(), tmp_path / "backups"
+    city.drop(lake, own, "first.csv", 1, 2)
+    assert city.sweep_and_ingest(lake, own) == ["first.csv committed"]
+    saving.backup(lake, place, tmp_path / "keys", locks=LOCKS)
+    city.drop(lake, own, "second.csv", 3, 4)
+    assert city.sweep_and_ingest(lake, own) == ["second.csv committed"]
+
+    def files(identifier: str) -> list[str]:
+        table = catalog.open_catalog(lake, "publisher").load_table(identifier)
+        return sorted(task.file.file_path for task in table.scan().plan_files())
+
+    ours = f"conformed.{own.datasets[0].name}"
+    saved, unsaved = sorted(files(ours), key=lambda address: address in mending_copies(place), reverse=True)
+    mart = files("marts.fines_by_day")[0]
+    with compute.connect(lake, "analyst") as connection:
+        [released] = connection.execute("from glob('s3://lake/releases/fines_by_day/*/*.parquet')").fetchone() or [""]
+    store, before = object_store.client(lake, "admin"), rows_in_files(lake)
+    for address in (saved, unsaved, mart):
+        flip_on_disk(lake, address)
+    store.remove_object("lake", released.removeprefix("s3://lake/"))
+    mended = mending.mend(lake, place)
+    assert sorted(mended.done) == sorted((saved, mart, released))
+    assert mended.unreadable == ()
+    [lost] = mended.lost
+    assert (lost.address, lost.rows, lost.first_day) == (unsaved, 2, essai.day(0))
+    assert rows_in_files(lake) == before
+    with essai.registered(own):
+        [told] = lost_files.touched(lake, mended.lost)
+        assert [each.file_name for each in told.again] == ["first.csv", "second.csv"]
+        assert lost_files.rebuild(lake, mended.lost) == [told]
+    assert city.contents(lake, own) == ["r1", "r2", "r3", "r4"]
+    assert mending.mend(lake, place) == mending.Mended((), (), ())
+    object_store.put_bytes(store, *mart.removeprefix("s3://").split("/", 1), b"not what it was")
+    [damaged] = mending.mend(lake, tmp_path / "no backup").lost
+    assert damaged.mart == "fines_by_day"
+    assert renewing.renew(lake, {damaged.mart}) == ["fines_by_day"]
+    assert mending.mend(lake, place) == mending.Mended((), (), ())
+    assert city.calanque(lake, "ledger").returncode == 0
+
+    healed = "put back from a backup; what none had, made again from landing and release files: each row once"
+    row("data files rot", "bytes flipped on the disk of seaweedfs", f"{lost}; {told.sentence}", healed)
+
+    # Without the bytes in landing, whoever delivered them is told of, and the other rows can be read again.
+    city.drop(lake, own, "third.csv", 5)
+    assert city.sweep_and_ingest(lake, own) == ["third.csv committed"]
+    [third] = [address for address in files(ours) if address not in (saved, unsaved)][-1:]
+    object_store.put_bytes(store, *third.removeprefix("s3://").split("/", 1), b"not what it was")
+    with database.connect(lake, "pipeline", "lake") as connection:
+        connection.execute("update registry.delivery set object_key = 'gone' where silo = %s", [own.name])
+    with essai.registered(own):
+        [told] = lost_files.rebuild(lake, mending.mend(lake, place).lost)
+    assert (told.again, len(told.gone)) == ((), 3)
+    assert "have their rows delivered in new files" in told.sentence
+
+
+def mending_copies(place: Path) -> set[str]:
+    """The addresses of what the backups hold."""
+    return {f"s3://{each.bucket}/{each.key}" for folder in folders(place) for each in Manifest.read(folder).objects}
 
 
 def test_a_months_key_is_gone(lake: Settings, tmp_path: Path, row: Row) -> None:
@@ -298,6 +379,65 @@ def test_the_clock_is_wrong(lake: Settings, tmp_path: Path, row: Row) -> None:
     assert any("date" in rule for rule in receipt.tally.by_rule), receipt.tally.by_rule
     row("clock set back", "CALANQUE_NOW 400 days ago", str(caught.value), "set right: released, the ledger verifies")
     row("events in the future", "a fine dated next month", f"quarantined: {receipt.tally.by_rule}", "the others are in")
+
+
+@pytest.mark.parametrize(
+    "ahead",
+    [timedelta(days=31), pytest.param(timedelta(days=3653), marks=pytest.mark.long)],
+    ids=["a month", "ten years"],
+)
+def test_the_clock_runs_ahead(lake: Settings, tmp_path: Path, ahead: timedelta, row: Row) -> None:
+    """Nothing that cannot be undone is done by a clock that leapt, until a person says that it is right."""
+    file, real = tmp_path / "clock", datetime.now(UTC)
+    ours = lake.model_copy(update={"now_file": file})
+    file.write_text(real.isoformat())
+    published(lake, tmp_path)
+    trusted_clock.confirm(ours, real.date(), by="test", reason="the lake is at work")
+    city_hall.deliver(lake, "tows", [city_hall.tow(real.date(), "AA-701-FU")], tmp_path / "sent")
+    own = silo()
+    city.drop(lake, own, "unread.csv", 1)
+    with essai.registered(own):
+        landing.sweep(lake, own.name)
+
+    def kept() -> list[object]:
+        living = [key for key in key_duty.keys(lake) if key.state == "alive"]
+        objects = [len(city_hall.objects(lake, *place)) for place in (("landing",), ("lake", "conformed/"))]
+        with database.connect(lake, "publisher", "lake") as connection:
+            return [len(living), objects, len(ledger.lines(connection)), rows_in_bi(lake)]
+
+    before = kept()
+    file.write_text((real + ahead).isoformat())
+    for act in (
+        lambda: job.run(ours, run_id="ahead"),
+        lambda: key_duty.destroy_due(ours, run="ahead"),
+        lambda: tampering.publish(ours, tmp_path, f"b-{ahead.days}", first_day=tampering.APRIL),
+        lambda: saving.backup(ours, tmp_path / "backups", tmp_path / "keys", locks=LOCKS),
+    ):
+        with pytest.raises(trusted_clock.ClockDoubtedError, match="the lake was last at work at") as caught:
+            act()
+        assert not transient(caught.value)
+    assert kept() == before
+    watch(ours)
+    with database.connect(lake, "steward", "lake") as connection:
+        assert "clock-doubted" in {episode.kind for episode in alerts.standing(connection)}
+
+    # Neither a wrong date nor the mere wish makes it believed; the true date does, and so it goes back.
+    with pytest.raises(trusted_clock.ClockDoubtedError, match="set it by NTP first"):
+        trusted_clock.confirm(ours, real.date(), by="test", reason="it is what my watch shows")
+    right = city.calanque(ours, "clock", "--confirm", f"{(real + ahead).date()}", "--reason", "we were away")
+    assert right.returncode == 0, right.stderr
+    outcome = job.run(ours, run_id="back at work")
+    assert outcome.changed
+    assert outcome.failures == ()
+    file.write_text(real.isoformat())
+    with pytest.raises(trusted_clock.ClockDoubtedError):
+        job.run(ours, run_id="set right")
+    trusted_clock.confirm(ours, real.date(), by="test", reason="it was wrong")
+    watch(ours)
+    with database.connect(lake, "steward", "lake") as connection:
+        assert "clock-doubted" not in {episode.kind for episode in alerts.standing(connection)}
+    healed = "nothing removed, destroyed or published; a person's word, and the limits are held"
+    row(f"clock {ahead.days} days ahead", "the clock leapt", str(caught.value), healed)
 
 
 def test_junk_stops_nobody(lake: Settings) -> None:

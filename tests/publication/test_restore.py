@@ -7,7 +7,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -17,11 +17,12 @@ import tampering
 from released import everything, in_bi, in_files
 
 from infra import catalog, database, object_store
-from infra.backup import restoring, saving
+from infra.backup import mending, restoring, saving
 from infra.backup.manifest import BackupError, Manifest
 from infra.keys import open_keys
 from infra.services import lake as services
 from infra.settings import Settings
+from infra.trusted_clock import ClockDoubtedError
 from ingestion import landing, pipeline
 from ingestion.retention import job
 from publication import building, release, verifying
@@ -117,6 +118,14 @@ def test_an_empty_lake_becomes_the_one_that_was_saved(tmp_path: Path) -> None:
         with pytest.raises(BackupError, match="holds no backup of keys"):
             restoring.restore(lake, place, tmp_path / "elsewhere")
 
+        # A clock a month later than the backup would have its keys destroyed: it takes a person to say so.
+        ahead = lake.model_copy(update={"now_file": tmp_path / "clock"})
+        (tmp_path / "clock").write_text((datetime.now(UTC) + timedelta(days=31)).isoformat())
+        with pytest.raises(ClockDoubtedError, match="say what day it is by --today"):
+            restoring.restore(ahead, place, keys)
+        with pytest.raises(ClockDoubtedError, match="set it by NTP first"):
+            restoring.restore(ahead, place, keys, today=today)
+
         restored = restoring.restore(lake, place, keys)
         for path in (lake.keys_dir, *lake.keys_dir.rglob("*")):
             assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
@@ -171,6 +180,32 @@ def test_a_backup_forgets_what_the_lake_forgets(tmp_path: Path, clean_lake: Sett
     last = saving.backup(city.at(lake, city.today() + timedelta(days=9)), place, keys, locks=LOCKS)
     assert last.backups == 2
     assert not first.folder.exists()
+
+
+def test_a_backup_keeps_the_bytes_and_keys_of_before_when_others_are_in_their_place(
+    tmp_path: Path, clean_lake: Settings
+) -> None:
+    lake, place, keys = clean_lake, tmp_path / "backups", tmp_path / "keys"
+    city.deliver(lake, "tows", [city.tow(city.today(), "EE-505-RS")], tmp_path / "sent")
+    assert saving.backup(lake, place, keys, locks=LOCKS).changed == ()
+    store = object_store.client(lake, "admin")
+    [key] = object_store.list_keys(store, "lake", "conformed/tows/data/")
+    right = object_store.get_bytes(store, "lake", key)
+    object_store.put_bytes(store, "lake", key, bytes(len(right)))
+    month = f"tows/{city.today():%Y-%m}.key"
+    secret = (lake.keys_dir / month).read_bytes()
+    (lake.keys_dir / month).write_bytes(bytes(32))
+    try:
+        saved = saving.backup(lake, place, keys, locks=LOCKS, keep=timedelta(0))
+        assert saved.changed == (f"s3://lake/{key}",)
+        assert [sentence for sentence in saved.wrong_keys if "of silo tows for" in sentence]
+        assert (keys / "keys" / month).read_bytes() == secret
+    finally:
+        (lake.keys_dir / month).write_bytes(secret)
+    assert mending.mend(lake, place).done == (f"s3://lake/{key}",)
+    assert object_store.get_bytes(store, "lake", key) == right
+    again = saving.backup(lake, place, keys, locks=LOCKS)
+    assert (again.changed, again.wrong_keys) == ((), ())
 
 
 def test_keys_are_not_kept_among_the_data(tmp_path: Path, lake: Settings) -> None:
