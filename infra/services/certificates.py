@@ -14,6 +14,10 @@ from infra import secrets
 from infra.settings import Settings
 
 _LIFETIME = dt.timedelta(days=3650)
+_OTHER_USES = (
+    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
+    *("crl_sign", "encipher_only", "decipher_only"),
+)
 
 
 def certificate_bundle(settings: Settings, name: str) -> Path:
@@ -40,6 +44,8 @@ def _generate(name: str) -> str:
     now = dt.datetime.now(dt.UTC)
 
     def certificate(subject: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+        # Both identifiers are what RFC 5280 asks for, and Python from 3.13 on.
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -48,11 +54,17 @@ def _generate(name: str) -> str:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - dt.timedelta(days=1))
             .not_valid_after(now + _LIFETIME)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+            .add_extension(issuer, critical=False)
         )
 
     authority = (
         certificate(authority_name, authority_key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(
+            x509.KeyUsage(key_cert_sign=True, **dict.fromkeys(_OTHER_USES, False)),
+            critical=True,
+        )
         .sign(authority_key, hashes.SHA256())
     )
     leaf = (
