@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from airflow.sdk import Asset, AssetWatcher
 
-from infra.orchestration.arrivals import DropFolder
+from infra.orchestration.arrivals import DropBucket, DropFolder
 
 
 def dropped(silo: str) -> Asset:
-    """The drop folder of a silo; an event means that a file is complete in it. The triggerer watches."""
-    watcher = AssetWatcher(name=f"drop.{silo}", trigger=DropFolder(silo))
-    return Asset(name=f"drop.{silo}", uri=f"file://drop/{silo}", group="drop", watchers=[watcher])
+    """What is delivered for a silo, in its drop folder or in bucket ``drop``; an event means that a file is complete.
+
+    The triggerer watches.
+    """
+    watchers = [
+        AssetWatcher(name=f"drop.{silo}", trigger=DropFolder(silo)),
+        AssetWatcher(name=f"bucket.{silo}", trigger=DropBucket(silo)),
+    ]
+    return Asset(name=f"drop.{silo}", uri=f"file://drop/{silo}", group="drop", watchers=watchers)
 
 
 def conformed(silo: str) -> Asset:

@@ -25,9 +25,11 @@ from pyarrow import fs
 from infra import endpoints, secrets
 from infra.settings import Settings
 
-BUCKETS = ("landing", "quarantine", "lake", "receipts", "docs")
+BUCKETS = ("drop", "landing", "quarantine", "lake", "receipts", "docs")
 ROLES = ("landing", "pipeline", "publisher", "retention", "steward", "analyst")
 ADMIN = "admin"
+DELIVERER = "deliver-"
+"""Role ``deliver-<silo>`` is that of a partner who puts deliveries into bucket ``drop``; it is when it has a secret."""
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 120
@@ -42,8 +44,8 @@ class Grant:
     """What a role may do with the keys of ``bucket`` that begin with ``prefix`` ("" for the whole bucket).
 
     ``read`` is get; ``put`` is create or overwrite; ``delete`` is delete. ``versions`` extends listing and deleting to
-    old versions and delete markers, those under a governance lock included. Every grant allows listing its prefix. A
-    prefix may have ``*`` in the place of a table's name.
+    old versions and delete markers, those under a governance lock included. Every grant but that of a deliverer allows
+    listing its prefix. A prefix may have ``*`` in the place of a table's name.
     """
 
     bucket: str
@@ -52,12 +54,13 @@ class Grant:
     put: bool = False
     delete: bool = False
     versions: bool = False
+    listing: bool = True
 
 
 # Only what a role must do. Evidence (landing, quarantine) is deleted by one role only, whose work that is and which
 # cannot read it; receipts by none.
 GRANTS: dict[str, tuple[Grant, ...]] = {
-    "landing": (Grant("landing", put=True),),
+    "landing": (Grant("landing", put=True), Grant("drop", read=True, delete=True, versions=True)),
     "pipeline": (
         Grant("landing", read=True),
         Grant("lake", "conformed/", read=True, put=True, delete=True),
@@ -93,6 +96,18 @@ GRANTS: dict[str, tuple[Grant, ...]] = {
 }
 
 
+def grants(role: str) -> tuple[Grant, ...]:
+    """What a role may do: one of :data:`ROLES`, or a deliverer, who may put under the name of its silo and no more."""
+    if role.startswith(DELIVERER):
+        return (Grant("drop", f"{role.removeprefix(DELIVERER)}/", put=True, listing=False),)
+    return GRANTS[role]
+
+
+def deliverers(settings: Settings) -> list[str]:
+    """The roles of partners that may deliver into the object store."""
+    return sorted(path.name.removeprefix("s3-") for path in settings.secrets_dir.glob(f"s3-{DELIVERER}*"))
+
+
 class ObjectChangedError(RuntimeError):
     """The bytes of a file changed while it was being read."""
 
@@ -121,13 +136,13 @@ def endpoint(settings: Settings) -> Endpoint:
 
 
 def credentials(settings: Settings, role: str) -> tuple[str, str]:
-    """Access key and secret key of ``role`` (one of :data:`ROLES`, or :data:`ADMIN`).
+    """Access key and secret key of ``role`` (one of :data:`ROLES`, a deliverer, or :data:`ADMIN`).
 
     Raises:
         infra.secrets.SecretMissing: never provisioned; the message says what to do.
         ValueError: no such role, or the secret is not ``ACCESS_KEY:SECRET_KEY``.
     """
-    if role not in (*ROLES, ADMIN):
+    if role not in (*ROLES, ADMIN) and not role.startswith(DELIVERER):
         raise ValueError(f"the object store has no role {role!r}; it has: {', '.join((*ROLES, ADMIN))}")
     access_key, separator, secret_key = secrets.read(settings, f"s3-{role}").partition(":")
     if not (access_key and separator and secret_key):

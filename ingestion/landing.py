@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from infra import clock, database, logs, object_store, registry
 from infra.settings import Settings
-from ingestion import handover
+from ingestion import collecting, handover
 from ingestion.arrivals import NOTE_SUFFIX, waiting
 from ingestion.opening import open_inside, open_regular
 from ingestion.refusal import Refused, printable
@@ -110,7 +110,8 @@ def land(
 
 def sweep(settings: Settings, silo: str) -> Sweep:
     """Land every file of the drop folder of ``silo``, in order of arrival; each leaves the folder once landed, and
-    waits for ingestion on this machine (:mod:`ingestion.handover`).
+    waits for ingestion on this machine (:mod:`ingestion.handover`). What partners put into the object store is fetched
+    into the folder first (:mod:`ingestion.collecting`).
 
     Left alone: names that begin with a dot or end in one of :data:`ingestion.arrivals.UNFINISHED`. What can never be
     landed (a link, a folder...) is moved to the sub-folder :data:`REFUSED_FOLDER` with the reason beside it. A file
@@ -118,6 +119,7 @@ def sweep(settings: Settings, silo: str) -> Sweep:
     """
     folder = drop_folder(settings, silo)
     result = Sweep([], [])
+    _collect(settings, silo, folder)
     arrived = waiting(folder)
     if not arrived:
         return result
@@ -137,6 +139,23 @@ def sweep(settings: Settings, silo: str) -> Sweep:
                     _log.info("%s: %s", silo, landed.sentence)
                 result.landed.append(landed)
     return result
+
+
+def _collect(settings: Settings, silo: str, folder: Path) -> None:
+    """Bring what was put into the object store to the drop folder. Killed half-way, the same bytes come twice."""
+    arrived = collecting.waiting(settings, silo)
+    if not arrived:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    store = object_store.client(settings, collecting.ROLE)
+    for put in arrived:
+        with _reserved(folder, put.file_name) as target:
+            said = collecting.fetch(store, put, _draft_path(target))
+            if said:
+                _note_path(target).write_text(json.dumps(said))
+            _draft_path(target).rename(target)
+        _sync(folder)
+        collecting.take_away(store, put)
 
 
 def drop(
@@ -317,6 +336,15 @@ def _reserved(folder: Path, name: str) -> Iterator[Path]:
         finally:
             _draft_path(target).unlink(missing_ok=True)
     raise FileExistsError(f"{folder} is full of files called {name}: is anything sweeping it?")
+
+
+def _sync(folder: Path) -> None:
+    """Have the names in a folder be on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _draft_path(target: Path) -> Path:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from infra.provisioning import admit_deliverer
 from infra.services import lake as services
 from infra.settings import Settings
 
@@ -25,6 +26,7 @@ def running(*, airflow: bool, prefix: str = "calanque-test-") -> Iterator[Settin
     home.mkdir(mode=0o755, parents=True, exist_ok=True)
     home.chmod(0o755)
     settings = Settings(home=home, quiet=True)
+    admit_deliverer(settings, "tows")
     try:
         services.up(settings, airflow=airflow)
         yield settings

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from infra.registry import SiloReport
     from infra.settings import Settings
 
+_JSON = typer.Option("--json", help="Print JSON for a program to read.")
 _SILO = typer.Option("--silo", help="The silo: verbalisations, tows, crowd_flows or telecom_footfall.")
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the application."""
-    for command in (drop, run, report):
+    for command in (drop, run, report, deliverer):
         app.command(rich_help_panel="The data")(command)
 
 
@@ -58,6 +59,41 @@ def drop(
             typer.echo(f"{path.name}: delivered to {silo} as {target.name}")
     if refused:
         raise typer.Exit(1)
+
+
+def deliverer(silo: Annotated[str, _SILO], as_json: Annotated[bool, _JSON] = False) -> None:
+    """Let a partner deliver for a silo by S3: make its credentials if there are none, and show them.
+
+    They can put objects under <silo>/ of bucket drop, and neither list nor read anything. Run [bold]calanque up[/] for
+    the store to know them; delete the secret s3-deliver-<silo> and run it again to end it. Metadata "format" and
+    "corrects" of an object say what [bold]calanque drop[/] says by options.
+
+    Example: [bold]calanque deliverer --silo tows[/]
+    """
+    from infra import endpoints, object_store, provisioning
+    from infra.settings import Settings
+    from ingestion import collecting
+    from ingestion.register import silos
+
+    settings = Settings()
+    if silo not in silos():
+        raise typer.BadParameter(f"there is no silo {silo!r}; there are: {', '.join(silos())}", param_hint="--silo")
+    role = provisioning.admit_deliverer(settings, silo)
+    access_key, secret_key = object_store.credentials(settings, role)
+    answer = {
+        "endpoint": endpoints.load(settings).s3_url,
+        "bucket": collecting.BUCKET,
+        "prefix": f"{silo}/",
+        "access_key": access_key,
+        "secret_key": secret_key,
+    }
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2))
+    else:
+        for name, value in answer.items():
+            typer.echo(f"{name}: {value}")
+        if settings.object_store == "external":
+            typer.echo(f"policy, for the store's administrator: {json.dumps(provisioning.iam_policy(role))}")
 
 
 def run(
@@ -107,7 +143,7 @@ def run(
         raise typer.Exit(1)
 
 
-def report(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")] = False) -> None:
+def report(as_json: Annotated[bool, _JSON] = False) -> None:
     """Tell what became of every row: by silo, rows in = accepted + quarantined, by rule; by mart, its last release.
 
     With [bold]--json[/]: {"silos": {S: {"deliveries", "rows_in", "accepted", "quarantined", "by_rule", ...}}, "marts":

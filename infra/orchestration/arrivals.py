@@ -45,6 +45,42 @@ class DropFolder(BaseEventTrigger):
             await asyncio.sleep(self.seconds)
 
 
+class DropBucket(BaseEventTrigger):
+    """Fires when a partner has put something for ``silo`` into the object store, where whatever is there is complete.
+
+    Looks every ``seconds``, once a partner may put anything at all; otherwise as :class:`DropFolder`.
+    """
+
+    def __init__(self, silo: str, seconds: float = 5.0) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.silo = silo
+        self.seconds = seconds
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return f"{__name__}.{type(self).__name__}", {"silo": self.silo, "seconds": self.seconds}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        announced: set[Any] = set()
+        while True:
+            seen = await asyncio.to_thread(_put, self.silo)
+            if seen is not None:
+                if seen - announced:
+                    yield TriggerEvent({"silo": self.silo, "files": len(seen - announced)})
+                announced = seen
+            await asyncio.sleep(self.seconds)
+
+
+def _put(silo: str) -> set[Any] | None:
+    """What waits in the object store; None when it does not answer."""
+    from ingestion import collecting
+
+    try:
+        return set(collecting.waiting(Settings(), silo))
+    except Exception as error:  # it comes back; landing tells whoever has to know
+        _log.warning("bucket %s cannot be listed: %s", collecting.BUCKET, type(error).__name__)
+        return None
+
+
 def _look(folder: Path) -> set[Arrival]:
     try:
         return set(waiting(folder))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from infra.provisioning.buckets import provision_buckets
-from infra.provisioning.credentials import generate_credentials
+from infra.provisioning.credentials import admit_deliverer, generate_credentials
 from infra.provisioning.identities import iam_policy, provision_minio_users, seaweedfs_identities
 from infra.provisioning.postgres import provision_postgres
 from infra.settings import Settings
 
-__all__ = ["generate_credentials", "iam_policy", "provision", "seaweedfs_identities"]
+__all__ = ["admit_deliverer", "generate_credentials", "iam_policy", "provision", "seaweedfs_identities"]
 
 
 def provision(settings: Settings) -> None:

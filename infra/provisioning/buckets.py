@@ -19,7 +19,7 @@ from infra import object_store
 from infra.settings import Settings
 
 LOCKED = ("landing",)
-VERSIONED = ("landing", "receipts", "docs")
+VERSIONED = ("drop", "landing", "receipts", "docs")
 
 # Stores count from the midnight after: an object that "expires after n days" may live n + 1, and the version it then
 # leaves behind its own n + 1. So 4 + 1 and 1 + 1 keep landing within the 7 days allowed, and 29 + 1 quarantine in 30.

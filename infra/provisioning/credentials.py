@@ -22,9 +22,23 @@ def generate_credentials(settings: Settings) -> None:
         if settings.object_store == "external":
             secrets.read(settings, f"s3-{role}")
         else:
-            secrets.write(settings, f"s3-{role}", f"calanque-{role}:{entropy.token_urlsafe(24)}")
+            _write_s3(settings, role)
     if settings.postgres == "external":
         secrets.read(settings, "pg-admin")
     for role in (database.ADMIN, *database.ROLES):
         secrets.read_or_generate(settings, f"pg-{role}")
     generate_signing_key(settings)  # now, and not when it is needed: containers may read secrets, not make them
+
+
+def admit_deliverer(settings: Settings, silo: str) -> str:
+    """Create the secret of a partner who delivers for ``silo`` into bucket ``drop``; the name of its role.
+
+    The store knows it from the next start of the lake on; without the secret, no more.
+    """
+    role = f"{object_store.DELIVERER}{silo}"
+    _write_s3(settings, role)
+    return role
+
+
+def _write_s3(settings: Settings, role: str) -> None:
+    secrets.write(settings, f"s3-{role}", f"calanque-{role}:{entropy.token_urlsafe(24)}")

@@ -9,7 +9,7 @@ from minio import MinioAdmin
 from minio.credentials.providers import StaticProvider
 
 from infra import object_store
-from infra.object_store import GRANTS, Grant
+from infra.object_store import Grant
 from infra.settings import Settings
 
 # MinIO checks the right to delete many objects on the key as written, and then follows its "..": a right on ``marts/``
@@ -19,7 +19,7 @@ _NO_WAY_UP = {"Effect": "Deny", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*
 
 def iam_policy(role: str) -> dict[str, Any]:
     """The grants of ``role`` as an IAM policy document, which SeaweedFS, MinIO and AWS all understand."""
-    allowed = [statement for grant in GRANTS[role] for statement in _statements(grant)]
+    allowed = [statement for grant in object_store.grants(role) for statement in _statements(grant)]
     return {"Version": "2012-10-17", "Statement": [*allowed, _NO_WAY_UP]}
 
 
@@ -38,7 +38,8 @@ def _statements(grant: Grant) -> list[dict[str, Any]]:
         *(["s3:DeleteObject"] if grant.delete else []),
         *(["s3:DeleteObjectVersion", "s3:BypassGovernanceRetention"] if grant.delete and grant.versions else []),
     ]
-    return [listing, {"Effect": "Allow", "Action": actions, "Resource": [f"{bucket}/{grant.prefix}*"]}]
+    rights = {"Effect": "Allow", "Action": actions, "Resource": [f"{bucket}/{grant.prefix}*"]}
+    return [listing, rights] if grant.listing else [rights]
 
 
 def seaweedfs_identities(settings: Settings) -> dict[str, Any]:
@@ -48,19 +49,18 @@ def seaweedfs_identities(settings: Settings) -> dict[str, Any]:
         access_key, secret_key = object_store.credentials(settings, role)
         return {"name": role, "credentials": [{"accessKey": access_key, "secretKey": secret_key}], **rights}
 
+    roles = _roles(settings)
     return {
         "identities": [
             identity(object_store.ADMIN, actions=["Admin"]),
-            *(identity(role, policyNames=[_policy_name(role)]) for role in object_store.ROLES),
+            *(identity(role, policyNames=[_policy_name(role)]) for role in roles),
         ],
-        "policies": [
-            {"name": _policy_name(role), "content": json.dumps(iam_policy(role))} for role in object_store.ROLES
-        ],
+        "policies": [{"name": _policy_name(role), "content": json.dumps(iam_policy(role))} for role in roles],
     }
 
 
 def provision_minio_users(settings: Settings) -> None:
-    """Create or update the users and policies of a MinIO server through its admin API."""
+    """Create or update the users and policies of a MinIO server through its admin API; remove deliverers of before."""
     access_key, secret_key = object_store.credentials(settings, object_store.ADMIN)
     target = object_store.endpoint(settings)
     admin = MinioAdmin(
@@ -70,11 +70,19 @@ def provision_minio_users(settings: Settings) -> None:
         secure=target.secure,
         http_client=object_store.http_client(),
     )
-    for role in object_store.ROLES:
+    wanted = {object_store.credentials(settings, role)[0] for role in _roles(settings)}
+    for user in json.loads(admin.user_list()):
+        if user.startswith(_policy_name(object_store.DELIVERER)) and user not in wanted:
+            admin.user_remove(user)
+    for role in _roles(settings):
         user, password = object_store.credentials(settings, role)
         admin.policy_add(_policy_name(role), policy=iam_policy(role))
         admin.user_add(user, password)
         admin.policy_set(_policy_name(role), user=user)  # replaces whatever was attached
+
+
+def _roles(settings: Settings) -> list[str]:
+    return [*object_store.ROLES, *object_store.deliverers(settings)]
 
 
 def _policy_name(role: str) -> str:

@@ -206,7 +206,8 @@ def test_what_arrives_goes_before_what_is_done_again(dags: dict[str, Found], lan
 
 def test_a_file_and_the_cadence_of_the_register_begin_a_landing_run(landing: dict[str, Found]) -> None:
     for silo, dag in landing.items():
-        assert dag["scheduled_by"] == dag["watched"] == [f"drop.{silo}"]
+        assert dag["scheduled_by"] == [f"drop.{silo}"]
+        assert dag["watched"] == [f"bucket.{silo}", f"drop.{silo}"]  # an object in the store, a file in the folder
         assert (dag["cron"], dag["time_zone"]) == (silos()[silo].cadence, "Europe/Paris")
 
 

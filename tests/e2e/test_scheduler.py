@@ -30,11 +30,12 @@ from infra.airflow_api import AirflowApi
 from infra.catalog import open_catalog
 from infra.city import load_city
 from infra.cli import following
+from infra.provisioning import admit_deliverer
 from infra.services import lake as services
 from infra.services import processes
 from infra.settings import Settings
-from ingestion import tables
-from ingestion.arrivals import waiting
+from ingestion import collecting, tables
+from ingestion.arrivals import NOTE_SUFFIX, waiting
 from ingestion.demo import outcome
 from ingestion.demo.generate import generate
 from ingestion.demo.score import score
@@ -44,6 +45,8 @@ from ingestion.register import silos
 pytestmark = [pytest.mark.live, pytest.mark.airflow, pytest.mark.slow]
 
 MARTS = ("build_marts", "release_marts")
+PARTNERS = "crowd_flows"
+"""The silo whose later deliveries come by S3."""
 FAMILIES = ("fines", "tows", "crowd", "footfall")
 PATIENCE = 900.0  # seconds: the machine may be busy
 
@@ -78,6 +81,7 @@ def report(home: Path) -> Report:
 def home() -> Iterator[Path]:
     home = Path(tempfile.mkdtemp(prefix="calanque-e2e-"))
     home.chmod(0o755)  # under root PostgreSQL runs as another account, which has to pass through
+    admit_deliverer(Settings(home=home), PARTNERS)
     try:
         yield home
     finally:
@@ -110,14 +114,29 @@ def truth_of_demo(settings: Settings) -> Truth:
 def deliver(settings: Settings, *, seed: int, start: date, tows: Path | None = None) -> Truth:
     """Two more days of the demo city, faults included, in the drop folder; the tows in another folder, if one is given.
 
-    Every silo's files are written elsewhere first, since a file that arrives is landed at once.
+    Every silo's files are written elsewhere first, since a file that arrives is landed at once. Those of one silo are
+    put into the object store by a partner who may do nothing else.
     """
     staged = settings.home / "staged"
     truth = generate(load_city(settings), seed=seed, start=start, days=2, scale=0.05, drop_dir=staged, faults=True)
     for path in sorted(staged.glob("*/*")):
+        if path.parent.name == PARTNERS:
+            put(settings, path)
+            continue
         folder = tows if tows and path.parent.name == "tows" else settings.drop_dir / path.parent.name
         path.rename(folder / path.name)
     return truth
+
+
+def put(settings: Settings, path: Path) -> None:
+    """Deliver a file by S3, with what its note says."""
+    if not path.name.endswith(NOTE_SUFFIX):
+        note = path.with_name(path.name + NOTE_SUFFIX)
+        said = json.loads(note.read_text()) if note.exists() else None
+        partner = object_store.client(settings, f"deliver-{PARTNERS}")
+        partner.fput_object("drop", f"{PARTNERS}/{path.name}", str(path), metadata=said)
+        note.unlink(missing_ok=True)
+        path.unlink()
 
 
 def warnings(settings: Settings) -> set[tuple[str, str]]:
@@ -311,9 +330,10 @@ def states(api: AirflowApi, since: datetime) -> dict[str, set[str]]:
 def at_rest(settings: Settings, api: AirflowApi, since: datetime) -> bool:
     """Whether no file waits, no delivery does, and every run is over."""
     arrived = [arrival for silo in silos() for arrival in waiting(settings.drop_dir / silo)]
+    put_there = collecting.waiting(settings, PARTNERS)
     landed = [silo for silo in silos() for all_, settled in [progress(settings, silo)] if all_ > settled]
     going_on = {"queued", "running"} & set().union(*states(api, since).values())
-    return not arrived and not landed and not going_on
+    return not arrived and not put_there and not landed and not going_on
 
 
 def fails(api: AirflowApi, dag_id: str, since: datetime) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.provisioning import admit_deliverer
 from infra.services import lake as services
 from infra.services import minio
 from infra.services.model import ServiceError
@@ -37,6 +38,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[Settings]:
     home = Path(tempfile.mkdtemp(prefix="calanque-minio-"))
     home.chmod(0o755)
     settings = Settings(home=home, object_store="minio", quiet=True)
+    admit_deliverer(settings, "tows")
     try:
         services.up(settings, airflow=False)
         yield settings

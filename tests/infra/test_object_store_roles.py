@@ -26,7 +26,10 @@ from infra.settings import Settings
 
 pytestmark = pytest.mark.live
 
+ROLES = (*object_store.ROLES, "deliver-tows")
 ZONES = (
+    "drop/tows/",
+    "drop/tows-of-another/",
     "landing/",
     "quarantine/",
     "lake/conformed/",
@@ -47,7 +50,12 @@ ACTIONS = ("list", "get", "put", "delete")
 
 # As docs/architecture.md declares it. Whatever is not written here must be refused.
 ALLOWED: dict[str, dict[str, str]] = {
-    "landing": {"landing/": "list put"},
+    "deliver-tows": {"drop/tows/": "put"},
+    "landing": {
+        "landing/": "list put",
+        "drop/tows/": "list get delete",
+        "drop/tows-of-another/": "list get delete",
+    },
     "pipeline": {
         "landing/": "list get",
         "lake/conformed/": "list get put delete",
@@ -120,7 +128,7 @@ def _seed(admin: Minio, bucket: str, prefix: str) -> str:
     return key
 
 
-@pytest.mark.parametrize("role", object_store.ROLES)
+@pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("zone", ZONES)
 def test_matrix(store: Settings, admin: Minio, role: str, zone: str) -> None:
     bucket, _, prefix = zone.partition("/")
@@ -155,7 +163,7 @@ def test_nobody_in_particular_may_do_nothing(store: Settings, admin: Minio, zone
     assert b"seeded" not in plain.data
 
 
-@pytest.mark.parametrize("role", object_store.ROLES)
+@pytest.mark.parametrize("role", ROLES)
 def test_a_zone_is_not_listed_from_its_parent(store: Settings, admin: Minio, role: str) -> None:
     _seed(admin, "lake", "conformed/test/")
     client = object_store.client(store, role)
@@ -171,7 +179,7 @@ def _remove_many(client: Minio, bucket: str, key: str) -> None:
         raise S3Error(None, error.code, error.message, key, None, None, bucket, key)
 
 
-@pytest.mark.parametrize("role", object_store.ROLES)
+@pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("zone", ZONES)
 def test_deleting_many_at_once_is_no_way_round(store: Settings, admin: Minio, role: str, zone: str) -> None:
     bucket, _, prefix = zone.partition("/")
@@ -256,7 +264,7 @@ def test_copying_on_the_server_needs_the_right_to_read(
     assert not object_store.exists(admin, to_bucket, stolen)
 
 
-@pytest.mark.parametrize("role", object_store.ROLES)
+@pytest.mark.parametrize("role", ROLES)
 def test_a_locked_version_goes_by_the_hand_of_retention_only(store: Settings, admin: Minio, role: str) -> None:
     locked = admin.put_object("landing", f"test/{uuid.uuid4().hex}", io.BytesIO(b"x"), 1)
     client = object_store.client(store, role)
@@ -266,7 +274,7 @@ def test_a_locked_version_goes_by_the_hand_of_retention_only(store: Settings, ad
     assert (refused == [], left == []) == ((True, True) if role == "retention" else (False, False))
 
 
-@pytest.mark.parametrize("role", object_store.ROLES)
+@pytest.mark.parametrize("role", ROLES)
 def test_no_role_administers_anything(store: Settings, admin: Minio, role: str) -> None:
     client = object_store.client(store, role)
     locked = admin.put_object("landing", f"test/{uuid.uuid4().hex}", io.BytesIO(b"x"), 1)

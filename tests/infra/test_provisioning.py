@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from infra import database, endpoints, object_store, provisioning, secrets
-from infra.object_store import GRANTS
+from infra.object_store import grants
 from infra.provisioning import iam_policy
 from infra.settings import Settings
 
@@ -46,8 +46,9 @@ def test_seaweedfs_is_given_one_identity_per_role_and_one_administrator(
 ) -> None:
     settings = _settings(tmp_path_factory)
     provisioning.generate_credentials(settings)
+    provisioning.admit_deliverer(settings, "tows")
     config = provisioning.seaweedfs_identities(settings)
-    assert [identity["name"] for identity in config["identities"]] == ["admin", *object_store.ROLES]
+    assert [identity["name"] for identity in config["identities"]] == ["admin", *object_store.ROLES, "deliver-tows"]
     assert [identity["name"] for identity in config["identities"] if identity.get("actions")] == ["admin"]
     policies = {policy["name"]: json.loads(policy["content"]) for policy in config["policies"]}
     for identity in config["identities"][1:]:
@@ -55,7 +56,7 @@ def test_seaweedfs_is_given_one_identity_per_role_and_one_administrator(
         assert policies[policy] == iam_policy(identity["name"])
 
 
-@pytest.mark.parametrize("role", object_store.ROLES)
+@pytest.mark.parametrize("role", [*object_store.ROLES, "deliver-tows"])
 def test_policies_name_every_bucket_and_prefix_and_no_wildcard_action(role: str) -> None:
     for statement in iam_policy(role)["Statement"]:
         if statement["Effect"] == "Deny":
@@ -64,7 +65,7 @@ def test_policies_name_every_bucket_and_prefix_and_no_wildcard_action(role: str)
         for resource in statement["Resource"]:
             bucket, _, rest = resource.removeprefix("arn:aws:s3:::").partition("/")
             assert bucket in object_store.BUCKETS
-            assert rest in {"", "*"} | {f"{grant.prefix}*" for grant in GRANTS[role] if grant.bucket == bucket}
+            assert rest in {"", "*"} | {f"{grant.prefix}*" for grant in grants(role) if grant.bucket == bucket}
 
 
 @pytest.mark.live

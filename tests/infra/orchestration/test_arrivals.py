@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from infra.orchestration.arrivals import DropFolder
+from infra import object_store
+from infra.orchestration.arrivals import DropBucket, DropFolder
+from infra.settings import Settings
+from ingestion import collecting
 
 PATIENCE = 60
 
@@ -71,6 +74,38 @@ def test_a_folder_that_cannot_be_read_is_waited_for(tmp_path: Path, monkeypatch:
 
 
 def test_the_triggerer_can_make_it_again_from_what_it_stores() -> None:
-    path, arguments = DropFolder("tows").serialize()
-    assert path == "infra.orchestration.arrivals.DropFolder"
-    assert DropFolder(**arguments).serialize() == (path, arguments)
+    for trigger in (DropFolder, DropBucket):
+        path, arguments = trigger("tows").serialize()
+        assert path == f"infra.orchestration.arrivals.{trigger.__name__}"
+        assert trigger(**arguments).serialize() == (path, arguments)
+
+
+@pytest.mark.live
+def test_each_object_is_announced_once_and_a_store_that_is_away_is_waited_for(
+    lake: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partner = object_store.client(lake, "deliver-tows")
+    for put in collecting.waiting(lake, "tows"):
+        collecting.take_away(object_store.client(lake, "landing"), put)
+    for name, value in lake.environment().items():
+        monkeypatch.setenv(name, value)
+    look, away = collecting.waiting, iter([False, False, False, True, True])
+
+    def sometimes(settings: Settings, silo: str) -> list[collecting.Put]:
+        if next(away, False):
+            raise ConnectionError
+        return look(settings, silo)
+
+    monkeypatch.setattr(collecting, "waiting", sometimes)
+
+    async def run() -> list[int]:
+        events, said = DropBucket("tows", seconds=0.01).run(), []
+        for names in (["a.csv", "b.csv"], ["c.csv"], ["a.csv"]):  # the last in the place of another
+            for name in names:
+                object_store.put_bytes(partner, "drop", f"tows/{name}", name.encode())
+            said.append((await asyncio.wait_for(anext(events), PATIENCE)).payload["files"])
+        return said
+
+    assert asyncio.run(run()) == [2, 1, 1]
+    for put in look(lake, "tows"):
+        collecting.take_away(object_store.client(lake, "landing"), put)

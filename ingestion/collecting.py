@@ -1,0 +1,78 @@
+"""What partners put into the object store: bucket ``drop``, ``<silo>/<name>``, from where it goes to the drop folder.
+
+An object is complete the moment it is there, so nothing has to be watched growing. Each version of it is a delivery of
+its own: one that is put again before the first was taken hides it, and loses nothing. What a folder's note says is in
+the metadata ``format`` and ``corrects`` of the object, which come with it in the same request.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from minio import Minio
+
+from infra import object_store
+from infra.settings import Settings
+from ingestion.arrivals import NOTE_SUFFIX, UNFINISHED
+
+ROLE = "landing"
+BUCKET = "drop"
+
+_SAID = ("format", "corrects")
+_METADATA = "x-amz-meta-"
+_CHUNK_BYTES = 2**20
+_NAME_CHARACTERS = 60  # of four bytes at most, and the file system takes 255
+_NOT_IN_A_NAME = re.compile(r"[\x00-\x1f\x7f/\\]")
+
+
+class Put(NamedTuple):
+    """One version of one object, as it was put."""
+
+    at: datetime
+    key: str
+    version: str
+
+    @property
+    def file_name(self) -> str:
+        """A name that is safe in a folder, and does not say that the file is unfinished or a note."""
+        name = _NOT_IN_A_NAME.sub("_", PurePosixPath(self.key).name)
+        while name.lower().endswith((*UNFINISHED, NOTE_SUFFIX)):
+            name = name.rpartition(".")[0]
+        return name.lstrip(".")[-_NAME_CHARACTERS:].lstrip(".") or "delivery"
+
+
+def waiting(settings: Settings, silo: str) -> list[Put]:
+    """What was put for ``silo`` and is not taken yet, in order; nothing, at once, when no partner may put anything."""
+    if f"{object_store.DELIVERER}{silo}" not in object_store.deliverers(settings):
+        return []
+    store = object_store.client(settings, ROLE)
+    found = store.list_objects(BUCKET, prefix=f"{silo}/", recursive=True, include_version=True)
+    return sorted(
+        Put(each.last_modified, str(each.object_name), str(each.version_id))
+        for each in found
+        if each.last_modified and not each.is_delete_marker and not str(each.object_name).endswith("/")
+    )
+
+
+def fetch(store: Minio, put: Put, target: Path) -> dict[str, str]:
+    """Write the bytes to ``target``, on the disk when this returns; what the sender says of them."""
+    response = store.get_object(BUCKET, put.key, version_id=put.version)
+    try:
+        with target.open("wb") as file:
+            for chunk in response.stream(_CHUNK_BYTES):
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        return {name: value for name in _SAID if (value := response.headers.get(f"{_METADATA}{name}"))}
+    finally:
+        response.close()
+        response.release_conn()
+
+
+def take_away(store: Minio, put: Put) -> None:
+    """Delete this version, and no other that came since."""
+    store.remove_object(BUCKET, put.key, version_id=put.version)
