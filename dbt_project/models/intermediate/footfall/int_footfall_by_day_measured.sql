@@ -1,6 +1,5 @@
 with footfall as (
-    select * from {{ ref('int_footfall_summed') }}
-    where grain = 'day'
+    select * from {{ ref('int_footfall_placed') }}
 ),
 
 grid as (
@@ -12,7 +11,7 @@ counted as (
         day as period_start,
         area_id,
         category,
-        cast(sum(people_hours) as bigint) as people_hours
+        cast(sum(people) as bigint) as people_hours
     from footfall
     group by day, area_id, category
 ),

@@ -1,6 +1,5 @@
 with footfall as (
-    select * from {{ ref('int_footfall_summed') }}
-    where grain = 'month'
+    select * from {{ ref('int_footfall_placed') }}
 ),
 
 grid as (
@@ -13,7 +12,7 @@ counted as (
         zone_id,
         time_band,
         category,
-        cast(sum(people_hours) as bigint) as people_hours
+        cast(sum(people) as bigint) as people_hours
     from footfall
     group by month_start, zone_id, time_band, category
 ),

@@ -1,11 +1,23 @@
-with instants as (
-    select * from {{ ref('int_footfall_summed') }}
-    where grain = 'instant'
+with footfall as (
+    select * from {{ ref('stg_conformed__telecom_footfall') }}
+),
+
+hours as (
+    select * from {{ ref('hours') }}
 ),
 
 calendar as (
     select * from {{ ref('stg_reference__calendar') }}
     where silo = 'telecom_footfall'
+),
+
+delivered as (
+    select
+        event_date,
+        local_hour,
+        count(distinct starts_at) as hours_observed
+    from footfall
+    group by event_date, local_hour
 )
 
 select
@@ -14,16 +26,9 @@ select
     calendar.day,
     calendar.iso_weekday,
     calendar.is_clock_change,
-    instants.hour,
-    instants.time_band,
-    count(*) as hours_observed
-from instants
-inner join calendar on instants.day = calendar.day
-group by
-    calendar.quarter_start,
-    calendar.month_start,
-    calendar.day,
-    calendar.iso_weekday,
-    calendar.is_clock_change,
-    instants.hour,
-    instants.time_band
+    delivered.local_hour as hour,
+    hours.time_band,
+    delivered.hours_observed
+from delivered
+inner join calendar on delivered.event_date = calendar.day
+left join hours on delivered.local_hour = hours.hour

@@ -1,6 +1,5 @@
 with footfall as (
-    select * from {{ ref('int_footfall_summed') }}
-    where grain = 'hour_of_week'
+    select * from {{ ref('int_footfall_placed') }}
 ),
 
 grid as (
@@ -14,7 +13,7 @@ counted as (
         iso_weekday,
         hour,
         category,
-        cast(sum(people_hours) as bigint) as people_hours
+        cast(sum(people) as bigint) as people_hours
     from footfall
     group by quarter_start, zone_id, iso_weekday, hour, category
 ),

@@ -1,0 +1,32 @@
+with footfall as (
+    select * from {{ ref('stg_conformed__telecom_footfall') }}
+),
+
+zones as (
+    select * from {{ ref('stg_reference__zones') }}
+),
+
+hours as (
+    select * from {{ ref('hours') }}
+),
+
+calendar as (
+    select * from {{ ref('stg_reference__calendar') }}
+    where silo = 'telecom_footfall'
+)
+
+select
+    calendar.quarter_start,
+    calendar.month_start,
+    calendar.day,
+    calendar.iso_weekday,
+    footfall.local_hour as hour,
+    hours.time_band,
+    coalesce(zones.zone_id, 'unknown') as zone_id,
+    coalesce(zones.area_id, 'unknown') as area_id,
+    footfall.category,
+    footfall.people
+from footfall
+inner join calendar on footfall.event_date = calendar.day
+left join zones on footfall.zone_id = zones.delivered_zone_id
+left join hours on footfall.local_hour = hours.hour
