@@ -65,7 +65,12 @@ def test_noise_is_that_of_the_key_the_unit_and_the_cell(built: Lake, name: str) 
         else:
             drawn = discrete_gaussian(key, identities, bound / (2 * spends))
         assert ((rows["measured"] - rows["exact"]).to_numpy() == drawn).all()
-    assert (cells["measured"] != cells["exact"]).any()
+
+
+def test_noise_is_not_nothing(built: Lake) -> None:
+    """Of all marts together: the few cells of a small one may well all draw zero."""
+    noisy = [(measured(built, name)["measured"] != measured(built, name)["exact"]).sum() for name in MARTS]
+    assert sum(noisy) > 0
 
 
 TOTALS = {
