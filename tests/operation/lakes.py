@@ -21,7 +21,7 @@ from typing import Any
 
 import polars as pl
 
-from infra import database, object_store, registry, trusted_clock
+from infra import database, object_store, registry
 from infra.airflow_api import AirflowApi, DagRun
 from infra.catalog import open_catalog
 from infra.city import load_city
@@ -69,7 +69,7 @@ def lake(home: Path, *, airflow: bool, keys: Path | None = None) -> Iterator[Set
     clock.write_text("2026-01-01T00:00:00+00:00")
     if keys is not None:
         shutil.copytree(keys, home / "keys")
-    settings = Settings(home=home, quiet=True, now_file=clock)
+    settings = Settings(home=home, quiet=True, now_file=clock, clock_leap_days=1000)  # the drill's days are long
     try:
         services.up(settings, airflow=airflow)
         yield settings
@@ -82,7 +82,6 @@ def set_clock(settings: Settings, instant: datetime) -> None:
     draft = settings.now_file.with_suffix(".next")
     draft.write_text(instant.isoformat())
     draft.rename(settings.now_file)
-    trusted_clock.confirm(settings, instant.date(), by="the drill", reason="its days are as long as it says")
 
 
 def morning_after(day: date) -> datetime:
