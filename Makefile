@@ -84,6 +84,7 @@ bench: install ## measure against floors taken in the same run
 
 lock: install ## pin every dependency again after editing pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group dev pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group image --constraint requirements.lock pyproject.toml -o infra/image.lock
 
 clean: ## remove the environment and caches; never the lake
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dbt_project/target dbt_project/logs

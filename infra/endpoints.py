@@ -49,7 +49,10 @@ def load(settings: Settings) -> Endpoints:
         external = settings.object_store == "external" and settings.postgres == "external"
         if external and settings.s3_endpoint and settings.postgres_host:
             return Endpoints(
-                s3_url=settings.s3_endpoint, postgres_host=settings.postgres_host, postgres_port=settings.postgres_port
+                s3_url=settings.s3_endpoint,
+                postgres_host=settings.postgres_host,
+                postgres_port=settings.postgres_port,
+                airflow_url=settings.airflow_url,
             )
         raise NotRunning(f"no lake is running in {settings.home}: start it with `calanque up`") from None
 

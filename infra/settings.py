@@ -32,6 +32,10 @@ class Settings(BaseSettings):
     postgres_host: str | None = Field(default=None, description="Host of an external PostgreSQL server.")
     postgres_port: int = 5432
 
+    airflow_url: str | None = Field(
+        default=None, description="http(s)://host:port of an Airflow that others start, such as containers."
+    )
+
     drop: Path | None = Field(default=None, description="Drop folder, one sub-folder per silo. Default: home/drop.")
     keys: Path | None = Field(default=None, description="Key store, outside the lake. Default: home/keys.")
     keys_backend: str = Field(
@@ -101,6 +105,11 @@ class Settings(BaseSettings):
             for name, value in self.model_dump().items()
             if value is not None
         }
+
+    @property
+    def is_started_by_others(self) -> bool:
+        """Whether ``calanque up`` has nothing to start: store, database and Airflow have addresses."""
+        return self.object_store == self.postgres == "external" and self.airflow_url is not None
 
     @property
     def drop_dir(self) -> Path:

@@ -47,7 +47,8 @@ def demo(
     settings = Settings()
     began = time.monotonic()
     before = {name: mart["release"] for name, mart in _marts(settings).items()}
-    up(without_airflow=False)
+    if not settings.is_started_by_others:
+        up(without_airflow=False)
     trusted_clock.now(settings, "pipeline")  # else every build would fail, one after the other
     tell = _Teller(settings.quiet)
     tell(f"writing {days} days of deliveries of the demo city ({settings.city}) into {settings.drop_dir}")
@@ -86,7 +87,8 @@ def demo(
     new = sorted(name for name, mart in marts.items() if mart["release"] != before.get(name))
     typer.echo(f"new releases: {len(new)}" + (f" ({', '.join(new)})" if new else ": every mart is as it was"))
     typer.echo(f"{seconds:.0f} s in all, {run_seconds:.0f} s of them for {len(runs)} DAG runs")
-    _how_to_look(settings, endpoints.load(settings).airflow_url)
+    if not settings.is_started_by_others:
+        _how_to_look(settings, endpoints.load(settings).airflow_url)
     failed = [run for run in runs if run.state == "failed"]
     for run in failed:
         typer.secho(f"{run.dag_id} failed: its log is in Airflow and in {settings.logs_dir}", fg="red", err=True)

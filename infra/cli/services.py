@@ -15,7 +15,7 @@ _JSON = typer.Option("--json", help="Print JSON for a program to read.")
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the application."""
-    for command in (up, down, status, env, doctor):
+    for command in (up, down, status, env, doctor, secrets):
         app.command(rich_help_panel="The lake")(command)
 
 
@@ -159,6 +159,22 @@ def doctor(as_json: Annotated[bool, _JSON] = False) -> None:
             table.add_row(marks[found.verdict], found.check, f"{found.detail}{remedy}")
         Console().print(table)
     raise typer.Exit(1 if failed else 0)
+
+
+def secrets() -> None:
+    """Generate every secret that does not exist yet, each a file of mode 0600, and start nothing.
+
+    For services that others start, such as containers; `calanque up` does it by itself. The credentials of external
+    services are not invented: put them there first.
+    """
+    from infra.secrets import read_or_generate
+    from infra.services import lake
+    from infra.settings import Settings
+
+    settings = Settings()
+    lake.generate_secrets(settings)
+    read_or_generate(settings, lake.BROKER)
+    typer.echo(f"Every secret is in {settings.secrets_dir}.")
 
 
 class _Narrator:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import inspect
-import json
 import secrets as entropy
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
@@ -27,7 +25,7 @@ from psycopg import sql
 import infra
 from infra import database, secrets
 from infra.endpoints import Endpoints
-from infra.services import airflow_access, airflow_setup, metrics, processes
+from infra.services import airflow_access, airflow_health, airflow_setup, metrics, processes
 from infra.services.model import NotReady, Service, ServiceError
 from infra.services.places import write_private
 from infra.services.ports import LOOPBACK
@@ -148,11 +146,18 @@ def _fingerprint(settings: Settings) -> str:
     return f"{version('apache-airflow')} {version('apache-airflow-providers-fab')} {digest}"
 
 
-def _configure(settings: Settings, at: Endpoints) -> bool:
+def generate_secrets(settings: Settings) -> None:
+    """Create the keys of Airflow and the passwords of its accounts, those that do not exist yet."""
     # A Fernet key is 32 bytes in this very encoding, padding included.
     secrets.write(settings, "airflow-fernet", base64.urlsafe_b64encode(entropy.token_bytes(32)).decode())
+    secrets.read_or_generate(settings, "airflow-api", nbytes=48)
+    secrets.read_or_generate(settings, "airflow-jwt", nbytes=64)
     for name in airflow_access.ACCOUNTS:
         secrets.read_or_generate(settings, f"{airflow_access.SECRET}{name}")
+
+
+def _configure(settings: Settings, at: Endpoints) -> bool:
+    generate_secrets(settings)
     url, logs = str(at.airflow_url), settings.logs_dir / "airflow"
     dags = Path(infra.__file__).parents[1] / "dags"
     metadata = (
@@ -184,13 +189,13 @@ def _configure(settings: Settings, at: Endpoints) -> bool:
             "port": _port(url),
             "base_url": url,
             "workers": 1,
-            "secret_key": secrets.read_or_generate(settings, "airflow-api", nbytes=48),
+            "secret_key": secrets.read(settings, "airflow-api"),
             "expose_config": False,
             "enable_swagger_ui": False,
             "instance_name": "Calanque",
         },
         "api_auth": {
-            "jwt_secret": secrets.read_or_generate(settings, "airflow-jwt", nbytes=64),
+            "jwt_secret": secrets.read(settings, "airflow-jwt"),
             "jwt_issuer": url,
         },
         "fab": {"update_fab_perms": False, "enable_proxy_fix": False},
@@ -236,8 +241,7 @@ def _port(url: str) -> int:
 
 def _health(url: str) -> dict[str, Any]:
     try:
-        with urllib.request.urlopen(f"{url}/api/v2/monitor/health", timeout=15) as answer:  # noqa: S310 - our own address
-            return dict(json.load(answer))
+        return airflow_health.report(url)
     except (OSError, ValueError) as failure:
         raise NotReady(f"the API server does not answer at {url} ({failure})") from None
 
@@ -249,6 +253,6 @@ def _api_answers(url: str) -> None:
 
 
 def _is_healthy(url: str, part: str) -> None:
-    status = (_health(url).get(part) or {}).get("status")
+    status = airflow_health.state(_health(url), part)
     if status != "healthy":
         raise NotReady(f"the API server says that its {part} is {status or 'not there yet'}")

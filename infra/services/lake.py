@@ -22,6 +22,9 @@ from infra.services.supervision import FAILED, RUNNING, ProcessState, Supervisor
 from infra.settings import Settings
 
 Report = Callable[[str], None]
+BROKER = "valkey"
+"""The secret of the broker that a cluster's workers are fed through (infra/compose.cluster.yaml)."""
+
 _POLL_SECONDS = 0.1
 _UPPER = frozenset({*airflow_service.NAMES, metrics_service.NAME})
 _STOP_SECONDS = 75  # longer than any service is given before it is killed
@@ -133,11 +136,22 @@ def _start_airflow(settings: Settings, supervisor: Supervisor, report: Report) -
     _start(supervisor, _upper(settings), report)
 
 
-def _configure(settings: Settings, supervisor: Supervisor) -> bool:
-    """Write every configuration file; whether any of them changed."""
+def generate_secrets(settings: Settings) -> None:
+    """Create every secret that a lake of these settings needs and does not have yet. Starts nothing, needs nothing.
+
+    Raises:
+        infra.secrets.SecretMissing: the credentials of an external service were not given.
+    """
     from infra.provisioning import generate_credentials
 
     generate_credentials(settings)
+    airflow_service.generate_secrets(settings)
+    metrics_service.generate_secrets(settings)
+
+
+def _configure(settings: Settings, supervisor: Supervisor) -> bool:
+    """Write every configuration file; whether any of them changed."""
+    generate_secrets(settings)
     # Others may pass through, not look: PostgreSQL's account, under root, has to reach its own folder.
     settings.data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
     wanted = services(settings)

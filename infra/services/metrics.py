@@ -75,8 +75,13 @@ def airflow_environment(settings: Settings, service: str) -> dict[str, str]:
     }
 
 
-def _configure(settings: Settings, port: int) -> bool:
+def generate_secrets(settings: Settings) -> None:
+    """Create the token that the exporter asks for, unless it is there."""
     secrets.read_or_generate(settings, TOKEN)
+
+
+def _configure(settings: Settings, port: int) -> bool:
+    generate_secrets(settings)
     rules = Path(infra.__file__).parent / "grafana" / "prometheus" / "*.rules.yml"
     configuration = {
         "global": {"scrape_interval": _SCRAPED_EVERY, "evaluation_interval": _SCRAPED_EVERY},
