@@ -75,7 +75,10 @@ second edition. A period can be corrected once.
     @task(doc_md="The answer recorded; if it is yes, the correction asked for.")
     @guarded
     def carry_out(
-        answer: dict[str, Any], question: dict[str, str], params: dict[str, Any] | None = None, dag_run: Any = None
+        answer: dict[str, Any] | None,
+        question: dict[str, str],
+        params: dict[str, Any] | None = None,
+        dag_run: Any = None,
     ) -> list[str]:
         from datetime import date
 
@@ -89,7 +92,7 @@ second edition. A period can be corrected once.
         first_day = date.fromisoformat(asked["first_day"])
         corrected = approvals.carry_out_correction(settings, approval, asked["mart"], first_day)
         if not corrected:
-            raise AirflowSkipException("refused by the steward: nothing is done")
+            raise AirflowSkipException("refused: nothing is done")
         return corrected
 
     _question = propose()
@@ -139,7 +142,10 @@ on waiting: install the release before, or a version that does without the chang
     @task(task_id="carry_out", doc_md="The answer recorded; if it is yes, the version put in force.")
     @guarded
     def carry_out_version(
-        answer: dict[str, Any], question: dict[str, str], params: dict[str, Any] | None = None, dag_run: Any = None
+        answer: dict[str, Any] | None,
+        question: dict[str, str],
+        params: dict[str, Any] | None = None,
+        dag_run: Any = None,
     ) -> str:
         from infra.settings import Settings
         from ingestion import contract_documents
@@ -151,7 +157,7 @@ on waiting: install the release before, or a version that does without the chang
         approval = answered(answer, dag_run, kind="contract", subject=question["subject"], reason=asked["reason"])
         settle_question(settings, dag_run, approval)
         if not approvals.carry_out_contract(settings, approval, document):
-            raise AirflowSkipException("refused by the steward: deliveries go on waiting")
+            raise AirflowSkipException("refused: deliveries go on waiting")
         return document.version
 
     _version = propose_version()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -39,19 +39,24 @@ def ask_people(settings: Settings, dag_run: Any, what: str, owner: str) -> None:
     )
 
 
-def answered(answer: dict[str, Any], dag_run: Any, **asked: Any) -> Approval:
-    """The approval that the answer of a ``HITLOperator`` amounts to, of what was ``asked`` (kind, subject, reason)."""
+def answered(answer: dict[str, Any] | None, dag_run: Any, **asked: Any) -> Approval:
+    """The approval that the answer of a ``HITLOperator`` amounts to, of what was ``asked`` (kind, subject, reason).
+
+    Without one it is a refusal by :data:`NOBODY`: the time for it is over, or somebody marked the task as done.
+    """
     from publication.approvals import Approval
 
-    at, who = answer["responded_at"], answer["responded_by_user"]  # nobody, when the time for it is over
+    found = answer or {"responded_at": datetime.now(UTC), "responded_by_user": None}
+    at, who = found["responded_at"], found["responded_by_user"]
+    silence = f"no answer within {PATIENCE.days} days" if answer else "taken back: its task was marked as done"
     return Approval(
         reference=f"{dag_run.dag_id}/{dag_run.run_id}",
         asked_by=dag_run.triggering_user_name,
         asked_at=dag_run.run_after,
-        approved=who is not None and answer["chosen_options"] == [APPROVE],
+        approved=who is not None and found["chosen_options"] == [APPROVE],
         decided_by=who["name"] if who else NOBODY,
         decided_at=datetime.fromisoformat(at) if isinstance(at, str) else at,
-        remark=answer["params_input"].get("remark") if who else f"no answer within {PATIENCE.days} days",
+        remark=found["params_input"].get("remark") if who else silence,
         **asked,
     )
 
@@ -61,6 +66,7 @@ def settle_question(settings: Settings, dag_run: Any, approval: Approval) -> Non
     from infra.alerts import resolve_alert
 
     how = "approved" if approval.approved else "refused"
+    by = f" by {approval.decided_by}" if approval.decided_by != NOBODY else ""
     said = f": {approval.remark}" if approval.remark else ""
-    because = f"{how} by {approval.decided_by} at {approval.decided_at:%Y-%m-%d %H:%M} UTC{said}"
+    because = f"{how}{by} at {approval.decided_at:%Y-%m-%d %H:%M} UTC{said}"
     resolve_alert(settings, KIND, f"{dag_run.dag_id}/{dag_run.run_id}", because)

@@ -76,12 +76,12 @@ def deadline(owner: str, within: timedelta) -> DeadlineAlert:
 
 
 def tell(context: Mapping[str, Any]) -> None:
-    """A task failed for good: warn its owner, once until it succeeds again. The log has the reason, the warning not."""
+    """A task failed for good: warn its owner, once until it succeeds again, with the reason if it is one for people."""
     from infra.alerts import Alert, raise_alert
     from infra.settings import Settings
 
     task, run = context["ti"], context.get("run_id")
-    sentence = f"task {task.task_id} of DAG {task.dag_id} failed and is not tried again; its log says why"
+    sentence = f"task {task.task_id} of DAG {task.dag_id} failed and is not tried again: {_reason(context)}"
     raise_alert(
         Settings(),
         Alert(
@@ -126,6 +126,24 @@ def _late(owner: str, minutes: int, context: Mapping[str, Any]) -> None:
             details={"dag": dag_id, "run": run_id},
         ),
     )
+
+
+def _reason(context: Mapping[str, Any]) -> str:
+    """What the error says when it was written for whoever has to act; of any other, which may quote data, nothing.
+
+    What a DAG itself fails with has no cause.
+    """
+    from infra.orchestration.work import MartsHeldError
+    from ingestion.pipeline import IngestionError
+    from publication.ledger import RefusedError
+
+    error = context.get("exception")
+    while isinstance(error, BaseException):
+        of_dag = isinstance(error, AirflowFailException) and error.__cause__ is None
+        if of_dag or isinstance(error, IngestionError | MartsHeldError | RefusedError):
+            return str(error)
+        error = error.__cause__
+    return "its log says why"
 
 
 def _owner(context: Mapping[str, Any]) -> str:

@@ -10,8 +10,12 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from infra import database
+from infra.alerts import Alert
 from infra.orchestration import failures
 from infra.settings import Settings
+from ingestion.declared import silos
+from ingestion.pipeline import IngestionError
+from publication.ledger import RefusedError
 
 
 @pytest.mark.parametrize(
@@ -44,9 +48,36 @@ def test_the_guard_keeps_the_signature_by_which_airflow_gives_arguments() -> Non
     assert work.__name__ == "work"
 
 
-def context(dag_id: str, task_id: str) -> dict[str, Any]:
+def context(dag_id: str, task_id: str, error: Exception | None = None) -> dict[str, Any]:
     ti = SimpleNamespace(dag_id=dag_id, task_id=task_id, try_number=4)
-    return {"ti": ti, "task": SimpleNamespace(owner="Fourrière"), "run_id": "manual"}
+    owner = failures.in_airflow(silos()["tows"].steward)
+    return {"ti": ti, "task": SimpleNamespace(owner=owner), "run_id": "manual", "exception": error}
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (IngestionError(["tows: a.csv: no space is left"], [], []), "tows: a.csv: no space is left"),
+        (RefusedError("no unit of tows_delay was ever published"), "no unit of tows_delay was ever published"),
+        (AirflowFailException("landing: 3 objects are past their limit"), "landing: 3 objects are past their limit"),
+        (ValueError("AB-123-CD is no date"), "its log says why"),
+    ],
+)
+def test_a_warning_has_the_reason_when_it_is_one_for_people(
+    raised: Exception, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any other error may quote a delivery."""
+    alerts: list[Alert] = []
+    monkeypatch.setattr("infra.alerts.raise_alert", lambda _, alert: alerts.append(alert))
+
+    @failures.guarded
+    def work() -> None:
+        raise raised
+
+    with pytest.raises(AirflowFailException) as caught:
+        work()
+    failures.tell(context("land_tows", "ingest", caught.value))
+    assert alerts[0].sentence == f"task ingest of DAG land_tows failed and is not tried again: {told}"
 
 
 @pytest.mark.live
@@ -64,7 +95,7 @@ def test_a_failure_is_told_once_until_it_is_over(lake: Settings, monkeypatch: py
 
     failures.tell(failed)
     failures.tell(failed)
-    assert standing() == [("land_tows failed", "tows", "Fourrière", 2)]
+    assert standing() == [("land_tows failed", "tows", silos()["tows"].steward, 2)]
     failures.settle(context("land_tows", "land"))  # another task: the failure stands
     assert len(standing()) == 1
     failures.settle(failed)

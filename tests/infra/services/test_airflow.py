@@ -7,14 +7,17 @@ import time
 import urllib.error
 import urllib.request
 from typing import Any
+from urllib.parse import quote, unquote
 
 import psutil
 import pytest
 
-from infra import endpoints, secrets
+from infra import clock, contract_versions, database, endpoints, object_store, secrets
 from infra.services import airflow, airflow_access, processes
 from infra.services import lake as services
 from infra.settings import Settings
+from ingestion import contract_documents
+from publication import approvals
 
 pytestmark = [pytest.mark.live, pytest.mark.airflow, pytest.mark.slow]
 
@@ -140,6 +143,100 @@ def test_no_account_opens_with_the_password_of_another(airflow_lake: Settings) -
     assert len(set(passwords.values())) == len(passwords)
     with pytest.raises(urllib.error.HTTPError):
         log_in(airflow_lake, passwords["viewer"], "admin")
+
+
+class Questions:
+    """Runs of ``change_contract`` of one dataset: asked by the operator, answered by whoever tries."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._tokens = {
+            account: log_in(settings, secrets.read(settings, f"{airflow_access.SECRET}{account}"), account)
+            for account in ("operator", "steward", "admin")
+        }
+
+    def ask(self, reason: str, account: str = "operator") -> str:
+        body = {"logical_date": None, "conf": {"dataset": "tows", "reason": reason}}
+        token = self._tokens[account]
+        run = call(self.settings, f"{DAGS}/change_contract/dagRuns", body=body, token=token)
+        return quote(str(run["dag_run_id"]), safe="")
+
+    def until(self, state: str, *runs: str) -> None:
+        """Wait until the steward is waited for (``awaiting_input``), or until all of it is over (``success``)."""
+        path = f"{DAGS}/change_contract/dagRuns/{{}}" + ("" if state == "success" else "/taskInstances/steward_decides")
+        deadline = time.monotonic() + 300
+        while True:
+            found = [call(self.settings, path.format(run), token=self._tokens["admin"])["state"] for run in runs]
+            if set(found) == {state}:
+                return
+            assert "failed" not in found, found
+            assert time.monotonic() < deadline, found
+            time.sleep(0.5)
+
+    def answer(self, account: str, run: str, option: str, remark: str | None = None) -> int:
+        path = f"{DAGS}/change_contract/{ASKING.replace('none', run, 1)}"
+        body = {"chosen_options": [option], "params_input": {"remark": remark}}
+        return status(self.settings, "PATCH", path, body, self._tokens[account])
+
+    def forge(self, account: str, run: str) -> int:
+        """Try to have said that the steward said yes."""
+        said = {**ANSWER, "responded_by_user": {"id": "3", "name": "steward"}, "responded_at": "2026-01-01T00:00:00Z"}
+        path = f"{DAGS}/change_contract/dagRuns/{run}/taskInstances/steward_decides/xcomEntries"
+        return status(self.settings, "POST", path, {"key": "return_value", "value": said}, self._tokens[account])
+
+    def let_time_pass(self, run: str) -> None:
+        """Have the month of patience be over."""
+        with database.connect(self.settings, database.ADMIN, "airflow") as connection:
+            passed = connection.execute(
+                "update task_instance set trigger_timeout = now() where run_id = %s and state = 'awaiting_input'",
+                [unquote(run)],
+            )
+            assert passed.rowcount == 1
+
+
+def test_a_contract_changes_when_its_steward_says_so_and_whatever_is_said_is_recorded(airflow_lake: Settings) -> None:
+    until_dags_are_there(airflow_lake, {"change_contract"})
+    document = contract_documents.named("tows")
+    with database.connect(airflow_lake, "publisher", "lake") as connection:
+        earlier = document.model_copy(update={"version": "0.9.0"})
+        contract_versions.put_in_force(connection, earlier, clock.now(airflow_lake), None)
+
+    def in_force() -> str | None:
+        with database.connect(airflow_lake, "steward", "lake") as connection:
+            found = contract_versions.in_force(connection, "dataset", "tows")
+        return found.version if found else None
+
+    questions = Questions(airflow_lake)
+    refused, forgotten, agreed = (questions.ask(f"reason number {number}") for number in range(3))
+    own = questions.ask("reason number 3", "admin")
+    questions.until("awaiting_input", refused, forgotten, agreed, own)
+    assert [questions.answer("operator", agreed, "Approve"), questions.forge("operator", agreed)] == [403, 403]
+    questions.let_time_pass(forgotten)
+    assert questions.answer("steward", refused, "Refuse", "ask the pound first") == 200
+    questions.until("success", refused, forgotten)
+    assert questions.answer("steward", refused, "Approve") == 409
+    assert in_force() == "0.9.0"
+    assert [questions.answer("steward", agreed, "Approve"), questions.answer("admin", own, "Refuse")] == [200, 200]
+    questions.until("success", agreed, own)
+    assert in_force() == document.version
+
+    with database.connect(airflow_lake, "steward", "lake") as connection:
+        given = {answer.reference: answer for answer in approvals.approvals(connection)}
+        told = dict(connection.execute("select key, resolved_because from registry.alert").fetchall())
+    answers = [given[f"change_contract/{unquote(run)}"] for run in (refused, forgotten, agreed, own)]
+    assert [(answer.asked_by, answer.approved, answer.decided_by, answer.remark) for answer in answers] == [
+        ("operator", False, "steward", "ask the pound first"),
+        ("operator", False, "nobody", "no answer within 30 days"),
+        ("operator", True, "steward", None),
+        ("admin", False, "admin", None),
+    ]
+    assert {answer.subject for answer in answers} == {f"tows {document.version}"}
+    for answer in answers:
+        assert told[answer.reference].startswith("approved by" if answer.approved else "refused")
+        receipt = object_store.get_json(
+            object_store.client(airflow_lake, "steward"), approvals.BUCKET, answer.receipt_key
+        )
+        assert (receipt["reason"], receipt["same_person"]) == (answer.reason, answer.asked_by == "admin")
 
 
 def test_pools_are_in_place(airflow_lake: Settings) -> None:
