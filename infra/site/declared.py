@@ -33,7 +33,7 @@ from ingestion.columns import conformed_classes, derivations
 from ingestion.lineage import of_register
 from ingestion.reading import MALFORMED
 from ingestion.register import Dataset, Silo, silos
-from publication import project
+from publication import contracts, project
 from publication.candidates import Mart
 from publication.utility import margin
 
@@ -173,6 +173,7 @@ def _mart(mart: Mart, privacy: Plan, manifest: Mapping[str, Any], lineage: Linea
         name=mart.name,
         silo=mart.silo,
         description=mart.description,
+        version=contracts.of(mart.name).version,
         grain=mart.grain,
         columns=columns,
         privacy=Privacy(

@@ -144,11 +144,12 @@ class Descent:
 
 @dataclass(frozen=True)
 class MartFacts:
-    """One published table."""
+    """One published table. ``version`` is that of its contract, as the code has it."""
 
     name: str
     silo: str
     description: str
+    version: str
     grain: tuple[str, ...]
     columns: tuple[Field, ...]
     privacy: Privacy

@@ -30,6 +30,7 @@ from infra.site.build import Built
 from infra.site.facts import Facts, for_everybody
 from infra.site.words import LANGUAGES, Words, catalogue
 from ingestion.register import silos
+from publication.contracts import CONTRACTS
 
 pytestmark = pytest.mark.slow
 
@@ -164,6 +165,7 @@ def test_a_mart_page_says_what_the_plan_says(stewards: Path, facts: Facts) -> No
         assert f"± {said.number(mart.privacy.noise)}" in text
         assert said.number(plan().marts[mart.name].threshold) in text
         assert str(float(plan().marts[mart.name].spends)) in text
+        assert f"Version {CONTRACTS[mart.name].version} of the contract." in text
         for column in mart.columns:
             assert column.name in text
 
