@@ -49,10 +49,7 @@ class Arrival:
 
 def arrivals(settings: Settings, connection: psycopg.Connection) -> list[Arrival]:
     """How fresh every silo is, in alphabetical order."""
-    now, kept = clock.now(settings), calendar(settings)
-    newest = _newest_days(connection, now.date())
-    known = {name: rows_by_day(settings, silo, newest[name]) for name, silo in silos().items() if name in newest}
-    return [_arrival(silo, known.get(name, {}), kept, now) for name, silo in silos().items()]
+    return [arrival for _, _, arrival in _arrived(settings, connection)]
 
 
 def of_days(settings: Settings, connection: psycopg.Connection) -> list[Alert]:
@@ -61,11 +58,8 @@ def of_days(settings: Settings, connection: psycopg.Connection) -> list[Alert]:
     Of a silo that never delivered nothing is expected.
     """
     now, kept = clock.now(settings), calendar(settings)
-    newest = _newest_days(connection, now.date())
     alerts: list[Alert] = []
-    for silo in silos().values():
-        rows = rows_by_day(settings, silo, newest[silo.name]) if silo.name in newest else {}
-        arrival = _arrival(silo, rows, kept, now)
+    for silo, rows, arrival in _arrived(settings, connection):
         if arrival.newest is None:
             continue
         if arrival.overdue is not None:
@@ -141,6 +135,15 @@ def _newest_days(connection: psycopg.Connection, today: date) -> dict[str, date]
         [REFERENCE_DAY, today],
     )
     return dict(rows.fetchall())
+
+
+def _arrived(settings: Settings, connection: psycopg.Connection) -> Iterator[tuple[Silo, dict[date, int], Arrival]]:
+    """Each silo with its rows by event day, and how fresh that makes it."""
+    now, kept = clock.now(settings), calendar(settings)
+    newest = _newest_days(connection, now.date())
+    for name, silo in silos().items():
+        rows = rows_by_day(settings, silo, newest[name]) if name in newest else {}
+        yield silo, rows, _arrival(silo, rows, kept, now)
 
 
 def _arrival(silo: Silo, rows: Mapping[date, int], kept: Calendar, now: datetime) -> Arrival:

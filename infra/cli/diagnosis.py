@@ -53,6 +53,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         used_keys,
         waiting,
         clocks,
+        people,
         dags,
     )
     for check in checks:
@@ -319,6 +320,32 @@ def clocks(settings: Settings) -> Iterator[Finding]:
             yield Finding("clock", "fail", f"{name} and this machine are {apart:,.0f} s apart", "set both by NTP")
         else:
             yield Finding("clock", "ok", f"{name} and this machine agree")
+
+
+def people(settings: Settings) -> Iterator[Finding]:
+    """Whom warnings reach, and whether the addresses that are given are somebody's whom a warning names."""
+    from infra.alerts.people import PeopleError, read
+    from infra.watch.checks import PLATFORM, PROTECTION
+    from ingestion.declared import silos
+
+    try:
+        given = read(settings)
+    except PeopleError as wrong:
+        yield Finding("warnings", "fail", str(wrong), "docs/operations/stewards.md")
+        return
+    owners = {PLATFORM, PROTECTION, *(silo.steward for silo in silos().values())}
+    for name in sorted(given.keys() - owners):
+        remedy = f"in CALANQUE_ALERT_OWNERS, write one of: {'; '.join(sorted(owners))}"
+        yield Finding("warnings", "fail", f"no warning is ever for {name!r}", remedy)
+    if settings.smtp_url and settings.alert_to:
+        found = f"{len(owners & given.keys())} of {len(owners)} owners have addresses of their own"
+        yield Finding("warnings", "ok", f"by e-mail; {found}")
+    elif settings.webhook_url:
+        yield Finding("warnings", "ok", "by webhook")
+    else:
+        yield Finding(
+            "warnings", "warn", "told to nobody, only listed by `calanque alerts`", "docs/operations/stewards.md"
+        )
 
 
 def dags(settings: Settings) -> Iterator[Finding]:

@@ -1,9 +1,9 @@
-"""What is looked at, one function per check: each yields the alerts that stand, and no other."""
+"""What is looked at beside deliveries, one function per check: each yields the alerts that stand, and no other."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import psycopg
@@ -63,20 +63,6 @@ def clock(settings: Settings, _: psycopg.Connection) -> Iterator[Alert]:
             owner=PLATFORM,
             sentence=f"The lake does not believe its clock: {why}.",
         )
-
-
-def days(settings: Settings, connection: psycopg.Connection) -> Iterable[Alert]:
-    """Silos are fresh, days have the rows they usually have."""
-    from ingestion import watching
-
-    return watching.of_days(settings, connection)
-
-
-def deliveries(settings: Settings, connection: psycopg.Connection) -> Iterable[Alert]:
-    """Deliveries were read, and no more of their rows quarantined or warned of than usual."""
-    from ingestion import watching
-
-    return watching.of_deliveries(settings, connection)
 
 
 def marts(settings: Settings, _: psycopg.Connection) -> Iterator[Alert]:

@@ -16,6 +16,7 @@ from infra.endpoints import NotRunning
 from infra.secrets import SecretMissing
 from infra.settings import Settings
 from infra.watch import checks
+from ingestion import watching
 
 _log = logging.getLogger(__name__)
 
@@ -28,12 +29,14 @@ class Check(NamedTuple):
     daily: bool = False
 
 
-DELIVERIES = Check(("quarantine-spike", "contract-warning", "delivery-refused", "delivery-parked"), checks.deliveries)
+DELIVERIES = Check(
+    ("quarantine-spike", "contract-warning", "delivery-refused", "delivery-parked"), watching.of_deliveries
+)
 CHECKS = (
     Check(("store-down",), checks.store),
     Check(("disk-full",), checks.disk),
     Check(("clock-doubted",), checks.clock),
-    Check(("freshness", "volume"), checks.days),
+    Check(("freshness", "volume"), watching.of_days),
     DELIVERIES,
     Check(("mart-held",), checks.marts),
     Check(("retention-overdue",), checks.retention, daily=True),

@@ -18,8 +18,10 @@ from receivers import Hook, Mailbox, mail_server, webhook
 
 from infra import clock, database, secrets
 from infra.alerts import Alert, BrokenRule, book, raise_alert, resolve_alert, send_pending, settle
+from infra.cli import diagnosis
 from infra.services.certificates import certificate_bundle
 from infra.settings import Settings
+from ingestion.declared import silos
 
 pytestmark = pytest.mark.live
 
@@ -230,6 +232,22 @@ def test_addresses_that_cannot_be_read_leave_one_mailbox_for_all(
     assert [message["To"] for message in box.messages] == ["everybody@city.test"]
     assert "CALANQUE_ALERT_OWNERS" in caplog.text
     assert "city.test" not in caplog.text
+
+
+def test_the_doctor_knows_whom_warnings_reach(tmp_path: Path) -> None:
+    def found(**given: object) -> list[tuple[str, str]]:
+        settings = Settings(home=tmp_path).model_copy(update=given)
+        return [(finding.verdict, finding.detail) for finding in diagnosis.people(settings)]
+
+    steward = silos()["tows"].steward
+    mail = {"smtp_url": "smtp://127.0.0.1", "alert_to": "everybody@city.test", "alert_owners": tmp_path / "owners.toml"}
+    assert found() == [("warn", "told to nobody, only listed by `calanque alerts`")]
+    assert found(webhook_url="http://127.0.0.1") == [("ok", "by webhook")]
+    assert found(**mail)[0][0] == "fail"
+    mail["alert_owners"].write_text(f'"{steward}" = ["pound@city.test"]\n', "utf-8")
+    assert [verdict for verdict, _ in found(**mail)] == ["ok"]
+    mail["alert_owners"].write_text(f'"{steward.title()}" = ["pound@city.test"]\n', "utf-8")
+    assert found(**mail)[0] == ("fail", f"no warning is ever for {steward.title()!r}")
 
 
 def test_settling_resolves_what_does_not_stand_any_more(quiet_lake: Settings) -> None:
