@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from types import MappingProxyType
 
 import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
@@ -88,18 +89,25 @@ def load_table(catalog: SqlCatalog, identifier: str) -> Table:
 
 
 def ensure_table(
-    catalog: SqlCatalog, identifier: str, schema: Schema | pa.Schema, partition_by: str | None = None
+    catalog: SqlCatalog,
+    identifier: str,
+    schema: Schema | pa.Schema,
+    partition_by: str | None = None,
+    properties: Mapping[str, str] = MappingProxyType({}),
 ) -> Table:
     """The table called ``identifier`` ("namespace.name"), created if it is not there, partitioned by identity.
 
-    An existing table is returned as it is, whatever its schema.
+    It is created with ``properties`` besides those of every table. An existing one is returned as it is, whatever its
+    schema and its properties.
     """
     try:
         return load_table(catalog, identifier)
     except NoSuchTableError:
         pass
     try:
-        with catalog.create_table_transaction(identifier, schema, properties=_TABLE_PROPERTIES) as transaction:
+        with catalog.create_table_transaction(
+            identifier, schema, properties={**_TABLE_PROPERTIES, **properties}
+        ) as transaction:
             if partition_by is not None:
                 with transaction.update_spec() as spec:
                     spec.add_identity(partition_by)

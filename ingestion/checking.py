@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import pandera.polars as pa
 import polars as pl
 from pandera.constants import CHECK_OUTPUT_KEY
-from pandera.errors import SchemaErrorReason, SchemaErrors
+from pandera.errors import SchemaErrors
 
 Severity = Literal["error", "warning"]
 
@@ -86,8 +86,10 @@ def _failures(
     contract = _contract(model)
     if "row" not in contract.structure.columns:
         frame = frame.drop("row")
-    for name, failed in _nulls(model, contract.structure, frame):
-        yield "not_nullable", name, "error", failed
+    _require_structure(model, tuple(frame.schema.items()))
+    for name, column in contract.structure.columns.items():
+        if not column.nullable and (failed := _missing(frame[name])).any():
+            yield "not_nullable", name, "error", failed
     lazy = frame.lazy()
     for column, rule in contract.checks:
         title = _name(rule)
@@ -100,21 +102,25 @@ def _failures(
             yield title, column, "warning" if rule.raise_warning else "error", ~passed
 
 
-def _nulls(
-    model: type[pa.DataFrameModel], structure: pa.DataFrameSchema, frame: pl.DataFrame
-) -> Iterator[tuple[str, pl.Series]]:
+def _missing(values: pl.Series) -> pl.Series:
+    """Where a value is missing, to pandera: a null, or what is no number."""
+    return values.is_null() | values.is_nan().fill_null(False) if values.dtype.is_float() else values.is_null()
+
+
+@cache
+def _require_structure(model: type[pa.DataFrameModel], schema: tuple[tuple[str, pl.DataType], ...]) -> None:
+    """Whether frames of this schema fit the model, worked out once for all the batches of a delivery.
+
+    Raises:
+        ContractMismatchError: they do not.
+    """
     try:
-        structure.validate(frame, lazy=True)
+        _contract(model).structure.validate(pl.DataFrame(schema=schema), lazy=True)
     except SchemaErrors as failure:
-        errors = list(failure.schema_errors)
-    else:
-        return
-    mistakes = [error for error in errors if error.reason_code != SchemaErrorReason.SERIES_CONTAINS_NULLS]
-    if mistakes:
-        kinds = sorted(f"{error.column_name or error.failure_cases}: {error.reason_code.value}" for error in mistakes)
+        kinds = sorted(
+            f"{error.column_name or error.failure_cases}: {error.reason_code.value}" for error in failure.schema_errors
+        )
         raise ContractMismatchError(f"a frame does not fit {model.__name__}: {'; '.join(kinds)}") from None
-    for error in errors:
-        yield str(error.column_name), ~error.check_output.get_column(CHECK_OUTPUT_KEY)
 
 
 @cache

@@ -133,13 +133,16 @@ def conform(
 
 
 def _ahead(function: Callable[[_In], _Out], items: Iterator[_In]) -> Iterator[_Out]:
-    """``map(function, items)``, in order, :data:`_AT_ONCE` calls under way: one hashes while another parses."""
+    """``map(function, items)``, in order, :data:`_AT_ONCE` calls under way: one hashes while another parses.
+
+    One more item waits for its turn, so that no call waits for an item to be read.
+    """
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         under_way: deque[Future[_Out]] = deque()
         try:
             for item in items:
                 under_way.append(pool.submit(function, item))
-                if len(under_way) == _AT_ONCE:
+                if len(under_way) > _AT_ONCE:
                     yield under_way.popleft().result()
             while under_way:
                 yield under_way.popleft().result()

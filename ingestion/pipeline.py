@@ -14,6 +14,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -271,10 +272,12 @@ class _Worker:
         connection.commit()
         self._store: Minio = object_store.client(settings, "pipeline")
         self._catalog = open_catalog(settings, "pipeline")
-        # All of them, delivered or not: a mart may join a table that nothing was delivered to yet.
-        self._tables = tables.ensure_tables(self._catalog, silo)
+        with ThreadPoolExecutor(1) as beside:  # its time is that of servers, mostly
+            # All of them, delivered or not: a mart may join a table that nothing was delivered to yet.
+            ensured = beside.submit(tables.ensure_tables, self._catalog, silo)
+            self._city: City = load_city(settings)
+            self._tables = ensured.result()
         self._committer = Committer(settings, connection, self._catalog, self._store)
-        self._city: City = load_city(settings)
         self._keys = KnownKeys(settings, open_keys(settings))
 
     def process(self, delivery: DeliveryRow) -> Receipt:

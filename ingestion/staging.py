@@ -66,7 +66,8 @@ class Stage:
         """``folder`` is an empty folder for the stage's files; removing it is the caller's business."""
         self._dataset = dataset
         self._folder = folder
-        self._buffer: list[pl.DataFrame] = []
+        self._buffer: dict[date, list[pl.DataFrame]] = defaultdict(list)
+        self._buffered = 0.0  # bytes
         self._parts: dict[date, list[_Part]] = defaultdict(list)
         self._dropped: dict[tuple[date, int], pl.Series] = {}
 
@@ -74,8 +75,12 @@ class Stage:
         """Take the next conformed lines: ``row`` and the columns of the conformed model."""
         if lines.is_empty():
             return
-        self._buffer.append(lines)
-        if sum(frame.estimated_size() for frame in self._buffer) >= BUFFER_BYTES:
+        # Days and hashes are worked out here, beside the conforming of the next lines, and not once all are there.
+        lines = lines.with_columns(lines.select(self._dataset.key).hash_rows().alias(_HASH))
+        for (day,), part in lines.partition_by("event_date", as_dict=True).items():
+            self._buffer[day].append(part)
+        self._buffered += lines.estimated_size()
+        if self._buffered >= BUFFER_BYTES:
             for day, part in self._take_buffer():
                 target = self._folder / f"{day}-{len(self._parts[day])}.arrow"
                 part.write_ipc(target)
@@ -123,13 +128,10 @@ class Stage:
             return [file for files in pool.map(write_day, sorted(self._parts)) for file in files]
 
     def _take_buffer(self) -> Iterator[tuple[date, pl.DataFrame]]:
-        if not self._buffer:
-            return
-        lines = pl.concat(self._buffer)
+        for day, parts in self._buffer.items():
+            yield day, pl.concat(parts)
         self._buffer.clear()
-        lines = lines.with_columns(lines.select(self._dataset.key).hash_rows().alias(_HASH))
-        for (day,), part in lines.partition_by("event_date", as_dict=True).items():
-            yield day, part
+        self._buffered = 0.0
 
     def _all_parts(self) -> Iterator[_Part]:
         for parts in self._parts.values():

@@ -40,7 +40,7 @@ def ensure(catalog: SqlCatalog, dataset: Dataset) -> Table:
     """
     partition = None if dataset.reference else PARTITION
     schema = arrow_schema(dataset)
-    table = evolve(ensure_table(catalog, identifier(dataset), schema, partition), schema)
+    table = evolve(ensure_table(catalog, identifier(dataset), schema, partition, _COMMIT_ONCE), schema)
     if any(table.properties.get(name) != value for name, value in _COMMIT_ONCE.items()):
         with table.transaction() as change:
             change.set_properties(_COMMIT_ONCE)

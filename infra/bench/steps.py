@@ -11,6 +11,9 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401 - SQLAlchemy imports it at first use
+from pandera.backends.polars.register import register_polars_backends
+
 from infra.bench import floors
 from infra.bench.stopwatch import Stopwatch
 from infra.build_spec import CityReference
@@ -136,6 +139,8 @@ STEPS: Mapping[str, Callable[..., Found]] = {
 
 def main() -> None:
     name, parameters = sys.argv[1:]
+    silos()  # imports the register's modules
+    register_polars_backends()  # and this those that pandera imports at first use
     print(json.dumps(STEPS[name](Settings(), **json.loads(parameters))))
 
 
