@@ -213,7 +213,9 @@ def test_parked_and_refused_deliveries_are_tried_again(lake: Settings) -> None:
         assert replay.replay(lake, silo.name, first) == "parked"
         pipeline.ingest(lake, silo.name)
         assert known(lake, silo, first).status == "committed"
-    blind = replace(silo, formats=())
+    whole = new_silo()
+    blind = replace(whole, formats=())
+    silo = replace(whole, datasets=tuple(replace(each, version="1.1.0") for each in whole.datasets))
     strange = content([(7, 0, 5)])
     with registered(blind):
         essai.deliver(lake, silo.name, "strange.csv", strange)
