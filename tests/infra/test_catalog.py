@@ -80,6 +80,15 @@ def test_ensure_table_twice_is_the_same_table(store: Settings, name: str, table:
     assert [field.name for field in table.spec().fields] == ["event_date"]
 
 
+def test_a_table_is_created_with_its_properties_at_once(store: Settings, name: str) -> None:
+    opened = catalog.open_catalog(store, "pipeline")
+    declared = {"commit.retry.num-retries": "0"}
+    table = catalog.ensure_table(opened, name, SCHEMA, "event_date", declared)
+    assert table.properties.items() > declared.items()
+    assert table.properties["write.parquet.compression-codec"] == "zstd"
+    assert table.metadata.metadata_log == []  # one commit, one metadata file
+
+
 def test_namespaces_are_there_and_nothing_else(store: Settings) -> None:
     found = catalog.open_catalog(store, "publisher").list_namespaces()
     assert sorted(namespace for (namespace,) in found) == sorted(catalog.NAMESPACES)

@@ -73,6 +73,17 @@ def test_good_lines_go_on_and_the_others_keep_every_rule(lines: list) -> None:
     assert set(rejects.rows()) == expected
 
 
+def test_no_number_is_as_bad_as_a_null_where_neither_may_be() -> None:
+    class Counted(pa.DataFrameModel):
+        row: int
+        people: float
+
+    lines = pl.DataFrame({"row": [1, 2, 3], "people": [1.0, None, float("nan")]})
+    good, rejects = check(Counted, lines)
+    assert good["row"].to_list() == [1]
+    assert set(rejects.rows()) == {(row, "not_nullable", "people", "error") for row in (2, 3)}
+
+
 @pytest.mark.parametrize(
     ("spoil", "problem"),
     [
