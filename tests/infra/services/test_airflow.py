@@ -194,6 +194,7 @@ class Questions:
             assert passed.rowcount == 1
 
 
+@pytest.mark.long
 def test_a_contract_changes_when_its_steward_says_so_and_whatever_is_said_is_recorded(airflow_lake: Settings) -> None:
     until_dags_are_there(airflow_lake, {"change_contract"})
     document = contract_documents.named("tows")
