@@ -12,11 +12,15 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 
 import duckdb
+import pyarrow.compute as pc
 
 from infra.build_spec import Unit
 from infra.keys import Keys
 from infra.noise import derive
 from publication import settling
+
+_LINES = 1 << 16
+"""Cells digested at a time."""
 
 _NOT_CELLS = frozenset({"unit_start", "unit_end", "edition", "quarter_start", "period_end", "exact", "measured"})
 
@@ -68,15 +72,24 @@ def _keyed(keys: Keys, unit: Unit, digest: str) -> str:
 def _digests(connection: duckdb.DuckDBPyConnection, mart: str) -> Mapping[date, str]:
     """By first day of the unit, SHA-256 over its cells: one line of JSON each, sorted, each column under its name."""
     named = ", ".join(f"'{name}', \"{name}\"" for name in cells(connection, mart))
-    return dict(
-        connection.execute(
-            f"""
-            select unit_start, sha256(string_agg(cell, chr(10) order by cell))
-            from (
-                select unit_start, json_object({named}, 'exact', cast(exact as varchar))::varchar as cell
-                from intermediate.{table(mart)}
-            )
-            group by unit_start
-            """
-        ).fetchall()
-    )
+    reader = connection.execute(
+        f"""
+        select unit_start, json_object({named}, 'exact', cast(exact as varchar))::varchar as cell
+        from intermediate.{table(mart)}
+        order by unit_start, cell
+        """
+    ).to_arrow_reader(_LINES)
+    digests: dict[date, hashlib._Hash] = {}
+    for batch in reader:
+        starts = batch.column("unit_start")
+        for unit_start in starts.unique():
+            lines = batch.column("cell").filter(pc.equal(starts, unit_start))
+            day = unit_start.as_py()
+            # Lines are told apart by a line feed, which JSON has none of; there is none after the last.
+            digest = digests.get(day)
+            if digest is None:
+                digest = digests[day] = hashlib.sha256()
+            else:
+                digest.update(b"\n")
+            digest.update("\n".join(lines.to_pylist()).encode())
+    return {day: digest.hexdigest() for day, digest in digests.items()}
