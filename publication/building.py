@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import duckdb
+import polars as pl
 import psycopg
 from minio import Minio
 
@@ -276,25 +278,32 @@ def _build(
     settings: Settings, store: Minio, due: Due, spec: BuildSpec, declared: Project, *, work: Path, started: float
 ) -> Build:
     keys = _noise_keys(settings, spec)
-    _dbt(settings, work, due, declared)
-    problems = _problems(work, due)
-    for mart in due.marts:
-        problems[mart.name] = problems[mart.name] or _not_measured(work, mart)
-    good = [mart for mart in due.marts if not problems[mart.name]]
-    marts, places = _export(store, good, spec.build_id, work) if good else ([], {})
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="beside") as beside:
+        counting = beside.submit(_rows_by_day, settings, due, declared, spec)  # while dbt starts, which takes one core
+        _dbt(settings, work, due, declared)
+        problems = _problems(work, due)
+        for mart in due.marts:
+            problems[mart.name] = problems[mart.name] or _not_measured(work, mart)
+        good = [mart for mart in due.marts if not problems[mart.name]]
+        marts: Sequence[BuiltMart] = ()
+        places: Mapping[str, str] = {}
+        units: tuple[BuiltUnit, ...] = ()
+        rows = counting.result()
+        if good:
+            exporting = beside.submit(_export, store, good, spec.build_id, work)
+            units = _measured(due, declared, spec, keys, rows, work=work, good={mart.name for mart in good})
+            marts, places = exporting.result()
     built = Build(
         build_id=spec.build_id,
         code_version=declared.version,
         commits=dict(due.commits),
         spec=spec,
-        places=places,
+        places=dict(places),
         marts=(
             *marts,
             *(BuiltMart(mart=mart, problems=problems[mart.name]) for mart in due.marts if problems[mart.name]),
         ),
-        units=(
-            _measured(settings, due, declared, spec, keys, work=work, good={mart.name for mart in good}) if good else ()
-        ),
+        units=units,
         compares=due.compares,
         seconds=round(time.monotonic() - started, 3),
         sql_seconds=round(_sql_seconds(work), 3),
@@ -341,6 +350,8 @@ def _dbt(settings: Settings, work: Path, due: Due, declared: Project) -> None:
             "buildable",
             "--exclude-resource-type",
             "unit_test",  # they test the project, not the data: `make test` runs them
+            "--exclude",
+            "resource_type:test,path:seeds",  # and so do the tests of seeds
             "--select",
             *(f"+{mart.name}" for mart in due.marts),
         ),
@@ -463,11 +474,9 @@ def _not_measured(work: Path, mart: Mart) -> tuple[Problem, ...]:
     return ()
 
 
-def _measured(
-    settings: Settings, due: Due, declared: Project, spec: BuildSpec, keys: Keys, *, work: Path, good: Collection[str]
-) -> tuple[BuiltUnit, ...]:
-    """Every unit whose cells were measured, with its fingerprint, and what more to know of those that are due."""
-    rows = {
+def _rows_by_day(settings: Settings, due: Due, declared: Project, spec: BuildSpec) -> Mapping[str, pl.DataFrame]:
+    """By silo, how many conformed rows each day has, from the first day that is due to the last."""
+    return {
         silo: late.rows_by_day(
             settings,
             [at for dataset in due.datasets[silo] if (at := spec.tables[dataset])],
@@ -475,6 +484,19 @@ def _measured(
         )
         for silo in due.coverage
     }
+
+
+def _measured(
+    due: Due,
+    declared: Project,
+    spec: BuildSpec,
+    keys: Keys,
+    rows: Mapping[str, pl.DataFrame],
+    *,
+    work: Path,
+    good: Collection[str],
+) -> tuple[BuiltUnit, ...]:
+    """Every unit whose cells were measured, with its fingerprint, and what more to know of those that are due."""
     found = []
     with _database(work) as connection:
         for name in sorted({unit.mart for unit in spec.units}):
