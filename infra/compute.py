@@ -11,7 +11,7 @@ import psutil
 from infra import object_store
 from infra.settings import Settings
 
-EXTENSIONS = ("httpfs", "avro", "iceberg", "postgres_scanner")  # iceberg needs avro loaded before it
+EXTENSIONS = ("httpfs", "avro", "iceberg")  # iceberg needs avro loaded before it
 
 _GIB = 1024**3
 
