@@ -39,6 +39,7 @@ def service(settings: Settings, ports: Mapping[str, int]) -> Service:
         ready=lambda: _answers(settings, port),
         remedy="see its log; nothing else of the lake depends on it",
         stop_seconds=5,
+        start_seconds=300,  # a machine that is busy with other things, such as starting Airflow
         ports=(port,),
     )
 
