@@ -261,26 +261,26 @@ def flip_on_disk(lake: Settings, address: str) -> None:
     """Have some bytes of an object be others on the store's own disk, as a disk that rots does."""
     bucket, key = address.removeprefix("s3://").split("/", 1)
     content = object_store.get_bytes(object_store.client(lake, "admin"), bucket, key)
-    middle = content[len(content) // 3 : len(content) // 3 + 64]
+    third = len(content) // 3
     found = 0
     for path in (lake.data_dir / "seaweedfs").rglob("*.dat"):
-        at = path.read_bytes().find(middle)
+        at = path.read_bytes().find(content)
         if at >= 0:
             found += 1
             with path.open("r+b") as stream:
-                stream.seek(at)
-                stream.write(bytes(byte ^ 0xFF for byte in middle))
-    assert found
+                stream.seek(at + third)
+                stream.write(bytes(byte ^ 0xFF for byte in content[third : third + 64]))
+    assert found == 1, f"{found} objects have these bytes: which one is meant?"
 
 
 def test_data_files_rot(lake: Settings, tmp_path: Path, row: Row) -> None:
     """Rows on the store's disk, and nothing of the metadata: what a backup has comes back, and what landing has."""
     published(lake, tmp_path)
     own, place = silo(), tmp_path / "backups"
-    city.drop(lake, own, "first.csv", 1, 2)
+    city.drop(lake, own, "first.csv", 901, 902)  # rows that no other test has: their bytes are looked for
     assert city.sweep_and_ingest(lake, own) == ["first.csv committed"]
     saving.backup(lake, place, tmp_path / "keys", locks=LOCKS)
-    city.drop(lake, own, "second.csv", 3, 4)
+    city.drop(lake, own, "second.csv", 903, 904)
     assert city.sweep_and_ingest(lake, own) == ["second.csv committed"]
 
     def files(identifier: str) -> list[str]:
@@ -306,7 +306,7 @@ def test_data_files_rot(lake: Settings, tmp_path: Path, row: Row) -> None:
         [told] = lost_files.touched(lake, mended.lost)
         assert [each.file_name for each in told.again] == ["first.csv", "second.csv"]
         assert lost_files.rebuild(lake, mended.lost) == [told]
-    assert city.contents(lake, own) == ["r1", "r2", "r3", "r4"]
+    assert city.contents(lake, own) == ["r901", "r902", "r903", "r904"]
     assert mending.mend(lake, place) == mending.Mended((), (), ())
     object_store.put_bytes(store, *mart.removeprefix("s3://").split("/", 1), b"not what it was")
     [damaged] = mending.mend(lake, tmp_path / "no backup").lost
@@ -319,7 +319,7 @@ def test_data_files_rot(lake: Settings, tmp_path: Path, row: Row) -> None:
     row("data files rot", "bytes flipped on the disk of seaweedfs", f"{lost}; {told.sentence}", healed)
 
     # Without the bytes in landing, whoever delivered them is told of, and the other rows can be read again.
-    city.drop(lake, own, "third.csv", 5)
+    city.drop(lake, own, "third.csv", 905)
     assert city.sweep_and_ingest(lake, own) == ["third.csv committed"]
     [third] = [address for address in files(ours) if address not in (saved, unsaved)][-1:]
     object_store.put_bytes(store, *third.removeprefix("s3://").split("/", 1), b"not what it was")
