@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     )
 
     clock_leap_days: int = Field(
-        default=3,
+        default=7,
         ge=1,
         description="A clock so many days from when the lake was last at work is not believed until a person says so.",
     )
