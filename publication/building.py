@@ -28,7 +28,7 @@ import polars as pl
 import psycopg
 from minio import Minio
 
-from infra import catalog, compute, database, ledger, logs, object_store, registry
+from infra import catalog, database, ledger, logs, object_store, registry
 from infra.build_spec import REGISTERS, BuildSpec, CityReference, DayRange, Unit
 from infra.city import load_city
 from infra.keys import Keys, open_keys
@@ -43,6 +43,8 @@ from publication.project import Project
 ROLE = "publisher"
 LOCK = "build"
 BATCH_ROWS = 64 * 1024
+_MEMORY = "1500MB"
+"""What DuckDB may take while candidates are read, as in dbt's profile: a build stays under 3 GB, Python included."""
 
 log = logging.getLogger(__name__)
 
@@ -460,7 +462,7 @@ def _database(work: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """The database that dbt made, to be read."""
     file, spill = str(work / "build.duckdb"), str(work / "spill")
     with duckdb.connect(file, read_only=True, config={"temp_directory": spill}) as connection:
-        connection.execute(f"set memory_limit = '{compute.default_memory_limit()}B'")
+        connection.execute(f"set memory_limit = '{_MEMORY}'")
         yield connection
 
 

@@ -61,6 +61,7 @@ def test_nothing_is_left_in_the_home_folder_nor_fetched(
         "from infra import compute\n"
         "from infra.settings import Settings\n"
         "connection = compute.connect(Settings(), 'pipeline')\n"
+        "connection.execute('set enable_progress_bar = false')\n"
         "print(connection.sql(f\"from '{sys.argv[1]}'\").fetchall())\n"
         "try:\n"
         "    connection.execute('load spatial')\n"
