@@ -1,7 +1,7 @@
 """``python -m infra.services.airflow_health PART``: fails unless the API server says that PART of Airflow is healthy.
 
-What containers are asked every half minute, so it imports nothing that takes time, where ``airflow jobs check`` starts all of
-Airflow. The API server is found at CALANQUE_AIRFLOW_URL.
+What containers are asked every half minute, so it imports nothing that takes time, where ``airflow jobs check`` starts
+all of Airflow. The API server is found at CALANQUE_AIRFLOW_URL.
 """
 
 from __future__ import annotations
