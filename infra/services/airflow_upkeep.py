@@ -12,8 +12,8 @@ from infra.services import airflow
 from infra.services.model import ServiceError
 from infra.settings import Settings
 
-_KEPT_FROM_TASKS = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
-"""Airflow overwrites it in a task's process, so that no task's code opens its tables by accident."""
+_KEPT_FROM_TASKS = "airflow-db-not-allowed:"
+"""What Airflow has for its database's address in a task's process, so that no task's code opens it by accident."""
 _BATCH = 10_000
 
 
@@ -26,7 +26,7 @@ def trim(settings: Settings, before: datetime) -> None:
     Raises:
         ServiceError: Airflow could not; the message ends with what it said.
     """
-    environment = {name: value for name, value in os.environ.items() if name != _KEPT_FROM_TASKS}
+    environment = {name: value for name, value in os.environ.items() if not value.startswith(_KEPT_FROM_TASKS)}
     if (airflow.home(settings) / "airflow.cfg").exists():  # in a container, the image's environment says it all
         environment |= airflow.environment(settings)
     options = ("--clean-before-timestamp", before.isoformat(), "--batch-size", str(_BATCH))
