@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import h3
 import numpy as np
@@ -71,8 +71,10 @@ class _Model(BaseModel):
 
 
 def _known_time_zone(value: str) -> str:
-    if value not in available_timezones():
-        raise ValueError(f"{value!r} is not an IANA time zone such as 'Europe/Paris'")
+    try:
+        ZoneInfo(value)  # available_timezones() would open every file of the database
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"{value!r} is not an IANA time zone such as 'Europe/Paris'") from None
     return value
 
 
