@@ -67,9 +67,10 @@ def reports(
         return {}
     silo_counts_rows = plan.budget_of(mart.name).unit == "vehicle-month"
     found = {}
-    for (unit_start,), of_unit in cells.partition_by("unit_start", as_dict=True).items():
+    for unit_start in cells["unit_start"].unique(maintain_order=True):
         if unit_start not in rows:
             continue
+        of_unit = cells.filter(pl.col("unit_start") == unit_start)  # one at a time: a quarter may have a million
         figures = _figures(of_unit, contract)
         if silo_counts_rows:
             figures["share_not_counted"] = _share(rows[unit_start] - int(of_unit["exact"].sum()), rows[unit_start])
@@ -84,12 +85,14 @@ def reports(
 
 
 def _cells(connection: duckdb.DuckDBPyConnection, mart: Mart, contract: Contract) -> pl.DataFrame:
-    """Every published cell: ``unit_start``, its grain, ``exact``, ``shown`` (null when hidden), ``truth``.
+    """Every published cell: ``unit_start``, its place if any, ``exact``, ``shown`` (null when hidden), ``truth``.
 
     A mean is a measured count over a public number, hours for instance: what it would be without noise is in the same
     proportion to it as the exact count is to the measured one.
     """
     grain = ", ".join(f'"{column}"' for column in mart.grain)
+    place = _place(contract)
+    named = "" if place is None else f'"{place}",'
     truth = "exact * shown / nullif(measured, 0)" if contract.measure.type == "double" else "exact"
     return connection.execute(
         f"""
@@ -98,7 +101,7 @@ def _cells(connection: duckdb.DuckDBPyConnection, mart: Mart, contract: Contract
             from intermediate.{fingerprints.table(mart.name)}
             group by unit_start, {grain}
         )
-        select measured.*, "{contract.measure.column}"::double as shown, ({truth})::double as truth
+        select unit_start, {named} exact, "{contract.measure.column}"::double as shown, ({truth})::double as truth
         from measured
         inner join {mart.relation} as published using ({grain})
         order by unit_start, {grain}
@@ -136,9 +139,13 @@ def _figures(cells: pl.DataFrame, contract: Contract) -> dict[str, Any]:
     }
 
 
+def _place(contract: Contract) -> str | None:
+    return next((column for column in PLACES if column in contract.grain), None)
+
+
 def _rank_correlation(cells: pl.DataFrame, contract: Contract) -> float | None:
     """Spearman's, of the places' published totals (what is hidden counts nothing) with their exact ones."""
-    place = next((column for column in PLACES if column in contract.grain), None)
+    place = _place(contract)
     if place is None:
         return None
     totals = cells.group_by(place).agg(pl.col("exact").sum(), pl.col("shown").fill_null(0).sum())
