@@ -8,6 +8,7 @@ import json
 import threading
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import psycopg
@@ -440,7 +441,7 @@ def test_what_readers_rely_on_changes_with_its_version_only(  # noqa: PLR0917
     analyst: psycopg.Connection,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    changed: dict[str, object],
+    changed: dict[str, Any],
     version: str,
     because: str | None,
 ) -> None:
@@ -451,7 +452,7 @@ def test_what_readers_rely_on_changes_with_its_version_only(  # noqa: PLR0917
     contract = CONTRACTS[name]
     before = in_bi(analyst, contract)
 
-    monkeypatch.setitem(CONTRACTS, name, dataclasses.replace(contract, **changed, version=version))  # type: ignore
+    monkeypatch.setitem(CONTRACTS, name, dataclasses.replace(contract, **changed, version=version))
     stage(clean_lake, spec("b2", of=[april, *units(other)[1:]]), some(both, april), tmp_path, commit_seq=2)
     released = {each.mart for each in release.release(clean_lake, "b2")}
     assert released == ({other} if because else {name, other})
