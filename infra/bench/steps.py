@@ -37,6 +37,17 @@ def prepare(settings: Settings) -> Found:
     return watch.read()._asdict()
 
 
+def begin(settings: Settings, silo: str) -> Found:
+    """A silo's first delivery, which has no rows: its tables are made, and the store makes room for its buckets."""
+    watch = Stopwatch()
+    landing.sweep(settings, silo)
+    receipts = pipeline.ingest(settings, silo)
+    elapsed = watch.read()
+    if [(receipt.status, receipt.tally.rows_in) for receipt in receipts] != [("committed", 0)]:
+        raise StepError(f"{silo}: a delivery without rows was to be committed: {[each.reason for each in receipts]}")
+    return elapsed._asdict()
+
+
 def land(settings: Settings, silo: str) -> Found:
     """Land the one file that waits in a silo's drop folder."""
     watch = Stopwatch()
@@ -133,7 +144,7 @@ def run(settings: Settings) -> Found:
 
 
 STEPS: Mapping[str, Callable[..., Found]] = {
-    step.__name__: step for step in (prepare, land, ingest, copy, rewrite, build, query, plain, compare, run)
+    step.__name__: step for step in (prepare, begin, land, ingest, copy, rewrite, build, query, plain, compare, run)
 }
 
 

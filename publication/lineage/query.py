@@ -24,7 +24,8 @@ from infra.lineage import ROWS
 DIALECT = "duckdb"
 
 NOISE = "noise"
-"""The SQL function that noise comes from (infra/dbt_plugin.py registers it). Only adding it to a value masks that."""
+"""The SQL function that noise comes from, arrays of it (infra/dbt_plugin.py registers it). Only adding it to a value masks
+that: the function's result, an element of it, or a column that holds one."""
 
 
 class UnreadableQueryError(ValueError):
@@ -58,12 +59,13 @@ NOTHING: Reads = frozenset()
 class Relation:
     """What is known of a table or of the result of a query.
 
-    ``keys``: sets of columns of which no two rows have the same values.
+    ``keys``: sets of columns of which no two rows have the same values. ``noise``: columns that are noise, nothing else.
     """
 
     columns: Mapping[str, Reads]
     rows: Reads = NOTHING
     keys: tuple[frozenset[str], ...] = ()
+    noise: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,10 @@ def read(sql: str, relations: Mapping[str, Known]) -> Relation:
     except (SqlglotError, RecursionError) as error:
         raise UnreadableQueryError(f"it cannot be parsed: {str(error).splitlines()[0]}") from error
     found = _Reader(relations).query(query, _Scope())
+    if found.noise:
+        raise UnreadableQueryError(
+            f"column {min(found.noise)} is noise and nothing else: whoever reads it could take the noise off again"
+        )
     return replace(found, columns={name: _merged(reads) for name, reads in found.columns.items()})
 
 
@@ -185,6 +191,8 @@ class _Reader:
         left, right = self.query(node.left, scope), self.query(node.right, scope)
         if node.args.get("by_name") or len(left.columns) != len(right.columns):
             raise UnreadableQueryError("a set operation whose sides differ in columns, or by name, is not followed")
+        if left.noise or right.noise:
+            raise UnreadableQueryError("noise in a set operation is not followed")
         columns = {
             name: mine | theirs
             for (name, mine), theirs in zip(left.columns.items(), right.columns.values(), strict=True)
@@ -201,10 +209,13 @@ class _Reader:
         scope = replace(scope, rows=rows)
         grouped, aggregated = node.args.get("group"), _aggregates(node)
         columns: dict[str, Reads] = {}
+        noise: set[str] = set()
         for projection in node.selects:
             if projection.alias_or_name in columns:
                 raise UnreadableQueryError(f"it has two columns named {projection.alias_or_name}")
             columns[projection.alias_or_name] = self.expression(projection, scope)
+            if _is_noise(projection, scope):
+                noise.add(projection.alias_or_name)
             if projection.find(exp.Unnest, exp.Explode):  # as many rows as it has elements
                 rows, first = rows | indirect(columns[projection.alias_or_name]), None
         keys: tuple[frozenset[str], ...] = ()
@@ -224,7 +235,7 @@ class _Reader:
             chosen = [self.expression(on, scope), self._order(node, scope)] if on is not None else columns.values()
             rows = rows.union(*(indirect(reads) for reads in chosen))
             keys = (*keys, frozenset(columns)) if on is None else keys
-        return Relation(columns, rows | self._limited(node, scope), keys)
+        return Relation(columns, rows | self._limited(node, scope), keys, frozenset(noise))
 
     def _limited(self, node: exp.Expr, scope: _Scope) -> Reads:
         """What decides on the rows of a query that does not give all it has."""
@@ -339,13 +350,18 @@ class _Reader:
         return indirect(self.expression(node.this, scope)) | given
 
     def _sum(self, node: exp.Expr, scope: _Scope) -> Reads:
-        """Adding noise to a value masks the value. What the noise is drawn for is not masked: it names the cell."""
+        """Adding noise to a value masks the value, once: a second time could take it off again. What the noise is drawn for
+        is not masked: it names the cell.
+        """
         left, right = node.this, node.expression
         for value, drawn in ((left, right), (right, left)):
-            if _is_noise(drawn) and not any(map(_is_noise, value.walk())):
-                masked = frozenset(replace(each, masked=True) for each in self.expression(value, scope))
+            if _is_noise(drawn, scope) and not any(_is_noise(part, scope) for part in value.walk()):
+                masked = frozenset(replace(each, masked=not each.masked) for each in self.expression(value, scope))
                 return masked | indirect(self.expression(drawn, scope))
-        return self.expression(left, scope) | self.expression(right, scope)
+        reads = self.expression(left, scope) | self.expression(right, scope)
+        if all(any(_is_noise(part, scope) for part in side.walk()) for side in (left, right)):
+            return frozenset(replace(each, masked=False) for each in reads)
+        return reads
 
     def _aggregate(self, node: exp.Expr, scope: _Scope) -> Reads:
         """Over the rows there are. A count is a number of rows: it reads those directly, and no column's values."""
@@ -378,7 +394,8 @@ def _renamed(relation: Relation, alias: exp.Expr | None) -> Relation:
         raise UnreadableQueryError("a query has other columns than its alias says")
     new = dict(zip(relation.columns, names, strict=True))
     keys = tuple(frozenset(new[column] for column in key) for key in relation.keys)
-    return Relation({new[name]: reads for name, reads in relation.columns.items()}, relation.rows, keys)
+    noise = frozenset(new[column] for column in relation.noise)
+    return Relation({new[name]: reads for name, reads in relation.columns.items()}, relation.rows, keys, noise)
 
 
 def _maybe_missing(scope: _Scope, names: Iterable[str], met: Reads) -> _Scope:
@@ -450,6 +467,12 @@ def _keys_passed_on(node: exp.Select, table: str, relation: Relation) -> tuple[f
     return tuple(frozenset(names[column] for column in key) for key in relation.keys if key <= set(names))
 
 
-def _is_noise(node: exp.Expr) -> bool:
-    node = node.unnest()
+def _is_noise(node: exp.Expr, scope: _Scope) -> bool:
+    """Whether an expression is noise: drawn here, an element of an array that is, or a column of some."""
+    node = node.unalias().unnest()
+    if isinstance(node, exp.Column):
+        relation = scope.tables.get(node.text("table"))
+        return relation is not None and node.name in relation.noise
+    if isinstance(node, exp.Unnest | exp.Explode):
+        return _is_noise(node.this if isinstance(node, exp.Explode) else node.expressions[0], scope)
     return isinstance(node, exp.Anonymous) and node.name.lower() == NOISE

@@ -49,12 +49,10 @@ class Breakage:
     wrong: str
 
 
-NO_NOISE = Breakage(
-    "exact counts", "macros/measure_counts.sql", r"(?s)\+ \{\{ noise\(.*?\) \}\} as measured", "as measured"
-)
+NO_NOISE = Breakage("exact counts", "macros/measure_counts.sql", r"\+ \{\{ grid \}\}\.noise as measured", "as measured")
 NO_BOUNDING = Breakage("no contribution bounding", "macros/bound_contributions.sql", r"(?s)    qualify.*?\) = 1\n", "")
 NO_EDITION = Breakage(
-    "noise of the cell alone", "macros/measure_counts.sql", r"noise\(mart, 'laid\.edition'", "noise(mart, '1'"
+    "noise of the cell alone", "macros/public_grid.sql", r"noise\(mart, 'lots\.edition'", "noise(mart, '1'"
 )
 NOT_FITTED = Breakage(
     "no consistency",

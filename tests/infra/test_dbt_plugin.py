@@ -149,7 +149,7 @@ def drawn(keys: KeyStore, mart: str = "m", edition: int = 1, unit: str = "2026-0
         return [
             value
             for (value,) in connection.execute(
-                "select noise(?, i::varchar) from range(5000) as cells (i)",
+                "select unnest(noise(?, 'cell ', list(i::varchar order by i))) from range(5000) as cells (i)",
                 [f"laplace 0.5 1 {mart} {edition} {unit}"],
             ).fetchall()
         ]
@@ -170,19 +170,35 @@ def test_noise_is_the_same_for_the_same_mart_edition_unit_and_cell_only(tmp_path
         assert abs(float(np.corrcoef(first, other)[0, 1])) < 0.05
 
 
-def test_noise_of_several_units_in_one_query_is_that_of_each(tmp_path: Path) -> None:
+def test_noise_of_several_units_and_lots_in_one_query_is_that_of_each(tmp_path: Path) -> None:
     keys = KeyStore(tmp_path / "keys")
+    lots = """
+        select day, lot, cell, noise
+        from (
+            select
+                day,
+                lot,
+                unnest(ends) as cell,
+                unnest(noise('gaussian 0.5 9 m 1 2026-03-0' || day, lot || '|', ends)) as noise
+            from (
+                select 1 + i % 3 as day, chr(97 + i::int % 7) as lot, range(i % 5)::varchar[] as ends
+                from range(3000) as lots (i)
+            )
+        )
+    """
     with duckdb.connect() as connection:
         register_noise(connection, keys)
-        mixed = connection.execute(
-            "select noise('gaussian 0.5 9 m 1 ' || (date '2026-03-01' + (i % 3)::int), i::varchar)"
-            " from range(9000) as cells (i)"
-        ).fetchall()
-        for day in range(3):
-            alone = connection.execute(
-                f"select noise('gaussian 0.5 9 m 1 2026-03-0{day + 1}', i::varchar) from range(9000) as cells (i)"
+        mixed = connection.execute(f"select distinct day, lot, cell, noise from ({lots}) order by all").fetchall()
+        alone = [
+            (day, lot, str(cell), noise)
+            for day in (1, 2, 3)
+            for lot in "abcdefg"
+            for cell in range(4)
+            for (noise,) in connection.execute(
+                f"select unnest(noise('gaussian 0.5 9 m 1 2026-03-0{day}', '', ['{lot}|{cell}']))"
             ).fetchall()
-            assert alone[day::3] == mixed[day::3]
+        ]
+    assert mixed == alone
 
 
 def test_a_destroyed_noise_key_stops_the_query(tmp_path: Path) -> None:

@@ -43,13 +43,54 @@ def rows(relation: Relation) -> set[str]:
         ("noise('plan', 'domain', c) + coalesce(b, 0)", {"#t.b", "~t.c"}),
         ("b - cast(a as int) * noise('plan', 'domain', 'cell')", {"t.b", "t.a"}),  # not what noise is for
         ("noise(b) + noise('plan')", {"t.b"}),
-        ("noise('plan', 'domain', b)", {"t.b"}),
+        ("b + noise('plan', 'domain', [c])[1]", {"t.b", "t.c"}),  # no whole array
         ("noise_of(b) + a", {"t.b", "t.a"}),
         ("1", set()),
     ],
 )
 def test_an_expression_reads_its_columns(expression: str, expected: set[str]) -> None:
     assert spelled(read(f"select {expression} as it from s.t", TABLES).columns["it"]) == expected
+
+
+GRID = "select a, unnest(x) as cell, unnest(noise('plan', a, x)) as n from s.g"
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (
+            f"with grid as ({GRID}) select t.b + grid.n as it from s.t inner join grid on t.a = grid.a",
+            {"#t.b", "~g.a", "~g.x"},
+        ),
+        (f"with grid as ({GRID}), more as (select a, n as z from grid) select z + 1 as it from more", {"~g.a", "~g.x"}),
+        # Whoever takes it off again, or makes something else of it, has masked nothing.
+        (f"with grid as ({GRID}) select t.b + grid.n - grid.n as it from s.t, grid", {"t.b", "g.a", "g.x"}),
+        (
+            f"with grid as ({GRID}), m as (select t.b + grid.n as b, grid.n from s.t, grid) select b - n as it from m",
+            {"t.b", "~g.a", "~g.x"},
+        ),
+        (f"with grid as ({GRID}) select t.b + grid.n * 0 as it from s.t, grid", {"t.b", "g.a", "g.x"}),
+        (f"with grid as ({GRID}) select t.b + max(grid.n) as it from s.t, grid group by t.b", {"t.b", "g.a", "g.x"}),
+        (f"with grid as ({GRID}) select t.b + grid.cell as it from s.t, grid", {"t.b", "g.x"}),
+    ],
+)
+def test_noise_may_come_by_a_column_of_the_grid(query: str, expected: set[str]) -> None:
+    found = spelled(read(query, TABLES).columns["it"])
+    assert {each for each in found if "*" not in each} == expected
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select a, noise('plan', a, [x]) as n from s.g",
+        GRID,
+        f"with grid as ({GRID}) select t.b + grid.n as it, grid.n from s.t, grid",
+        f"{GRID} union all select a, x as cell, x as n from s.g",
+    ],
+)
+def test_noise_alone_never_leaves_a_query(query: str) -> None:
+    with pytest.raises(UnreadableQueryError, match="noise"):
+        read(query, TABLES)
 
 
 @pytest.mark.parametrize(

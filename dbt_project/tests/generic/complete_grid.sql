@@ -3,7 +3,7 @@
 with expected as (
     select count(*) as cells
     from (
-        {{ public_grid(mart, silo, period, axes) }}
+        {{ public_grid(mart, silo, period, axes, with_noise=false) }}
     ) as grid
 ),
 

@@ -55,21 +55,22 @@ from (
     from (
         select *, greatest(measured, 0) / 4.0 / area_m2 as density
         from (
-            select *, exact + noise(source('crowd_by_day', day), cell) as measured
+            select
+                quarter, day, place_id, place_name, facts.area_m2, facts.density_threshold as limit_,
+                coalesce(people, 0) + noise as measured
             from (
                 select
-                    quarter, day, place_id, place_name, facts.area_m2, facts.density_threshold as limit_,
-                    coalesce(people, 0) as exact, concat_ws('|', day, place_id, hour) as cell
+                    quarter, day, place_id, place_name, unnest(hours) as hour,
+                    unnest(noise(source('crowd_by_day', day), concat(day, '|', place_id, '|'), hours)) as noise
                 from calendar
                 cross join (select place_id, place_name from places)
-                cross join (select hour from hours)
-                left join (select day, place_id, hour, people from by_hour) using (day, place_id, hour)
-                left join (
-                    select day, place_id, max(area_m2) as area_m2, max(density_threshold) as density_threshold
-                    from by_hour group by all
-                ) as facts using (day, place_id)
-                order by cell
+                cross join (select list(hour) as hours from hours)
             )
+            left join (select day, place_id, hour, people from by_hour) using (day, place_id, hour)
+            left join (
+                select day, place_id, max(area_m2) as area_m2, max(density_threshold) as density_threshold
+                from by_hour group by all
+            ) as facts using (day, place_id)
         )
     )
     group by quarter, day, place_id, place_name
@@ -83,7 +84,7 @@ select
 from (
     select
         quarter, month, period_end, place_id, place_name, direction,
-        coalesce(people, 0) + noise(source('crowd_by_month', month), concat_ws('|', month, place_id, direction)) as people
+        coalesce(people, 0) + noise_of(source('crowd_by_month', month), concat_ws('|', month, place_id, direction)) as people
     from months
     cross join (select place_id, place_name from places)
     cross join (select direction from directions)
@@ -105,21 +106,20 @@ select
     case when mean >= threshold('crowd_profile') then null else '<' || threshold('crowd_profile') end as mean_people_label,
     case when mean >= threshold('crowd_profile') then round(mean / 4 / area_m2, 6) end as mean_density
 from (
-    select *, cast(exact + noise(source('crowd_profile', quarter), cell) as double) * 60 / minutes as mean
+    select *, cast(coalesce(people, 0) + noise as double) * 60 / minutes as mean
     from (
         select
-            quarter, period_end, place_id, place_name, iso_weekday, hour, minutes, area_m2,
-            coalesce(people, 0) as exact, concat_ws('|', quarter, place_id, iso_weekday, hour) as cell
+            quarter, period_end, place_id, place_name, iso_weekday, unnest(hours) as hour,
+            unnest(noise(source('crowd_profile', quarter), concat(quarter, '|', place_id, '|', iso_weekday, '|'), hours)) as noise
         from quarters
         cross join (select place_id, place_name from places)
         cross join (select iso_weekday from weekdays)
-        cross join (select hour from hours)
-        left join (
-            select
-                cast(date_trunc('quarter', day) as date) as quarter, place_id, isodow(day) as iso_weekday, hour,
-                sum(minutes) as minutes, max(area_m2) as area_m2, cast(sum(people) as bigint) as people
-            from by_hour group by all
-        ) using (quarter, place_id, iso_weekday, hour)
-        order by cell
+        cross join (select list(hour) as hours from hours)
     )
+    left join (
+        select
+            cast(date_trunc('quarter', day) as date) as quarter, place_id, isodow(day) as iso_weekday, hour,
+            sum(minutes) as minutes, max(area_m2) as area_m2, cast(sum(people) as bigint) as people
+        from by_hour group by all
+    ) using (quarter, place_id, iso_weekday, hour)
 );

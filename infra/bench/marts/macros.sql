@@ -1,6 +1,7 @@
 -- What all families need beside their own query. Table plan: name, distribution, least, precision.
 create macro source(mart, unit) as concat_ws(' ', (select distribution from plan where name = mart), 1, unit);
 create macro threshold(mart) as (select least from plan where name = mart);
+create macro noise_of(source, cell) as noise(source, cell, [''])[1];
 create macro weight(mart) as (select precision from plan where name = mart);
 
 -- Leaves (parent, tie, measured) as the nearest non-negative integers that sum to their parent's total.

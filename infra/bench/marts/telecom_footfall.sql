@@ -39,7 +39,7 @@ select
     case when mean >= threshold('footfall_by_day') then round(mean, 1) end as mean_people,
     case when mean >= threshold('footfall_by_day') then null else '<' || threshold('footfall_by_day') end as mean_people_label
 from (
-    select *, cast(exact + noise(source('footfall_by_day', day), cell) as double) / observed as mean
+    select *, cast(exact + noise_of(source('footfall_by_day', day), cell) as double) / observed as mean
     from (
         select *, coalesce(people, 0) as exact, concat_ws('|', day, area_id, category) as cell
         from calendar
@@ -52,7 +52,6 @@ from (
         left join (
             select day, sum(observed) as observed from instants group by all
         ) using (day)
-        order by cell
     )
 );
 
@@ -62,23 +61,29 @@ select
     case when mean >= threshold('footfall_by_month') then round(mean, 1) end as mean_people,
     case when mean >= threshold('footfall_by_month') then null else '<' || threshold('footfall_by_month') end as mean_people_label
 from (
-    select *, cast(exact + noise(source('footfall_by_month', month), cell) as double) / observed as mean
+    select *, cast(coalesce(people, 0) + noise as double) / observed as mean
     from (
-        select *, coalesce(people, 0) as exact, concat_ws('|', month, zone_id, time_band, category) as cell
+        select
+            quarter, month, period_end, zone_id, zone_name, unnest(bands) as time_band, unnest(categories) as category,
+            unnest(noise(source('footfall_by_month', month), concat(month, '|', zone_id, '|'), cells)) as noise
         from months
         cross join (select distinct published_zone_id as zone_id, published_zone_name as zone_name from zones)
-        cross join (select distinct time_band from hours)
-        cross join (select category from footfall_categories)
-        left join (
-            select month, published_zone_id as zone_id, time_band, category, sum(people) as people
-            from summed join zones using (zone_id) join hours using (hour) where month is not null group by all
-        ) using (month, zone_id, time_band, category)
-        left join (
-            select cast(date_trunc('month', day) as date) as month, time_band, sum(observed) as observed
-            from instants join hours using (hour) group by all
-        ) using (month, time_band)
-        order by cell
+        cross join (
+            select
+                list(time_band order by time_band, category) as bands,
+                list(category order by time_band, category) as categories,
+                list(concat_ws('|', time_band, category) order by time_band, category) as cells
+            from (select distinct time_band from hours) cross join footfall_categories
+        )
     )
+    left join (
+        select month, published_zone_id as zone_id, time_band, category, sum(people) as people
+        from summed join zones using (zone_id) join hours using (hour) where month is not null group by all
+    ) using (month, zone_id, time_band, category)
+    left join (
+        select cast(date_trunc('month', day) as date) as month, time_band, sum(observed) as observed
+        from instants join hours using (hour) group by all
+    ) using (month, time_band)
 );
 
 create table footfall_profile as
@@ -87,24 +92,32 @@ select
     case when mean >= threshold('footfall_profile') then round(mean, 1) end as mean_people,
     case when mean >= threshold('footfall_profile') then null else '<' || threshold('footfall_profile') end as mean_people_label
 from (
-    select *, cast(exact + noise(source('footfall_profile', quarter), cell) as double) / observed as mean
+    select *, cast(coalesce(people, 0) + noise as double) / observed as mean
     from (
-        select *, coalesce(people, 0) as exact, concat_ws('|', quarter, zone_id, iso_weekday, hour, category) as cell
+        select
+            quarter, period_end, zone_id, zone_name, iso_weekday, unnest(hours) as hour, unnest(categories) as category,
+            unnest(
+                noise(source('footfall_profile', quarter), concat(quarter, '|', zone_id, '|', iso_weekday, '|'), cells)
+            ) as noise
         from quarters
         cross join (select distinct published_zone_id as zone_id, published_zone_name as zone_name from zones)
         cross join (select iso_weekday from weekdays)
-        cross join (select hour from hours)
-        cross join (select category from footfall_categories)
-        left join (
-            select quarter, published_zone_id as zone_id, weekday as iso_weekday, hour, category, sum(people) as people
-            from summed join zones using (zone_id) where quarter is not null group by all
-        ) using (quarter, zone_id, iso_weekday, hour, category)
-        left join (
+        cross join (
             select
-                cast(date_trunc('quarter', day) as date) as quarter, isodow(day) as iso_weekday, hour,
-                sum(observed) as observed
-            from instants group by all
-        ) using (quarter, iso_weekday, hour)
-        order by cell
+                list(hour order by hour, category) as hours,
+                list(category order by hour, category) as categories,
+                list(concat_ws('|', hour, category) order by hour, category) as cells
+            from hours cross join footfall_categories
+        )
     )
+    left join (
+        select quarter, published_zone_id as zone_id, weekday as iso_weekday, hour, category, sum(people) as people
+        from summed join zones using (zone_id) where quarter is not null group by all
+    ) using (quarter, zone_id, iso_weekday, hour, category)
+    left join (
+        select
+            cast(date_trunc('quarter', day) as date) as quarter, isodow(day) as iso_weekday, hour,
+            sum(observed) as observed
+        from instants group by all
+    ) using (quarter, iso_weekday, hour)
 );

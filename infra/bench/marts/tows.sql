@@ -31,7 +31,7 @@ select quarter, cast(max(day) as date) as period_end from calendar group by all
 having last_day(quarter + interval 2 month) = max(day);
 
 create table by_month as
-select *, exact + noise(source('tows_by_month', month), cell) as measured from (
+select *, exact + noise_of(source('tows_by_month', month), cell) as measured from (
     select
         quarter, month, cast(day as date) as period_end, coalesce(tows, 0) as exact, cast(month as varchar) as cell,
         cast(month as varchar) as parent, '' as tie
@@ -41,7 +41,7 @@ select *, exact + noise(source('tows_by_month', month), cell) as measured from (
 );
 
 create table by_area as
-select *, exact + noise(source('tows_by_area', quarter), cell) as measured from (
+select *, exact + noise_of(source('tows_by_area', quarter), cell) as measured from (
     select
         quarter, period_end, area_id, area_name, coalesce(tows, 0) as exact, concat_ws('|', quarter, area_id) as cell,
         quarter as parent, area_id as tie
@@ -52,7 +52,7 @@ select *, exact + noise(source('tows_by_area', quarter), cell) as measured from 
 );
 
 create table by_reason as
-select *, exact + noise(source('tows_by_reason', quarter), cell) as measured from (
+select *, exact + noise_of(source('tows_by_reason', quarter), cell) as measured from (
     select
         quarter, period_end, reason_group, coalesce(tows, 0) as exact, concat_ws('|', quarter, reason_group) as cell,
         quarter as parent, reason_group as tie
@@ -63,7 +63,7 @@ select *, exact + noise(source('tows_by_reason', quarter), cell) as measured fro
 );
 
 create table by_delay as
-select *, exact + noise(source('tows_delay', quarter), cell) as measured from (
+select *, exact + noise_of(source('tows_delay', quarter), cell) as measured from (
     select
         quarter, period_end, delay_group, coalesce(tows, 0) as exact, concat_ws('|', quarter, delay_group) as cell,
         quarter as parent, delay_group as tie
@@ -73,7 +73,7 @@ select *, exact + noise(source('tows_delay', quarter), cell) as measured from (
 );
 
 create table by_band as
-select *, exact + noise(source('tows_profile', quarter), cell) as measured from (
+select *, exact + noise_of(source('tows_profile', quarter), cell) as measured from (
     select
         quarter, period_end, time_band, coalesce(tows, 0) as exact, concat_ws('|', quarter, time_band) as cell,
         quarter as parent, time_band as tie

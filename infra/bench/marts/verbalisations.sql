@@ -29,7 +29,7 @@ select quarter, max(day) as period_end from calendar group by all
 having last_day(quarter + interval 2 month) = max(day);
 
 create table by_day as
-select *, exact + noise(source('fines_by_day', month), cell) as measured from (
+select *, exact + noise_of(source('fines_by_day', month), cell) as measured from (
     select
         quarter, month, day, area_id, area_name, coalesce(fines, 0) as exact,
         concat_ws('|', day, area_id) as cell, concat(month, area_id) as parent, cast(day as varchar) as tie
@@ -39,11 +39,10 @@ select *, exact + noise(source('fines_by_day', month), cell) as measured from (
     left join (
         select day, area_id, sum(fines) as fines from counted join zones using (zone_id) where day is not null group by all
     ) using (day, area_id)
-    order by cell
 );
 
 create table by_month as
-select *, exact + noise(source('fines_by_month', month), cell) as measured from (
+select *, exact + noise_of(source('fines_by_month', month), cell) as measured from (
     select
         quarter, month, period_end, zone_id, zone_name, coalesce(fines, 0) as exact,
         concat_ws('|', month, zone_id) as cell, concat(month, area_id) as parent, zone_id as tie
@@ -53,11 +52,10 @@ select *, exact + noise(source('fines_by_month', month), cell) as measured from 
         select month, published_zone_id as zone_id, sum(fines) as fines
         from counted join zones using (zone_id) where month is not null group by all
     ) using (month, zone_id)
-    order by cell
 );
 
 create table by_nature as
-select *, exact + noise(source('fines_by_nature', month), cell) as measured from (
+select *, exact + noise_of(source('fines_by_nature', month), cell) as measured from (
     select
         quarter, month, period_end, area_id, area_name, nature_group, coalesce(fines, 0) as exact,
         concat_ws('|', month, area_id, nature_group) as cell, concat(month, area_id) as parent, nature_group as tie
@@ -68,11 +66,10 @@ select *, exact + noise(source('fines_by_nature', month), cell) as measured from
         select month, area_id, nature_group, sum(fines) as fines
         from counted join zones using (zone_id) join natures using (nature) where month is not null group by all
     ) using (month, area_id, nature_group)
-    order by cell
 );
 
 create table profile as
-select *, exact + noise(source('fines_profile', quarter), cell) as measured from (
+select *, exact + noise_of(source('fines_profile', quarter), cell) as measured from (
     select
         quarter, period_end, area_id, area_name, day_type, time_band, coalesce(fines, 0) as exact,
         concat_ws('|', quarter, area_id, day_type, time_band) as cell, concat(quarter, area_id) as parent,
@@ -90,7 +87,6 @@ select *, exact + noise(source('fines_profile', quarter), cell) as measured from
         where quarter is not null
         group by all
     ) using (quarter, area_id, day_type, time_band)
-    order by cell
 );
 
 create table totals as

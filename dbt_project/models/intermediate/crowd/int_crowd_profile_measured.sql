@@ -19,7 +19,6 @@ counted as (
 
 measured as (
     {{ measure_counts(
-        mart='crowd_profile',
         grid='grid',
         counts='counted',
         keys=['period_start', 'place_id', 'iso_weekday', 'hour'],

@@ -18,7 +18,6 @@ counted as (
 
 measured as (
     {{ measure_counts(
-        mart='fines_by_day',
         grid='grid',
         counts='counted',
         keys=['period_start', 'area_id'],

@@ -10,18 +10,17 @@ grid as (
 counted as (
     select
         month_start as period_start,
-        zone_id,
+        zone_key,
         cast(sum(fines) as bigint) as fines
     from fines
-    group by month_start, zone_id
+    group by month_start, zone_key
 ),
 
 measured as (
     {{ measure_counts(
-        mart='fines_by_month',
         grid='grid',
         counts='counted',
-        keys=['period_start', 'zone_id'],
+        keys=['period_start', 'zone_key'],
         count='fines'
     ) }}
 )

@@ -24,7 +24,6 @@ counted as (
 
 measured as (
     {{ measure_counts(
-        mart='fines_by_nature',
         grid='grid',
         counts='counted',
         keys=['period_start', 'area_id', 'nature_group'],

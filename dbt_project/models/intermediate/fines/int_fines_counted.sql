@@ -53,7 +53,7 @@ select
     counted.day,
     counted.iso_weekday,
     counted.hour,
-    coalesce(zones.zone_id, 'unknown') as zone_id,
+    coalesce(zones.zone_key, 0) as zone_key,
     coalesce(zones.area_id, 'unknown') as area_id,
     counted.nature,
     counted.fines

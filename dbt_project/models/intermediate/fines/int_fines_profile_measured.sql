@@ -30,7 +30,6 @@ counted as (
 
 measured as (
     {{ measure_counts(
-        mart='fines_profile',
         grid='grid',
         counts='counted',
         keys=['period_start', 'area_id', 'day_type', 'time_band'],

@@ -9,20 +9,19 @@ grid as (
 counted as (
     select
         month_start as period_start,
-        zone_id,
+        zone_key,
         time_band,
         category,
         cast(sum(people) as bigint) as people_hours
     from footfall
-    group by month_start, zone_id, time_band, category
+    group by month_start, zone_key, time_band, category
 ),
 
 measured as (
     {{ measure_counts(
-        mart='footfall_by_month',
         grid='grid',
         counts='counted',
-        keys=['period_start', 'zone_id', 'time_band', 'category'],
+        keys=['period_start', 'zone_key', 'time_band', 'category'],
         count='people_hours'
     ) }}
 )

@@ -11,12 +11,20 @@ calendar as (
     where silo = 'telecom_footfall'
 ),
 
+instants as (
+    select distinct
+        event_date,
+        local_hour,
+        starts_at
+    from footfall
+),
+
 delivered as (
     select
         event_date,
         local_hour,
-        count(distinct starts_at) as hours_observed
-    from footfall
+        count(starts_at) as hours_observed
+    from instants
     group by event_date, local_hour
 )
 

@@ -22,7 +22,7 @@ select
     calendar.iso_weekday,
     footfall.local_hour as hour,
     hours.time_band,
-    coalesce(zones.zone_id, 'unknown') as zone_id,
+    coalesce(zones.zone_key, 0) as zone_key,
     coalesce(zones.area_id, 'unknown') as area_id,
     footfall.category,
     footfall.people

@@ -9,21 +9,20 @@ grid as (
 counted as (
     select
         quarter_start as period_start,
-        zone_id,
+        zone_key,
         iso_weekday,
         hour,
         category,
         cast(sum(people) as bigint) as people_hours
     from footfall
-    group by quarter_start, zone_id, iso_weekday, hour, category
+    group by quarter_start, zone_key, iso_weekday, hour, category
 ),
 
 measured as (
     {{ measure_counts(
-        mart='footfall_profile',
         grid='grid',
         counts='counted',
-        keys=['period_start', 'zone_id', 'iso_weekday', 'hour', 'category'],
+        keys=['period_start', 'zone_key', 'iso_weekday', 'hour', 'category'],
         count='people_hours'
     ) }}
 )

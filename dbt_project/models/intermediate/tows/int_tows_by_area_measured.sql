@@ -18,7 +18,6 @@ counted as (
 
 measured as (
     {{ measure_counts(
-        mart='tows_by_area',
         grid='grid',
         counts='counted',
         keys=['period_start', 'area_id'],

@@ -17,7 +17,6 @@ counted as (
 
 measured as (
     {{ measure_counts(
-        mart='tows_by_month',
         grid='grid',
         counts='counted',
         keys=['period_start'],

@@ -23,7 +23,6 @@ counted as (
 
 measured as (
     {{ measure_counts(
-        mart='tows_by_reason',
         grid='grid',
         counts='counted',
         keys=['period_start', 'reason_group'],

@@ -23,7 +23,6 @@ counted as (
 
 measured as (
     {{ measure_counts(
-        mart='tows_profile',
         grid='grid',
         counts='counted',
         keys=['period_start', 'time_band'],
