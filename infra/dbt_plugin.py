@@ -15,15 +15,11 @@ from functools import lru_cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.compute as pc
 from dbt.adapters.duckdb.plugins import BasePlugin
 from duckdb import DuckDBPyConnection
-from duckdb.func import FunctionNullHandling, PythonUDFType
 
-from infra import compute
+from infra import compute, noise
 from infra.build_spec import REGISTERS, UNKNOWN, BuildSpec, Place
 from infra.keys import Keys, open_keys
 from infra.noise import GaussianNoise, LaplaceNoise, derive
@@ -152,46 +148,22 @@ def units(spec: BuildSpec) -> pl.DataFrame:
 
 
 def register_noise(connection: DuckDBPyConnection, keys: Keys) -> None:
-    """Give the connection ``noise(source, begin, ends) -> bigint[]``, integer noise for some cells, in their order.
+    """Give the connection function ``noise`` (:mod:`infra.noise.sql`), drawn with the keys of the lake.
 
-    The name of a cell is ``begin`` followed by one of ``ends``. They come in arrays because DuckDB calls Python for 2048
-    rows at most: with a cell a row, a million cells take 0.6 to 1.2 s, in arrays 0.2 s. ``source`` is ``<mechanism> <spends> <bound> <mart> <edition> <first day of the unit>``, the first three as the
-    privacy plan tells them (:mod:`infra.privacy_plan`). The key is derived from the noise key of the unit's month,
+    Its name for noise is ``<mechanism> <spends> <bound> <mart> <edition> <first day of the unit>``, the first three as
+    the privacy plan tells them (:mod:`infra.privacy_plan`). The key is derived from the noise key of the unit's month,
     mart, edition and unit, so that no two of them share any noise.
     """
 
     @lru_cache(maxsize=4096)
-    def draw(source: str) -> LaplaceNoise | GaussianNoise:
-        mechanism, spends, bound, mart, edition, unit = source.split()
+    def draw(name: str) -> LaplaceNoise | GaussianNoise:
+        mechanism, spends, bound, mart, edition, unit = name.split()
         key = derive(keys.get_or_create(NOISE_KEYS, unit[:7]), "cell", mart, edition, unit)
         if mechanism == "laplace":
             return LaplaceNoise(key, Fraction(spends), int(bound))
         return GaussianNoise(key, int(bound) / (2 * Fraction(spends)))
 
-    def noise(sources: pa.ChunkedArray, begins: pa.ChunkedArray, ends: pa.ChunkedArray) -> pa.Array:
-        lots = ends.combine_chunks()
-        lot_of = lots.value_parent_indices()
-        cells = pc.binary_join_element_wise(begins.take(lot_of), lots.flatten(), "")
-        known = sources.unique().to_pylist()
-        if len(known) == 1:
-            drawn = draw(known[0])(cells)
-        else:
-            drawn = np.empty(len(cells), dtype=np.int64)
-            source_of = sources.take(lot_of)
-            for source in known:
-                here = pc.equal(source_of, source)
-                drawn[np.asarray(here)] = draw(source)(cells.filter(here))
-        bounds = np.concatenate([[0], np.cumsum(lots.value_lengths())])
-        return pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), pa.array(drawn))
-
-    connection.create_function(
-        "noise",
-        noise,
-        ["VARCHAR", "VARCHAR", "VARCHAR[]"],
-        "BIGINT[]",
-        type=PythonUDFType.ARROW,
-        null_handling=FunctionNullHandling.SPECIAL,
-    )
+    noise.register(connection, draw)
 
 
 def calendar(spec: BuildSpec) -> pl.DataFrame:

@@ -8,7 +8,7 @@ the cells, nor batches, threads, machine or library versions can change it. Why 
 from infra.noise.gaussian import GaussianNoise, discrete_gaussian
 from infra.noise.laplace import LaplaceNoise, discrete_laplace
 from infra.noise.prf import derive
-from infra.noise.sql import register, sql_function
+from infra.noise.sql import register
 
 __all__ = [
     "GaussianNoise",
@@ -17,5 +17,4 @@ __all__ = [
     "discrete_gaussian",
     "discrete_laplace",
     "register",
-    "sql_function",
 ]

@@ -24,8 +24,8 @@ from infra.lineage import ROWS
 DIALECT = "duckdb"
 
 NOISE = "noise"
-"""The SQL function that noise comes from, arrays of it (infra/dbt_plugin.py registers it). Only adding it to a value masks
-that: the function's result, an element of it, or a column that holds one."""
+"""The SQL function that noise comes from, arrays of it (infra/dbt_plugin.py registers it). Only adding noise to a value
+masks that: what the function gives, an element of it, or a column that holds one."""
 
 
 class UnreadableQueryError(ValueError):
@@ -59,7 +59,7 @@ NOTHING: Reads = frozenset()
 class Relation:
     """What is known of a table or of the result of a query.
 
-    ``keys``: sets of columns of which no two rows have the same values. ``noise``: columns that are noise, nothing else.
+    ``keys``: sets of columns of which no two rows have the same values. ``noise``: columns that are noise alone.
     """
 
     columns: Mapping[str, Reads]
@@ -350,8 +350,8 @@ class _Reader:
         return indirect(self.expression(node.this, scope)) | given
 
     def _sum(self, node: exp.Expr, scope: _Scope) -> Reads:
-        """Adding noise to a value masks the value, once: a second time could take it off again. What the noise is drawn for
-        is not masked: it names the cell.
+        """Adding noise to a value masks the value, once: a second time could take it off again. What the noise is drawn
+        for is not masked: it names the cell.
         """
         left, right = node.this, node.expression
         for value, drawn in ((left, right), (right, left)):

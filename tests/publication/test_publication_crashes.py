@@ -93,7 +93,7 @@ def test_a_withdrawal_killed_before_any_write_is_finished_by_the_next_release(
     while killed:
         first_day = first_days.pop(0)
         arguments = (lake, name, first_day, "a drill")
-        exit_code, _ = killing.run(release.withdraw, *arguments, kill_at=3 * number)
+        exit_code, _ = killing.run(release.withdraw, *arguments, kill_at=4 * number)
         killed = exit_code == -signal.SIGKILL
         release.release_latest(lake)
         with contextlib.suppress(RefusedError):  # killed before it was recorded: it has to be asked for again

@@ -27,7 +27,6 @@ from infra.noise import (
     discrete_laplace,
     gaussian,
     register,
-    sql_function,
 )
 from infra.noise.exact import BLOCK, WORD
 from infra.noise.inversion import Inversion
@@ -238,35 +237,37 @@ def test_a_query_gives_the_same_values_on_any_number_of_threads(noise: LaplaceNo
     expected = int((noise(some) * np.arange(len(some))).sum())
     for threads in (1, 4):
         with duckdb.connect(config={"threads": threads}) as connection:
-            register(connection, "noise", noise)
+            register(connection, lambda _: noise)
             connection.register("cells", pa.table({"cell": some, "i": np.arange(len(some))}))
-            connection.execute("create table stored as from cells")
-            for source in ("stored", "(from stored order by hash(i))"):
-                assert connection.sql(f"select sum(noise(cell) * i) from {source}").fetchall() == [(expected,)]
+            connection.execute("create table stored as select i, cell[:1] as b, cell[2:] as e, hash(i) as h from cells")
+            for lots in ("select b, [e] as e, [i] as i", "select b, list(e order by h) as e, list(i order by h) as i"):
+                query = f"{lots} from stored" + (" group by b, i % 700" if "order" in lots else "")
+                drawn = f"select unnest(noise('', b, e)) as n, unnest(i) as i from ({query})"
+                assert connection.sql(f"select sum(n * i) from ({drawn})").fetchall() == [(expected,)]
 
 
-def test_a_query_over_groups_constants_and_filters() -> None:
-    noise = LaplaceNoise(KEY, Fraction(1, 40))
+def test_a_query_over_groups_constants_filters_and_empty_arrays() -> None:
+    noises = {"a": LaplaceNoise(KEY, Fraction(1, 40)), "b": GaussianNoise(KEY, Fraction(900))}
     with duckdb.connect() as connection:
-        register(connection, "noise", noise)
+        register(connection, noises.__getitem__)
         found = connection.sql(
-            "select cell, noise(cell), noise('fixed') from (select 'c' || i % 50 as cell, count(*) as n"
-            " from range(1003) t(i) group by cell) where n > 20 order by cell"
+            "select name, ends, noise(name, 'cell ', ends), noise('a', 'fixed', [''])"
+            " from (select ['a', 'b'][1 + i % 2] as name, range(i % 5)::varchar[] as ends, count(*) as n"
+            " from range(1003) t(i) group by all) where n > 1 order by all"
         ).fetchall()
-    assert len(found) == 3
-    fixed = int(noise(pa.array(["fixed"]))[0])
-    assert found == [(cell, int(noise(pa.array([cell]))[0]), fixed) for cell, _, _ in found]
+    assert len(found) == 10
+    fixed = [int(noises["a"](pa.array(["fixed"]))[0])]
+    for name, ends, drawn, constant in found:
+        assert drawn == noises[name](pa.array([f"cell {end}" for end in ends], pa.string())).tolist()
+        assert constant == fixed
 
 
-def test_a_null_cell_fails_the_query() -> None:
+@pytest.mark.parametrize("lot", ["'a', null, ['b']", "'a', 'b', ['c', null]", "'a', 'b', null"])
+def test_a_null_cell_fails_the_query(lot: str) -> None:
     with duckdb.connect() as connection:
-        register(connection, "noise", NOISES[0])
-        with pytest.raises(duckdb.Error, match="1 of 3 cells are null"):
-            connection.sql("select noise(case when i < 2 then 'a' end) from range(3) t(i)").fetchall()
-
-
-def test_the_function_alone_returns_arrow() -> None:
-    assert sql_function(NOISES[0])(cells(3)).type == pa.int64()
+        register(connection, lambda _: NOISES[0])
+        with pytest.raises(duckdb.Error, match="null"):
+            connection.sql(f"select noise({lot}) from range(3)").fetchall()
 
 
 # What is refused.
