@@ -11,6 +11,7 @@ from infra.build_spec import CityReference
 from infra.city import load_city
 from infra.settings import Settings
 from publication import building, late, project, release
+from publication.due import Published
 from publication.ledger import Book, RefusedError
 
 
@@ -34,10 +35,10 @@ def rebuild(settings: Settings, *, first: date | None = None, last: date | None 
 
     Raises:
         publication.ledger.RefusedError: some came out otherwise; each is named.
-        publication.building.BuildError: dbt stopped before building anything.
+        publication.dbt_run.BuildError: dbt stopped before building anything.
     """
     version = project.code_version(CityReference.of(load_city(settings)))
-    late_then: set[building.Published] | None = None
+    late_then: set[Published] | None = None
     while True:
         units, versions = _published(settings)
         units = [
@@ -55,7 +56,7 @@ def rebuild(settings: Settings, *, first: date | None = None, last: date | None 
             late_then = late_now  # rows may have come meanwhile: look again
 
 
-def _published(settings: Settings) -> tuple[list[registry.UnitRow], dict[building.Published, str]]:
+def _published(settings: Settings) -> tuple[list[registry.UnitRow], dict[Published, str]]:
     """Every published unit, with the rows that came late for it counted, and the version that made it."""
     with (
         database.connect(settings, building.ROLE, catalog.DATABASE, autocommit=True) as connection,
@@ -66,7 +67,7 @@ def _published(settings: Settings) -> tuple[list[registry.UnitRow], dict[buildin
         return registry.units(connection), {(each.mart, each.first_day): each.code_version for each in published}
 
 
-def _compare(settings: Settings, only: Collection[building.Published]) -> int:
+def _compare(settings: Settings, only: Collection[Published]) -> int:
     """How many of these units came out the same, which is all of them."""
     built = building.build(settings, full_refresh=True, only=only) if only else None
     if built is None:

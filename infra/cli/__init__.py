@@ -88,7 +88,7 @@ def _is_expected(failure: Exception) -> bool:
     from infra.trusted_clock import ClockDoubtedError
     from ingestion.refusal import Refused
     from ingestion.replay import ReplayError
-    from publication.building import BuildError
+    from publication.dbt_run import BuildError
     from publication.ledger import RefusedError
     from publication.project import ProjectError
 

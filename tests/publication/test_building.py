@@ -26,6 +26,7 @@ from infra.settings import Settings
 from publication import building, candidates, corrections, project, release, report, settling, verifying
 from publication.candidates import Build
 from publication.contracts import CONTRACTS
+from publication.due import Due, find_due
 from publication.ledger import LATE_ROWS, RefusedError, release_line
 from publication.project import Project
 
@@ -54,11 +55,11 @@ FINES = {"fines_by_day", "fines_by_month", "fines_by_nature"}
 TOWS = {mart for mart in CONTRACTS if mart.startswith("tows_")}
 
 
-def due(connection: psycopg.Connection, today: date = LATER, **options: bool) -> building.Due | None:
-    return building.find_due(connection, PROJECT, plan(), today=today, **options)
+def due(connection: psycopg.Connection, today: date = LATER, **options: bool) -> Due | None:
+    return find_due(connection, PROJECT, plan(), today=today, **options)
 
 
-def publish(settings: Settings, found: building.Due, marts: Iterable[str]) -> None:
+def publish(settings: Settings, found: Due, marts: Iterable[str]) -> None:
     """Record in the ledger that what was due of some marts is published."""
     lines = [
         release_line(plan(), unit, release=1, fingerprint="f", sha256=f"{unit}", code_version="v1", reason=None)
@@ -72,11 +73,11 @@ def publish(settings: Settings, found: building.Due, marts: Iterable[str]) -> No
         ledger.append(connection, chain[-1] if chain else None, datetime.now(UTC), lines)
 
 
-def names(found: building.Due | None) -> set[str]:
+def names(found: Due | None) -> set[str]:
     return {mart.name for mart in found.marts} if found else set()
 
 
-def days(found: building.Due | None, mart: str) -> list[tuple[date, date]]:
+def days(found: Due | None, mart: str) -> list[tuple[date, date]]:
     return [(unit.first_day, unit.last_day) for unit in found.units if unit.mart == mart] if found else []
 
 
@@ -172,7 +173,7 @@ def test_a_correction_that_was_asked_for_is_due_with_its_family(clean_lake: Sett
 
 def test_what_has_no_noise_any_more_is_not_due(clean_lake: Settings, desk: psycopg.Connection) -> None:
     commit(clean_lake, "verbalisations", [date(2026, 2, 1), date(2026, 3, 31)])
-    found = building.find_due(desk, PROJECT, plan(), today=LATER, destroyed={"2026-02"})
+    found = find_due(desk, PROJECT, plan(), today=LATER, destroyed={"2026-02"})
     assert days(found, "fines_by_day") == [MARCH]
 
 
