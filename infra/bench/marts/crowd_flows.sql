@@ -60,11 +60,11 @@ from (
                 coalesce(people, 0) + noise as measured
             from (
                 select
-                    quarter, day, place_id, place_name, unnest(hours) as hour,
+                    quarter, day, place_id, place_name, cast(unnest(hours) as integer) as hour,
                     unnest(noise(source('crowd_by_day', day), concat(day, '|', place_id, '|'), hours)) as noise
                 from calendar
                 cross join (select place_id, place_name from places)
-                cross join (select list(hour) as hours from hours)
+                cross join (select list(cast(hour as varchar)) as hours from hours)
             )
             left join (select day, place_id, hour, people from by_hour) using (day, place_id, hour)
             left join (
@@ -109,12 +109,12 @@ from (
     select *, cast(coalesce(people, 0) + noise as double) * 60 / minutes as mean
     from (
         select
-            quarter, period_end, place_id, place_name, iso_weekday, unnest(hours) as hour,
+            quarter, period_end, place_id, place_name, iso_weekday, cast(unnest(hours) as integer) as hour,
             unnest(noise(source('crowd_profile', quarter), concat(quarter, '|', place_id, '|', iso_weekday, '|'), hours)) as noise
         from quarters
         cross join (select place_id, place_name from places)
         cross join (select iso_weekday from weekdays)
-        cross join (select list(hour) as hours from hours)
+        cross join (select list(cast(hour as varchar)) as hours from hours)
     )
     left join (
         select
