@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import polars as pl
 import pyarrow as pa
@@ -103,20 +103,20 @@ def conform(
     if accepted.occurrence_columns:
         occurrences = Occurrences((batch.frame for batch in read()), accepted.occurrence_columns)
 
-    def conform_batch(batch: Batch) -> tuple[Batch, pl.DataFrame, pl.DataFrame]:
+    def conform_batch(batch: Batch) -> tuple[Batch, _Frame]:
         frame = batch.frame if occurrences is None else occurrences.number(batch.frame)
-        return batch, *_conform_frame(frame, dataset, accepted, city, pseudonymiser)
+        return batch, _conform_frame(frame, dataset, accepted, city, pseudonymiser)
 
     rows_in = kept_rows = 0
     with ThreadPoolExecutor(1) as stager:  # what goes to disk goes while the next batches are conformed
         staged = stager.submit(lambda: None)
-        for batch, kept, rejects in _ahead(conform_batch, read()):
+        for batch, conformed in _ahead(conform_batch, read()):
             rejections.add(batch.rejects)
-            rejections.add(rejects)
+            rejections.add(conformed.rejects)
             rows_in += batch.rows
-            kept_rows += kept["row"].n_unique()
+            kept_rows += conformed.rows
             staged.result()
-            staged = stager.submit(stage.add, kept)
+            staged = stager.submit(stage.add, conformed.kept)
         staged.result()
 
     duplicates = stage.drop_duplicates()
@@ -151,16 +151,23 @@ def _ahead(function: Callable[[_In], _Out], items: Iterator[_In]) -> Iterator[_O
                 future.cancel()
 
 
+class _Frame(NamedTuple):
+    """The conformed lines of a batch, with ``row``; of how many rows they are; the rejects of other rows and lines."""
+
+    kept: pl.DataFrame
+    rows: int
+    rejects: pl.DataFrame
+
+
 def _conform_frame(
     frame: pl.DataFrame, dataset: Dataset, accepted: Format, city: City, pseudonymiser: Pseudonymiser
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The conformed lines of a batch, with ``row``, and the rejects of the rows (and lines) that did not make it."""
+) -> _Frame:
     if frame.is_empty():
-        return pl.DataFrame(schema={"row": pl.Int64}), no_rejects()
+        return _Frame(pl.DataFrame(schema={"row": pl.Int64}), 0, no_rejects())
     delivered = check(dataset.delivered, accepted.to_delivered(frame))
     good = _without(delivered.good, _errors(delivered.rejects))
     if good.is_empty():
-        return pl.DataFrame(schema={"row": pl.Int64}), delivered.rejects
+        return _Frame(pl.DataFrame(schema={"row": pl.Int64}), 0, delivered.rejects)
 
     lines = dataset.conform(good, accepted, city, pseudonymiser)
     if pseudonymiser.destroyed_months:
@@ -176,16 +183,16 @@ def _conform_frame(
         ]
     )
     kept = conformed.good
-    lost = frame.height - kept["row"].n_unique()
-    if lost == 0 and rejects.is_empty():
-        return kept, rejects
+    rows = kept["row"].n_unique()
+    if rows == frame.height and rejects.is_empty():
+        return _Frame(kept, rows, rejects)
 
     # A row that lost some of its lines is accepted all the same: what happened to the others is a warning.
     partly = (pl.col("severity") == "error") & pl.col("row").is_in(kept["row"].implode())
     rejects = rejects.with_columns(severity=pl.when(partly).then(pl.lit("warning")).otherwise("severity"))
     silent = frame["row"].cast(pl.Int64)
     silent = silent.filter(~silent.is_in(kept["row"].implode()) & ~silent.is_in(_errors(rejects).implode()))
-    return kept, pl.concat([rejects, reject(silent, NOT_CONFORMED)]) if silent.len() else rejects
+    return _Frame(kept, rows, pl.concat([rejects, reject(silent, NOT_CONFORMED)]) if silent.len() else rejects)
 
 
 def _errors(rejects: pl.DataFrame) -> pl.Series:
