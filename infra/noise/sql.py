@@ -36,21 +36,10 @@ def register(connection: duckdb.DuckDBPyConnection, draw: Draw) -> None:
         lots = ends.combine_chunks()
         if lots.null_count:
             raise ValueError(f"{lots.null_count} of {len(lots)} arrays of cells are null")
-        lot_of = lots.value_parent_indices()
-        cells = pc.binary_join_element_wise(begins.take(lot_of), lots.flatten(), "")
+        cells = pc.binary_join_element_wise(begins.take(lots.value_parent_indices()), lots.flatten(), "")
         bounds = np.concatenate([[0], np.cumsum(lots.value_lengths())])
-        return pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), pa.array(_drawn(names, lot_of, cells)))
-
-    def _drawn(names: pa.ChunkedArray, lot_of: pa.Array, cells: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-        known = names.unique().to_pylist()
-        if len(known) == 1:
-            return draw(known[0])(cells)
-        drawn = np.empty(len(cells), dtype=np.int64)
-        name_of = names.take(lot_of)
-        for name in known:
-            here = pc.equal(name_of, name)
-            drawn[np.asarray(here)] = draw(name)(cells.filter(here))
-        return drawn
+        drawn = _drawn(draw, names.combine_chunks().dictionary_encode(), bounds, cells)
+        return pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), pa.array(drawn))
 
     connection.create_function(
         "noise",
@@ -61,3 +50,17 @@ def register(connection: duckdb.DuckDBPyConnection, draw: Draw) -> None:
         null_handling=SPECIAL,
         side_effects=False,
     )
+
+
+def _drawn(
+    draw: Draw, names: pa.DictionaryArray, bounds: npt.NDArray[np.int64], cells: pa.ChunkedArray
+) -> npt.NDArray[np.int64]:
+    """The noise of all cells: those of a lot lie between two bounds, and a lot has one name."""
+    if len(names.dictionary) == 1:
+        return draw(names.dictionary[0].as_py())(cells)
+    drawn = np.empty(len(cells), dtype=np.int64)
+    codes = np.asarray(names.indices)
+    for code, name in enumerate(names.dictionary.to_pylist()):
+        here = np.concatenate([np.arange(bounds[lot], bounds[lot + 1]) for lot in np.flatnonzero(codes == code)])
+        drawn[here] = draw(name)(cells.take(pa.array(here)))
+    return drawn

@@ -60,11 +60,17 @@ from (
                 coalesce(people, 0) + noise as measured
             from (
                 select
-                    quarter, day, place_id, place_name, cast(unnest(hours) as integer) as hour,
-                    unnest(noise(source('crowd_by_day', day), concat(day, '|', place_id, '|'), hours)) as noise
+                    quarter, day, unnest(ids) as place_id, unnest(names) as place_name, unnest(hours) as hour,
+                    unnest(noise(source('crowd_by_day', day), concat(day, '|'), cells)) as noise
                 from calendar
-                cross join (select place_id, place_name from places)
-                cross join (select list(cast(hour as varchar)) as hours from hours)
+                cross join (
+                    select
+                        list(place_id order by place_id, hour) as ids,
+                        list(place_name order by place_id, hour) as names,
+                        list(hour order by place_id, hour) as hours,
+                        list(concat_ws('|', place_id, hour) order by place_id, hour) as cells
+                    from (select place_id, place_name from places) cross join hours
+                )
             )
             left join (select day, place_id, hour, people from by_hour) using (day, place_id, hour)
             left join (

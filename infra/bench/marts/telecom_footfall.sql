@@ -39,20 +39,28 @@ select
     case when mean >= threshold('footfall_by_day') then round(mean, 1) end as mean_people,
     case when mean >= threshold('footfall_by_day') then null else '<' || threshold('footfall_by_day') end as mean_people_label
 from (
-    select *, cast(exact + noise_of(source('footfall_by_day', day), cell) as double) / observed as mean
+    select *, cast(coalesce(people, 0) + noise as double) / observed as mean
     from (
-        select *, coalesce(people, 0) as exact, concat_ws('|', day, area_id, category) as cell
+        select
+            quarter, day, unnest(ids) as area_id, unnest(names) as area_name, unnest(categories) as category,
+            unnest(noise(source('footfall_by_day', day), concat(day, '|'), cells)) as noise
         from calendar
-        cross join (select distinct area_id, area_name from zones)
-        cross join (select category from footfall_categories)
-        left join (
-            select day, area_id, category, sum(people) as people
-            from summed join zones using (zone_id) where day is not null group by all
-        ) using (day, area_id, category)
-        left join (
-            select day, sum(observed) as observed from instants group by all
-        ) using (day)
+        cross join (
+            select
+                list(area_id order by area_id, category) as ids,
+                list(area_name order by area_id, category) as names,
+                list(category order by area_id, category) as categories,
+                list(concat_ws('|', area_id, category) order by area_id, category) as cells
+            from (select distinct area_id, area_name from zones) cross join footfall_categories
+        )
     )
+    left join (
+        select day, area_id, category, sum(people) as people
+        from summed join zones using (zone_id) where day is not null group by all
+    ) using (day, area_id, category)
+    left join (
+        select day, sum(observed) as observed from instants group by all
+    ) using (day)
 );
 
 create table footfall_by_month as
