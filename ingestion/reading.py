@@ -40,7 +40,7 @@ from ingestion.register import Dialect, Format
 MALFORMED = "row_malformed"
 """The rule of a record that has the wrong number of fields, or wrong quotes."""
 
-BATCH_ROWS = 2**17
+BATCH_ROWS = 2**18
 _BLOCK_BYTES = 2**22
 _PARSERS = 2
 _NAME = "column_{}"  # of a position; the only names Polars accepts for columns without a header
