@@ -102,6 +102,6 @@ def _digests(connection: duckdb.DuckDBPyConnection, mart: str) -> Mapping[date, 
 def _text(lines: pa.StringArray) -> pa.Buffer:
     """The text of all lines, one after the other, as it is in memory."""
     _, offsets, text = lines.buffers()
-    first, last = (lines.offset, lines.offset + len(lines))
+    first, last = lines.offset, lines.offset + len(lines)
     bounds = memoryview(offsets).cast("i")
     return text[bounds[first] : bounds[last]]

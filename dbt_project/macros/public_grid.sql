@@ -8,7 +8,7 @@
     the period that the calendar covers); then the columns of each axis; noise.
 
     A cell is named by its period and the id of each axis, joined by bars. Noise is drawn for a lot of cells at a time,
-    those that differ in the last two axes only: cell by cell it takes five times as long.
+    those that differ in the last two axes only: cell by cell it takes three times as long or more.
 -#}
 {% macro public_grid(mart, silo, period, axes, with_noise=true) -%}
     {%- set period_start = {'day': 'day', 'month': 'month_start', 'quarter': 'quarter_start'}[period] -%}
@@ -101,8 +101,8 @@
 
 
 {#-
-    Step 2: generalise. An axis of the grid: its columns, the id first, and the query that lists its values. Zones are the published
-    ones (small ones merged), natures and reasons of tows come in groups.
+    Step 2: generalise. An axis of the grid: its columns, the id first, and the query that lists its values. Zones are
+    the published ones (small ones merged), natures and reasons of tows come in groups.
 -#}
 {% macro grid_axis(axis) -%}
     {%- set axes = {

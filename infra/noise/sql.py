@@ -1,7 +1,7 @@
 """Noise inside a DuckDB query.
 
 DuckDB calls Python once for each 2048 rows or fewer. With a cell a row, a million cells took 0.6 to 1.2 s in a query,
-of which the noise itself 0.2 s at most; with an array of cells a row, 0.2 s in all. So no function takes one cell.
+of which the noise itself 0.3 s at most; with an array of cells a row, 0.2 s in all. So no function takes one cell.
 """
 
 from __future__ import annotations
