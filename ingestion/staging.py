@@ -165,7 +165,7 @@ class Stage:
             lines = part.read()
             dropped = self._dropped.get((day, number))
             if dropped is not None:
-                lines = lines.with_row_index("position").filter(~pl.col("position").is_in(dropped.implode()))
+                lines = lines.filter(~pl.int_range(pl.len(), dtype=dropped.dtype).is_in(dropped.implode()))
             yield lines
 
 

@@ -81,10 +81,11 @@ DELIVERIES = st.lists(st.tuples(ROWS, st.none() | st.integers(0, 4), st.booleans
 )
 @given(DELIVERIES, st.integers(1, 4))
 def test_the_table_is_what_the_deliveries_say(lake: Settings, deliveries: list, buffer_rows: int) -> None:
-    silo, model, sent = new_silo(), Model(), []
+    silo, model, sent, read = new_silo(), Model(), [], pipeline.read_batches
     with pytest.MonkeyPatch.context() as patch, essai.registered(silo):
         patch.setattr(staging, "BUFFER_BYTES", 100 * buffer_rows)
         patch.setattr(staging, "FILE_ROWS", buffer_rows + 1)
+        patch.setattr(pipeline, "read_batches", lambda *args, **named: read(*args, **named, batch_rows=buffer_rows))
         for number, (rows, corrected, ingest_now) in enumerate(deliveries):
             content = records(rows)
             corrects = delivery_id(sent[corrected]) if corrected is not None and corrected < len(sent) else None
@@ -179,6 +180,24 @@ def test_a_row_of_several_lines_is_accepted_when_one_is_kept(lake: Settings) -> 
         (11, "in", 99),
         (11, "out", 6),
     ]
+
+
+def test_a_key_twice_in_a_day_that_came_in_many_batches(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    silo = new_silo()
+    rows = [(f"r{number}", "2025-03-01", 100 + number, "P") for number in range(60)]
+    rows[40] = ("r3", "2025-03-01", 0, "P")  # of the day's nine parts, one loses a row
+    read = pipeline.read_batches
+    monkeypatch.setattr(pipeline, "read_batches", lambda *args, **named: read(*args, **named, batch_rows=7))
+    monkeypatch.setattr(staging, "BUFFER_BYTES", 1)
+    monkeypatch.setattr(staging, "FILE_ROWS", 25)
+    with essai.registered(silo):
+        essai.deliver(lake, silo.name, "long.csv", essai.csv(essai.RECORDS, rows))
+        landing.sweep(lake, silo.name)
+        [receipt] = pipeline.ingest(lake, silo.name)
+    assert (receipt.status, receipt.reason) == ("committed", None)
+    assert (receipt.tally.rows_in, receipt.tally.accepted, receipt.tally.by_rule) == (60, 59, {"duplicate_key": 1})
+    kept = essai.table(lake, silo.datasets[0]).select("record", "value").rows()
+    assert sorted(kept) == sorted((record, value) for record, _, value, _ in rows[:40] + rows[41:])
 
 
 def test_identical_records_without_a_number_stay_distinct_whatever_the_batches(
