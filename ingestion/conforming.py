@@ -95,10 +95,11 @@ def conform(
         delivery_id: recorded in every row.
         scratch: an empty folder that outlives the result.
     """
-    folders = [scratch / name for name in ("staged", "rejected", "files")]
+    folders = [scratch / name for name in ("staged", "rejected")]
     for folder in folders:
         folder.mkdir()
-    stage, rejections = Stage(dataset, folders[0]), Rejections(folders[1])
+    stage = Stage(dataset, folders[0], schema, format=accepted.name, delivery_id=delivery_id)
+    rejections = Rejections(folders[1])
     occurrences = None
     if accepted.occurrence_columns:
         occurrences = Occurrences((batch.frame for batch in read()), accepted.occurrence_columns)
@@ -128,8 +129,7 @@ def conform(
         raise BooksError(
             f"of {rows_in} rows, {tally.accepted} were accepted and {tally.quarantined} quarantined: not the same"
         )
-    files = stage.write(folders[2], schema, format=accepted.name, delivery_id=delivery_id)
-    return Conformed(dataset, tuple(files), rejections.all(), tally)
+    return Conformed(dataset, tuple(stage.data_files()), rejections.all(), tally)
 
 
 def _ahead(function: Callable[[_In], _Out], items: Iterator[_In]) -> Iterator[_Out]:

@@ -1,8 +1,8 @@
 """What landing hands to ingestion on the same machine: the landed file itself, so that its bytes need not travel again.
 
-Nothing depends on it. It is believed only after its SHA-256 was worked out again, and what was read of it only if the
-file did not change meanwhile: whoever delivered it may still have it open. Where it is not there, is another file, or
-lies on another disk than the work folder, ingestion fetches the bytes from the store.
+Nothing depends on it. What was read of it is believed only once its SHA-256 was worked out again, and if the file did not
+change meanwhile: whoever delivered it may still have it open. Where it is not there, or lies on another disk than the
+work folder, ingestion fetches the bytes from the store; where it is another file, the next time.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,34 +40,33 @@ def give(settings: Settings, silo: str, delivery_id: str, path: Path) -> Path | 
 
 
 def take(settings: Settings, silo: str, delivery_id: str, target: Path) -> bool:
-    """Move the delivered bytes to ``target``, in the work folder, if they were handed over; they are only once."""
+    """Move what was handed over to ``target``, in the work folder, if anything was; it is only once."""
     given = folder(settings, silo) / delivery_id
     if not os.path.lexists(given):
         return False
     given.rename(target)
-    if _digest(target) == delivery_id:
-        return True
-    target.unlink()
-    return False
+    return True
 
 
 @contextmanager
-def steady(path: Path, name: str) -> Iterator[None]:
-    """Work that reads ``path``, delivered as ``name``, and means nothing if the file changes meanwhile.
+def steady(path: Path, name: str, sha256: str) -> Iterator[None]:
+    """Work that reads ``path``, delivered as ``name``, and means nothing unless the file has that digest throughout.
 
     Raises:
-        ChangedError: it did, whatever the work came to.
+        ChangedError: it has not, whatever the work came to.
     """
-    before = path.stat()
-    try:
-        yield
-    finally:
-        now = path.stat()
-        if (now.st_size, now.st_ctime_ns) != (before.st_size, before.st_ctime_ns):
-            raise ChangedError(
-                f"{name} was written to after it had landed: what landed will be fetched from the store and ingested "
-                "when it is tried again"
-            )
+    before = path.lstat()
+    with ThreadPoolExecutor(1) as beside:  # a second per 1.5 GB, of which the work is to wait for nothing
+        found = beside.submit(_digest, path)
+        try:
+            yield
+        finally:
+            digest, now = found.result(), path.lstat()
+            if digest != sha256 or (now.st_size, now.st_ctime_ns) != (before.st_size, before.st_ctime_ns):
+                raise ChangedError(
+                    f"{name} was written to after it had landed: what landed will be fetched from the store and "
+                    "ingested when it is tried again"
+                )
 
 
 def _digest(path: Path) -> str | None:

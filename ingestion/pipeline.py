@@ -15,7 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -336,9 +336,12 @@ class _Worker:
     def _accept(self, delivery: DeliveryRow, receipt: Receipt, stages: _Stages, scratch: Path) -> Receipt:
         name = delivery.file_name
         self._require_corrected(delivery)
+        delivered = scratch / "delivered"
         with stages("fetch"):
-            delivered = self._fetch(delivery, scratch)
-        with handover.steady(delivered, name):
+            handed_over = handover.take(self._settings, delivery.silo, delivery.delivery_id, delivered)
+            if not handed_over:
+                self._fetch(delivery, delivered)
+        with handover.steady(delivered, name, delivery.delivery_id) if handed_over else nullcontext():
             with stages("open"):
                 opened = open_delivery(delivered, name, scratch)
                 beginning = sample(opened.path)
@@ -427,8 +430,9 @@ class _Worker:
         for other in others:
             folder = scratch / f"overtaking-{other.delivery_id[:12]}"
             folder.mkdir()
+            path = folder / "delivered"
             try:
-                path = self._download(other, folder)
+                self._download(other, path)
             except KeyError:
                 raise Refused(
                     "overtaken",
@@ -442,12 +446,9 @@ class _Worker:
             files += self._conform(opened.path, other.file_name, accepted, other.delivery_id, folder).files
         return files
 
-    def _fetch(self, delivery: DeliveryRow, scratch: Path) -> Path:
-        path = scratch / "delivered"
-        if handover.take(self._settings, delivery.silo, delivery.delivery_id, path):
-            return path
+    def _fetch(self, delivery: DeliveryRow, path: Path) -> None:
         try:
-            return self._download(delivery, scratch)
+            self._download(delivery, path)
         except KeyError:
             if delivery.replays:
                 raise replay.gone(delivery) from None
@@ -455,8 +456,7 @@ class _Worker:
                 f"object {delivery.object_key} of bucket {landing.BUCKET} is not there any more: deliver the file again"
             ) from None
 
-    def _download(self, delivery: DeliveryRow, folder: Path) -> Path:
-        path = folder / "delivered"
+    def _download(self, delivery: DeliveryRow, path: Path) -> None:
         object_store.get_file(self._store, landing.BUCKET, delivery.object_key, path)
         found, _ = object_store.digest_file(path)
         if found != delivery.delivery_id:
@@ -464,7 +464,6 @@ class _Worker:
                 f"object {delivery.object_key} of bucket {landing.BUCKET} no longer holds the delivered bytes: deliver "
                 "the file again"
             )
-        return path
 
     def _conform(self, path: Path, name: str, accepted: Format, delivery_id: str, scratch: Path) -> Conformed:
         dataset = self._silo.dataset(accepted.dataset)

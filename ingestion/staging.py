@@ -1,6 +1,10 @@
-"""Between conforming and committing: conformed rows wait on disk by event day, then become Parquet data files.
+"""Between conforming and committing: conformed lines wait by event day, on disk when there are many, and become Parquet
+data files, one or more a day.
 
-Memory is bounded by the buffer, by a data file at a time, and by 16 bytes per row of a scope (a day, or a month where
+What has to go to disk goes as the data file that it probably is: in a delivery in order of time a day comes in one
+piece, and rarely has a key twice. Only days that came in several pieces, or have such keys, are read and written again.
+
+Memory is bounded by the buffer, by a data file at a time, and by 16 bytes per line of a scope (a day, or a month where
 the key is a pseudonym) while duplicate keys are looked for; there are two at a time of each.
 """
 
@@ -23,6 +27,7 @@ from ingestion.scopes import Scope, scope
 
 BUFFER_BYTES = 64 * 2**20
 FILE_ROWS = 1_000_000
+LEAST_FILE_ROWS = 10_000  # of fewer, writing Parquet costs more than Arrow and Parquet later
 ROW_GROUP_ROWS = 250_000
 ZSTD_LEVEL = 1  # two thirds of the time of the default level, and 3 % more bytes
 
@@ -49,23 +54,49 @@ class Duplicates(NamedTuple):
 
 @dataclass(frozen=True)
 class _Part:
-    """Consecutive rows of one day, in order of delivery: in memory, or in an Arrow file."""
+    """Consecutive lines of one day, in order of delivery: in memory, or in a file (Arrow, or Parquet as a data file).
+
+    ``marks`` has of each line its ``row`` and the hash of its key.
+    """
 
     content: pl.DataFrame | Path
+    marks: pl.DataFrame | Path
+    lines: int
 
     def read(self, columns: list[str] | None = None) -> pl.DataFrame:
-        if isinstance(self.content, Path):
-            return pl.read_ipc(self.content, columns=columns)
-        return self.content if columns is None else self.content.select(columns)
+        return _read(self.content, columns)
+
+    def read_marks(self, *columns: str) -> pl.DataFrame:
+        return _read(self.marks, list(columns))
+
+    @property
+    def data_file(self) -> Path | None:
+        """The data file that this is already."""
+        return self.content if isinstance(self.content, Path) and self.content.suffix == ".parquet" else None
+
+
+def _read(content: pl.DataFrame | Path, columns: list[str] | None) -> pl.DataFrame:
+    if isinstance(content, pl.DataFrame):
+        return content if columns is None else content.select(columns)
+    return (pl.read_parquet if content.suffix == ".parquet" else pl.read_ipc)(content, columns=columns)
 
 
 class Stage:
-    """Conformed rows of one delivery, by event day, in order of delivery."""
+    """Conformed lines of one delivery, by event day, in order of delivery."""
 
-    def __init__(self, dataset: Dataset, folder: Path) -> None:
-        """``folder`` is an empty folder for the stage's files; removing it is the caller's business."""
+    def __init__(self, dataset: Dataset, folder: Path, schema: pa.Schema, **constants: str) -> None:
+        """Begin with nothing.
+
+        Args:
+            dataset: of the delivery.
+            folder: an empty folder for the stage's files; removing it is the caller's business.
+            schema: of the data files: columns in order, with their Iceberg field ids.
+            constants: columns of theirs that have the same value everywhere.
+        """
         self._dataset = dataset
         self._folder = folder
+        self._schema = schema
+        self._constants = [pl.lit(value).alias(name) for name, value in constants.items()]
         self._buffer: dict[date, list[pl.DataFrame]] = defaultdict(list)
         self._buffered = 0.0  # bytes
         self._parts: dict[date, list[_Part]] = defaultdict(list)
@@ -77,19 +108,21 @@ class Stage:
             return
         # Days and hashes are worked out here, beside the conforming of the next lines, and not once all are there.
         lines = lines.with_columns(lines.select(self._dataset.key).hash_rows().alias(_HASH))
-        for (day,), part in lines.partition_by("event_date", as_dict=True).items():
+        for day, part in _by_day(lines):
             self._buffer[day].append(part)
         self._buffered += lines.estimated_size()
         if self._buffered >= BUFFER_BYTES:
-            for day, part in self._take_buffer():
-                target = self._folder / f"{day}-{len(self._parts[day])}.arrow"
-                part.write_ipc(target)
-                self._parts[day].append(_Part(target))
+            newest = lines["event_date"][-1]  # more of it is probably to come
+            for day in [day for day in self._buffer if day != newest] or [newest]:
+                self._parts[day].append(self._on_disk(day, pl.concat(self._buffer.pop(day))))
+            self._buffered = sum(part.estimated_size() for parts in self._buffer.values() for part in parts)
 
     def drop_duplicates(self) -> Duplicates:
         """Of the lines with the same key, keep the first delivered. To be called once, after the last :meth:`add`."""
-        for day, part in self._take_buffer():
-            self._parts[day].append(_Part(part))
+        for day, parts in self._buffer.items():
+            part = pl.concat(parts)
+            self._parts[day].append(_Part(part, part, part.height))
+        self._buffer.clear()
         scopes: dict[Scope, list[date]] = defaultdict(list)
         for day in sorted(self._parts):
             scopes[scope(self._dataset, day)].append(day)
@@ -100,53 +133,52 @@ class Stage:
             return Duplicates(nothing, nothing)
         lost = pl.concat(dropped).value_counts(name="lost")
         lines = [
-            rows.filter(rows.is_in(lost["row"].implode())) for part in self._all_parts() for rows in part.read(["row"])
+            rows.filter(rows.is_in(lost["row"].implode()))
+            for parts in self._parts.values()
+            for part in parts
+            for rows in part.read_marks("row")
         ]
         fate = lost.join(pl.concat(lines).value_counts(name="lines"), on="row").sort("row")
         gone = pl.col("lost") == pl.col("lines")
         return Duplicates(fate.filter(gone)["row"], fate.filter(~gone)["row"])
 
-    def write(self, folder: Path, schema: pa.Schema, **constants: str) -> list[DataFile]:
-        """Write the data files, ordered by day: ``<day>-<n>.parquet`` in ``folder``.
-
-        Args:
-            folder: where to.
-            schema: columns in order, with their Iceberg field ids.
-            constants: columns that have the same value everywhere.
-        """
-        added = [pl.lit(value).alias(name) for name, value in constants.items()]
-
-        def write_day(day: date) -> list[DataFile]:
-            files = []
-            for number, lines in enumerate(_in_files(self._kept(day))):
-                target = folder / f"{day}-{number}.parquet"
-                write_data_file(lines.with_columns(added), schema, target)
-                files.append(DataFile(target, day, lines.height))
-            return files
-
+    def data_files(self) -> list[DataFile]:
+        """The data files, ordered by day: as few of a day as possible, of at most :data:`FILE_ROWS` rows."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            return [file for files in pool.map(write_day, sorted(self._parts)) for file in files]
+            return [file for files in pool.map(self._files_of, sorted(self._parts)) for file in files]
 
-    def _take_buffer(self) -> Iterator[tuple[date, pl.DataFrame]]:
-        for day, parts in self._buffer.items():
-            yield day, pl.concat(parts)
-        self._buffer.clear()
-        self._buffered = 0.0
+    def _on_disk(self, day: date, part: pl.DataFrame) -> _Part:
+        path = self._folder / f"{day}-part-{len(self._parts[day])}"
+        if not LEAST_FILE_ROWS <= part.height <= FILE_ROWS:
+            lines = path.with_suffix(".arrow")
+            part.write_ipc(lines)
+            return _Part(lines, lines, part.height)
+        marks, lines = path.with_suffix(".marks.arrow"), path.with_suffix(".parquet")
+        part.select("row", _HASH).write_ipc(marks)
+        write_data_file(part.with_columns(self._constants), self._schema, lines)
+        return _Part(lines, marks, part.height)
 
-    def _all_parts(self) -> Iterator[_Part]:
-        for parts in self._parts.values():
-            yield from parts
+    def _files_of(self, day: date) -> list[DataFile]:
+        parts = self._parts[day]
+        if len(parts) == 1 and (day, 0) not in self._dropped and (written := parts[0].data_file):
+            return [DataFile(written, day, parts[0].lines)]
+        files = []
+        for number, lines in enumerate(_in_files(self._kept(day))):
+            target = self._folder / f"{day}-{number}.parquet"
+            write_data_file(lines, self._schema, target)
+            files.append(DataFile(target, day, lines.height))
+        return files
 
     def _drop_duplicates_of(self, days: list[date]) -> pl.Series | None:
         """The ``row`` of each line dropped from ``days``, which make a scope; None when no key is there twice."""
-        hashes = pl.concat(part.read([_HASH])[_HASH] for day in days for part in self._parts[day])
+        hashes = pl.concat(part.read_marks(_HASH)[_HASH] for day in days for part in self._parts[day])
         ordered = np.sort(hashes.to_numpy())  # a fifth of the time of counting distinct ones
         twice = ordered[1:][ordered[1:] == ordered[:-1]]
         if not len(twice):
             return None
         suspects = pl.Series(twice).unique().implode()
         lines = pl.concat(
-            part.read(["row", _HASH, *self._dataset.key])
+            pl.concat([part.read_marks("row", _HASH), part.read(list(self._dataset.key))], how="horizontal")
             .with_row_index("position")
             .filter(pl.col(_HASH).is_in(suspects))
             .with_columns(day=pl.lit(day), number=pl.lit(number))
@@ -162,11 +194,24 @@ class Stage:
 
     def _kept(self, day: date) -> Iterator[pl.DataFrame]:
         for number, part in enumerate(self._parts[day]):
-            lines = part.read()
+            lines = part.read().with_columns(self._constants).select(self._schema.names)
             dropped = self._dropped.get((day, number))
             if dropped is not None:
-                lines = lines.filter(~pl.int_range(pl.len(), dtype=dropped.dtype).is_in(dropped.implode()))
+                lines = lines.filter(~pl.int_range(pl.len(), dtype=pl.UInt32).is_in(dropped.implode()))
             yield lines
+
+
+def _by_day(lines: pl.DataFrame) -> Iterator[tuple[date, pl.DataFrame]]:
+    """The lines of each day; as they lie, without a copy, where the lines are in order of time."""
+    runs = lines["event_date"].rle().struct.unnest()
+    if runs.height > runs["value"].n_unique():
+        for (day,), part in lines.partition_by("event_date", as_dict=True).items():
+            yield day, part
+        return
+    start = 0
+    for length, day in runs.iter_rows():
+        yield day, lines.slice(start, length)
+        start += length
 
 
 def _in_files(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:

@@ -61,9 +61,10 @@ class Bench:
 
     def commit(self, identity: str, rows: list[Count], corrects: str | None = None) -> Committed:
         folder = self._scratch / f"{self.silo.name}-{next(self._folders)}"
-        for name in ("staged", "files", "scratch"):
+        for name in ("staged", "scratch"):
             (folder / name).mkdir(parents=True)
-        stage = Stage(self.dataset, folder / "staged")
+        schema = tables.file_schema(tables.ensure(self.catalog, self.dataset))
+        stage = Stage(self.dataset, folder / "staged", schema, format="counts", delivery_id=identity)
         stage.add(
             pl.DataFrame(
                 {
@@ -80,11 +81,9 @@ class Bench:
             else pl.DataFrame()
         )
         stage.drop_duplicates()
-        schema = tables.file_schema(tables.ensure(self.catalog, self.dataset))
-        files = stage.write(folder / "files", schema, format="counts", delivery_id=identity)
         return self.committer.commit(
             self.dataset,
-            files,
+            stage.data_files(),
             silo=self.silo.name,
             delivery_id=identity,
             corrects=corrects,

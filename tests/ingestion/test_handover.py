@@ -69,7 +69,7 @@ def test_bytes_that_are_not_there_are_fetched(lake: Settings, silo: Silo, downlo
     assert len(downloads) == 1
 
 
-@pytest.mark.parametrize("kind", ["changed", "cut", "link"])
+@pytest.mark.parametrize("kind", ["changed", "cut", "binary", "link"])
 def test_other_bytes_are_not_believed(lake: Settings, silo: Silo, downloads: list[str], kind: str) -> None:
     def tamper(given: Path) -> None:
         if kind == "link":
@@ -77,7 +77,11 @@ def test_other_bytes_are_not_believed(lake: Settings, silo: Silo, downloads: lis
             given.rename(elsewhere)
             given.symlink_to(elsewhere)
         else:
-            given.write_bytes(CONTENT.replace(b"r1", b"r9") if kind == "changed" else CONTENT[:-5])
+            other = {"changed": CONTENT.replace(b"r1", b"r9"), "cut": CONTENT[:-5], "binary": b"\x7fELF\x00\x01"}
+            given.write_bytes(other[kind])
+        with pytest.raises(pipeline.IngestionError, match="written to after it had landed"):
+            pipeline.ingest(lake, silo.name)
+        assert downloads == []
 
     ingest(lake, silo, tamper)
     assert len(downloads) == 1

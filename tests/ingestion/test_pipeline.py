@@ -85,6 +85,7 @@ def test_the_table_is_what_the_deliveries_say(lake: Settings, deliveries: list, 
     with pytest.MonkeyPatch.context() as patch, essai.registered(silo):
         patch.setattr(staging, "BUFFER_BYTES", 100 * buffer_rows)
         patch.setattr(staging, "FILE_ROWS", buffer_rows + 1)
+        patch.setattr(staging, "LEAST_FILE_ROWS", 2)
         patch.setattr(pipeline, "read_batches", lambda *args, **named: read(*args, **named, batch_rows=buffer_rows))
         for number, (rows, corrected, ingest_now) in enumerate(deliveries):
             content = records(rows)
@@ -182,7 +183,10 @@ def test_a_row_of_several_lines_is_accepted_when_one_is_kept(lake: Settings) -> 
     ]
 
 
-def test_a_key_twice_in_a_day_that_came_in_many_batches(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("least", [1, 10_000], ids=["data files", "arrow files"])
+def test_a_key_twice_in_a_day_that_came_in_many_batches(
+    lake: Settings, monkeypatch: pytest.MonkeyPatch, least: int
+) -> None:
     silo = new_silo()
     rows = [(f"r{number}", "2025-03-01", 100 + number, "P") for number in range(60)]
     rows[40] = ("r3", "2025-03-01", 0, "P")  # of the day's nine parts, one loses a row
@@ -190,6 +194,7 @@ def test_a_key_twice_in_a_day_that_came_in_many_batches(lake: Settings, monkeypa
     monkeypatch.setattr(pipeline, "read_batches", lambda *args, **named: read(*args, **named, batch_rows=7))
     monkeypatch.setattr(staging, "BUFFER_BYTES", 1)
     monkeypatch.setattr(staging, "FILE_ROWS", 25)
+    monkeypatch.setattr(staging, "LEAST_FILE_ROWS", least)
     with essai.registered(silo):
         essai.deliver(lake, silo.name, "long.csv", essai.csv(essai.RECORDS, rows))
         landing.sweep(lake, silo.name)
