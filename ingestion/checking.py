@@ -1,19 +1,23 @@
 """Apply a contract (a pandera model) to a batch: good rows go on, the others are rejected with every rule they broke.
 
-pandera validates the columns, types and nulls of the batch; its checks are then called one by one for their row masks.
-Letting it collect the failures itself would copy failing values into exception messages, and fails outright on frames
-with binary columns (its report of a rule about several columns is written as JSON).
+pandera validates the columns, types and nulls of the batch, and says what each of its checks comes to; all of them are
+worked out in one query, for their row masks. Letting it collect the failures itself would copy failing values into
+exception messages, and fails outright on frames with binary columns (its report of a rule about several columns is
+written as JSON).
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Literal, NamedTuple
 
 import pandera.polars as pa
 import polars as pl
+from pandera.api.polars.types import PolarsData
+from pandera.backends.polars.checks import PolarsCheckBackend
 from pandera.constants import CHECK_OUTPUT_KEY
 from pandera.errors import SchemaErrors
 
@@ -35,9 +39,12 @@ class Checked(NamedTuple):
     rejects: pl.DataFrame
 
 
+_Rule = tuple[str | None, pa.Check]  # its column, or None for a rule about several
+
+
 class _Contract(NamedTuple):
     structure: pa.DataFrameSchema  # columns, types and nulls; no checks
-    checks: tuple[tuple[str | None, pa.Check], ...]  # column, or None for a rule about several columns
+    checks: tuple[_Rule, ...]
 
 
 def no_rejects() -> pl.DataFrame:
@@ -88,23 +95,42 @@ def _failures(
         frame = frame.drop("row")
     _require_structure(model, tuple(frame.schema.items()))
     for name, column in contract.structure.columns.items():
-        if not column.nullable and (failed := _missing(frame[name])).any():
+        if not column.nullable and (failed := _missing(frame[name])) is not None:
             yield "not_nullable", name, "error", failed
-    lazy = frame.lazy()
-    for column, rule in contract.checks:
-        title = _name(rule)
-        try:
-            passed = rule(lazy, column).check_output.collect().get_column(CHECK_OUTPUT_KEY)
-        except pl.exceptions.PolarsError as error:
-            # Not chained: such an error may quote the value that it could not convert.
-            raise ContractMismatchError(f"{model.__name__}: rule {title} fails with {type(error).__name__}") from None
+    for (column, rule), passed in zip(contract.checks, _passed(model, contract.checks, frame), strict=True):
         if not passed.all():
-            yield title, column, "warning" if rule.raise_warning else "error", ~passed
+            yield _name(rule), column, "warning" if rule.raise_warning else "error", ~passed
 
 
-def _missing(values: pl.Series) -> pl.Series:
-    """Where a value is missing, to pandera: a null, or what is no number."""
-    return values.is_null() | values.is_nan().fill_null(False) if values.dtype.is_float() else values.is_null()
+def _passed(model: type[pa.DataFrameModel], checks: Sequence[_Rule], frame: pl.DataFrame) -> list[pl.Series]:
+    """Of each rule, whether each line of ``frame`` satisfies it: all in one query, pandera's own calls one by one."""
+    lazy = frame.lazy()
+
+    def output(column: str | None, rule: pa.Check) -> pl.LazyFrame:
+        outcome: pl.LazyFrame = PolarsCheckBackend(rule).apply(PolarsData(lazy, column or "*"))
+        return outcome.select(pl.col(CHECK_OUTPUT_KEY).fill_null(rule.ignore_na))
+
+    try:
+        return [found.to_series() for found in pl.collect_all([output(*each) for each in checks])]
+    except pl.exceptions.PolarsError as error:
+        # Not chained: such an error may quote the value that it could not convert.
+        titles = ", ".join(_name(rule) for column, rule in checks if _fails(output, column, rule))
+        raise ContractMismatchError(f"{model.__name__}: rule {titles} fails with {type(error).__name__}") from None
+
+
+def _fails(output: Callable[..., pl.LazyFrame], *check: object) -> bool:
+    try:
+        output(*check).collect()
+    except pl.exceptions.PolarsError:
+        return True
+    return False
+
+
+def _missing(values: pl.Series) -> pl.Series | None:
+    """Where a value is missing, to pandera: a null, or what is no number. None where none is."""
+    if values.dtype.is_float() and values.is_nan().any():
+        return values.is_null() | values.is_nan().fill_null(False)
+    return values.is_null() if values.null_count() else None
 
 
 @cache
@@ -114,20 +140,25 @@ def _require_structure(model: type[pa.DataFrameModel], schema: tuple[tuple[str, 
     Raises:
         ContractMismatchError: they do not.
     """
+    contract, empty = _contract(model), pl.DataFrame(schema=schema)
     try:
-        _contract(model).structure.validate(pl.DataFrame(schema=schema), lazy=True)
+        contract.structure.validate(empty, lazy=True)
     except SchemaErrors as failure:
         kinds = sorted(
             f"{error.column_name or error.failure_cases}: {error.reason_code.value}" for error in failure.schema_errors
         )
         raise ContractMismatchError(f"a frame does not fit {model.__name__}: {'; '.join(kinds)}") from None
+    for column, rule in contract.checks:
+        with suppress(pl.exceptions.PolarsError):  # it fails on real frames as well, and is named then
+            rule(empty.lazy(), column)  # by which pandera finds what its built-in checks are for Polars
 
 
 @cache
 def _contract(model: type[pa.DataFrameModel]) -> _Contract:
-    structure = copy.deepcopy(model.to_schema())
-    checks = [(name, rule) for name, column in structure.columns.items() for rule in column.checks]
-    checks += [(None, rule) for rule in structure.checks]
+    schema = model.to_schema()
+    checks = [(name, rule) for name, column in schema.columns.items() for rule in column.checks]
+    checks += [(None, rule) for rule in schema.checks]
+    structure = copy.deepcopy(schema)
     structure.checks = []
     for column in structure.columns.values():
         column.checks = []

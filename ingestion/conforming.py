@@ -206,8 +206,9 @@ def _without(lines: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
 
 def _named(lines: pl.DataFrame, column: str, severity: str) -> Iterator[pl.DataFrame]:
     """Rejects for the lines whose ``column`` names a rule."""
+    if lines[column].null_count() == lines.height:
+        return
     named = lines.filter(pl.col(column).is_not_null())
-    if named.height:
-        yield named.select("row", rule=column, column=pl.lit(None, pl.String), severity=pl.lit(severity)).unique(
-            maintain_order=True
-        )
+    yield named.select("row", rule=column, column=pl.lit(None, pl.String), severity=pl.lit(severity)).unique(
+        maintain_order=True
+    )

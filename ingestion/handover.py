@@ -1,8 +1,8 @@
 """What landing hands to ingestion on the same machine: the landed file itself, so that its bytes need not travel again.
 
-Nothing depends on it. What was read of it is believed only once its SHA-256 was worked out again, and if the file did not
-change meanwhile: whoever delivered it may still have it open. Where it is not there, or lies on another disk than the
-work folder, ingestion fetches the bytes from the store; where it is another file, the next time.
+Nothing depends on it. What was read of it is believed only once its SHA-256 was worked out again, and if the file did
+not change meanwhile: whoever delivered it may still have it open. Where it is not there, or lies on another disk than
+the work folder, ingestion fetches the bytes from the store; where it is another file, the next time.
 """
 
 from __future__ import annotations
