@@ -97,8 +97,8 @@ def service(settings: Settings, ports: Mapping[str, int]) -> Service:
         prepare=prepare,
         ready=lambda: answers_s3(ports["s3"]),
         leavings=(sockets / "filer.sock", sockets / "s3.sock", *_grpc_sockets(ports)),
-        # It stops within two seconds, or waits half a minute for connections between its own parts, the rest of it being
-        # closed by then: about once in four, with 4.48.
+        # It stops within two seconds; or, about once in four (4.48), waits for connections between its own parts when
+        # the rest of it is closed already.
         stop_seconds=5,
         remedy="free some disk space if it says so; a damaged store is in home/data/seaweedfs",
         ports=(*(ports[name] for name in PORTS), *(ports[name] + step for name, step in COMPANIONS.items())),
