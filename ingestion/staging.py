@@ -27,7 +27,7 @@ from ingestion.scopes import Scope, scope
 
 BUFFER_BYTES = 64 * 2**20
 FILE_ROWS = 1_000_000
-LEAST_FILE_ROWS = 10_000  # of fewer, writing Parquet costs more than Arrow and Parquet later
+LEAST_FILE_ROWS = 10_000  # fewer are rather a piece of a day whose rest is to come
 ROW_GROUP_ROWS = 250_000
 ZSTD_LEVEL = 1  # two thirds of the time of the default level, and 3 % more bytes
 
