@@ -273,8 +273,9 @@ def flip_on_disk(lake: Settings, address: str) -> None:
     assert found == 1, f"{found} objects have these bytes: which one is meant?"
 
 
-def test_data_files_rot(lake: Settings, tmp_path: Path, row: Row) -> None:
+def test_data_files_rot(lake: Settings, tmp_path: Path, row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows on the store's disk, and nothing of the metadata: what a backup has comes back, and what landing has."""
+    monkeypatch.setattr(object_store, "RETRIES", 1)
     published(lake, tmp_path)
     own, place = silo(), tmp_path / "backups"
     city.drop(lake, own, "first.csv", 901, 902)  # rows that no other test has: their bytes are looked for
