@@ -9,7 +9,7 @@ written as JSON).
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Literal, NamedTuple
@@ -103,27 +103,30 @@ def _failures(
 
 
 def _passed(model: type[pa.DataFrameModel], checks: Sequence[_Rule], frame: pl.DataFrame) -> list[pl.Series]:
-    """Of each rule, whether each line of ``frame`` satisfies it: all in one query, pandera's own calls one by one."""
+    """Of each rule, whether each line of ``frame`` satisfies it.
+
+    Raises:
+        ContractMismatchError: a rule cannot be evaluated.
+    """
     lazy = frame.lazy()
 
     def output(column: str | None, rule: pa.Check) -> pl.LazyFrame:
         outcome: pl.LazyFrame = PolarsCheckBackend(rule).apply(PolarsData(lazy, column or "*"))
         return outcome.select(pl.col(CHECK_OUTPUT_KEY).fill_null(rule.ignore_na))
 
+    def fails(column: str | None, rule: pa.Check) -> bool:
+        try:
+            output(column, rule).collect()
+        except pl.exceptions.PolarsError:
+            return True
+        return False
+
     try:
         return [found.to_series() for found in pl.collect_all([output(*each) for each in checks])]
     except pl.exceptions.PolarsError as error:
         # Not chained: such an error may quote the value that it could not convert.
-        titles = ", ".join(_name(rule) for column, rule in checks if _fails(output, column, rule))
+        titles = ", ".join(_name(rule) for column, rule in checks if fails(column, rule))
         raise ContractMismatchError(f"{model.__name__}: rule {titles} fails with {type(error).__name__}") from None
-
-
-def _fails(output: Callable[..., pl.LazyFrame], *check: object) -> bool:
-    try:
-        output(*check).collect()
-    except pl.exceptions.PolarsError:
-        return True
-    return False
 
 
 def _missing(values: pl.Series) -> pl.Series | None:

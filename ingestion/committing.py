@@ -121,7 +121,7 @@ class Committer:
 
         Args:
             dataset: the register's dataset.
-            files: the delivery's data files, see :meth:`ingestion.staging.Stage.write`.
+            files: the delivery's data files, see :meth:`ingestion.staging.Stage.data_files`.
             silo: name of the silo.
             delivery_id: a landed delivery of the silo.
             corrects: the delivery whose rows must all go, if any.
