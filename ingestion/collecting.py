@@ -18,11 +18,12 @@ from minio import Minio
 from infra import object_store
 from infra.settings import Settings
 from ingestion.arrivals import NOTE_SUFFIX, UNFINISHED
+from ingestion.notes import Note
 
 ROLE = "landing"
 BUCKET = "drop"
 
-_SAID = ("format", "corrects")
+_SAID = tuple(Note.model_fields)
 _METADATA = "x-amz-meta-"
 _CHUNK_BYTES = 2**20
 _NAME_CHARACTERS = 60  # of four bytes at most, and the file system takes 255

@@ -21,12 +21,12 @@ from typing import BinaryIO, Literal, NamedTuple
 
 import psycopg
 from minio import Minio
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from infra import clock, database, logs, object_store, registry
 from infra.settings import Settings
-from ingestion import collecting, handover
+from ingestion import collecting, handover, notes
 from ingestion.arrivals import NOTE_SUFFIX, waiting
+from ingestion.notes import Note
 from ingestion.opening import open_inside, open_regular
 from ingestion.refusal import Refused, printable
 from ingestion.register import silos
@@ -36,19 +36,9 @@ REFUSED_FOLDER = ".refused"
 LARGEST = object_store.PART_BYTES * 10_000  # S3 takes ten thousand parts
 
 _CHUNK_BYTES = 2**20
-_NOTE_BYTES = 2**16
 _EXTENSION = re.compile(r"\.([A-Za-z0-9]{1,8})$")
 
 _log = logging.getLogger(__name__)
-
-
-class Note(BaseModel):
-    """What the sender says about a delivery."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    format: str | None = Field(default=None, max_length=100)
-    corrects: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="A delivery id.")
 
 
 @dataclass(frozen=True)
@@ -126,7 +116,7 @@ def sweep(settings: Settings, silo: str) -> Sweep:
     with logs.stage(settings, "land", silo=silo), closing(_Landing(settings, silo)) as landing:
         for path in (folder / arrival.name for arrival in arrived):
             try:
-                landed = landing.land(path, _note(folder, path), take_away=True)
+                landed = landing.land(path, notes.read(folder, path), take_away=True)
             except FileNotFoundError:
                 continue  # taken by another sweep
             except Refused as refused:
@@ -152,7 +142,7 @@ def _collect(settings: Settings, silo: str, folder: Path) -> None:
         with _reserved(folder, put.file_name) as target:
             said = collecting.fetch(store, put, _draft_path(target))
             if said:
-                _note_path(target).write_text(json.dumps(said))
+                notes.path_of(target).write_text(json.dumps(said))
             _draft_path(target).rename(target)
         _sync(folder)
         collecting.take_away(store, put)
@@ -178,8 +168,7 @@ def drop(
         draft = _draft_path(target)
         with draft.open("wb") as copy:
             shutil.copyfileobj(source, copy, _CHUNK_BYTES)
-        if note != Note():
-            _note_path(target).write_text(note.model_dump_json(exclude_none=True))
+        notes.write(target, note)
         draft.rename(target)
     return target
 
@@ -280,7 +269,7 @@ class _Landing:
         """
         if not _unchanged(path, before):
             raise _still_changing(path)  # what landed is a delivery all the same; what is there now is another
-        _note_path(path).unlink(missing_ok=True)
+        notes.path_of(path).unlink(missing_ok=True)
         given = handover.give(self._settings, self._silo, awaited, path) if awaited else None
         if given is None:
             path.unlink()
@@ -351,21 +340,6 @@ def _draft_path(target: Path) -> Path:
     return target.with_name(f".{target.name}.part")
 
 
-def _note_path(path: Path) -> Path:
-    return path.with_name(path.name + NOTE_SUFFIX)
-
-
-def _note(folder: Path, path: Path) -> Note:
-    try:
-        with open_inside(folder, _note_path(path)) as stream:
-            return Note.model_validate(json.loads(stream.read(_NOTE_BYTES)))
-    except FileNotFoundError:
-        return Note()
-    except (ValidationError, ValueError):
-        problem = f'its note {_note_path(path).name} is not of the form {{"format": ..., "corrects": ...}}'
-        raise Refused("note_unreadable", path.name, problem, "Deliver it with `calanque drop`") from None
-
-
 def _set_aside(folder: Path, path: Path, refused: Refused) -> None:
     """Move what cannot be landed out of the way, itself and not what it may point to, with the reason beside it."""
     aside = folder / REFUSED_FOLDER
@@ -376,6 +350,6 @@ def _set_aside(folder: Path, path: Path, refused: Refused) -> None:
         name = f"{count}-{path.name}"
         count += 1
     path.rename(aside / name)
-    if os.path.lexists(_note_path(path)):
-        _note_path(path).rename(aside / (name + NOTE_SUFFIX))
+    if os.path.lexists(notes.path_of(path)):
+        notes.path_of(path).rename(aside / (name + NOTE_SUFFIX))
     (aside / f"{name}.why.txt").write_text(refused.sentence + "\n")

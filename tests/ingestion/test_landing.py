@@ -113,6 +113,36 @@ def test_what_cannot_land_is_set_aside_with_the_reason(lake: Settings, silo: Sil
     assert sweep(lake, silo) == ([], [])
 
 
+ODD_NOTES = {
+    "brackets": b"[" * 65_000,
+    "braces": b'{"a":' * 13_000,
+    "large": b" " * 70_000 + b"{}",
+    "binary": bytes(range(128, 256)),
+    "nothing": b"",
+    "list": b"[]",
+    "key": b'{"colour": "red"}',
+    "number": b'{"format": 7}',
+    "infinity": b'{"format": 1e999}',
+    "surrogate": b'{"format": "\\ud800"}',
+}
+
+
+def test_a_note_that_is_none_is_the_fault_of_its_file(lake: Settings, silo: Silo, folder: Path) -> None:
+    for name, note in ODD_NOTES.items():
+        (folder / f"{name}.csv").write_text(f"{name}\n")
+        (folder / f"{name}.csv.delivery.json").write_bytes(note)
+    (folder / "good.csv").write_text("good\n")
+    (folder / "good.csv.delivery.json").write_text('{"format": "records"}', "utf-16")
+
+    done = sweep(lake, silo)
+
+    assert [landed.file_name for landed in done.landed] == ["good.csv"]
+    assert {(refused.file, refused.rule) for refused in done.turned_away} == {
+        (f"{name}.csv", "note_unreadable") for name in ODD_NOTES
+    }
+    assert all((folder / ".refused" / f"{name}.csv.delivery.json").exists() for name in ODD_NOTES)
+
+
 def test_a_path_outside_the_drop_folder_is_refused(lake: Settings, silo: Silo, folder: Path) -> None:
     outside = folder.parent / f"outside-{silo.name}.csv"
     outside.write_text("a\n")

@@ -1,0 +1,65 @@
+"""What the sender says about a delivery: the note ``<file>.delivery.json`` that may lie beside the file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ingestion.arrivals import NOTE_SUFFIX
+from ingestion.opening import open_inside
+from ingestion.refusal import Refused, printable
+
+LARGEST_BYTES = 2**16
+
+
+class Note(BaseModel):
+    """What the sender says about a delivery."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: str | None = Field(default=None, max_length=100)
+    corrects: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="A delivery id.")
+
+
+def path_of(file: Path) -> Path:
+    """Where the note of a file lies."""
+    return file.with_name(file.name + NOTE_SUFFIX)
+
+
+def write(file: Path, note: Note) -> None:
+    """Write the note of a file, unless it says nothing."""
+    if note != Note():
+        path_of(file).write_text(note.model_dump_json(exclude_none=True))
+
+
+def read(folder: Path, file: Path) -> Note:
+    """The note of a file of ``folder``; one that says nothing when there is none.
+
+    Raises:
+        Refused: it is not an ordinary file, too large, or does not say what a note says.
+    """
+    try:
+        with open_inside(folder, path_of(file)) as stream:
+            content = stream.read(LARGEST_BYTES + 1)
+    except FileNotFoundError:
+        return Note()
+    if len(content) > LARGEST_BYTES:
+        raise _unreadable(file, f"is larger than {LARGEST_BYTES:,} bytes")
+    try:
+        # Pydantic's own parser, which has a limit of depth. A note may be UTF-16, or begin with a byte order mark.
+        return Note.model_validate_json(content.decode(json.detect_encoding(content)))
+    except UnicodeDecodeError:
+        raise _unreadable(file, "is not text") from None
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(printable(str(part), 40) for part in fault["loc"])
+        said = f"{where}: {fault['msg']}" if where else fault["msg"]
+        form = ", ".join(f'"{name}": ...' for name in Note.model_fields)
+        raise _unreadable(file, f"is not of the form {{{form}}} ({said})") from None
+
+
+def _unreadable(file: Path, problem: str) -> Refused:
+    name = printable(path_of(file).name)
+    return Refused("note_unreadable", file.name, f"its note {name} {problem}", "Deliver it with `calanque drop`")
