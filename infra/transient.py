@@ -7,6 +7,7 @@ time being: transient. A missing right, a wrong password, a file nobody can read
 from __future__ import annotations
 
 import errno
+import os
 import re
 import socket
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,12 @@ _ERRNOS = frozenset(
     }
 )
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+_CLOSED = {
+    errno.EACCES: f"is closed to user {os.getuid()}, who runs this: open it, and what leads to it, to that user",
+    errno.EPERM: f"may not be changed by user {os.getuid()}, who runs this: give it to that user",
+    errno.EROFS: "is on a disk that is read-only: make that writable, or keep the lake elsewhere (CALANQUE_HOME)",
+}
 
 # SQLSTATE classes: connection, transaction rollback (deadlock, serialisation), resources (disk full, too many
 # connections), lock not available, an operator's intervention (shut down, starting up, cancelled), system error.
@@ -96,15 +103,18 @@ def disk_full(error: BaseException) -> bool:
 
 
 def explained(error: BaseException) -> str | None:
-    """What a person is told of a fault of the store, the database or the disk, without the library's own words.
+    """What a person is told of a fault of store, database or disk, or a closed file, without a library's own words.
 
     None for any other error. The sentence has no final full stop.
     """
     if disk_full(error):
         return "no space is left on a disk of this lake: free some (`calanque doctor` shows which disk is full)"
+    chain = list(_chain(error))
+    for each in chain:
+        if isinstance(each, OSError) and each.errno in _CLOSED and each.filename is not None:
+            return f"{each.filename} {_CLOSED[each.errno]}"
     if not transient(error):
         return None
-    chain = list(_chain(error))
     if any(_database(each) for each in chain):
         return f"the database {_UNWELL}"
     if any(_store(each) or (_is_native(each) and _NATIVE_TRANSIENT.search(str(each))) for each in chain):

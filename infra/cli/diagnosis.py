@@ -43,6 +43,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     checks: tuple[Check, ...] = (
         versions,
         programs,
+        folders,
         room,
         private_files,
         key_store,
@@ -114,6 +115,27 @@ def programs(settings: Settings) -> Iterator[Finding]:
             yield Finding(
                 "setpriv", "fail", "PostgreSQL refuses to run as root", "install util-linux, or do not run as root"
             )
+
+
+def folders(settings: Settings) -> Iterator[Finding]:
+    """Folders that are closed to whoever runs the lake, or to the account that one of its servers runs as."""
+    from infra.services import lake
+
+    own = (settings.home, settings.data_dir, settings.drop_dir, settings.secrets_dir, settings.run_dir)
+    ways = {folder for place in own for folder in place.parents} - set(own)
+    needed = {**dict.fromkeys(sorted(ways), os.X_OK), **dict.fromkeys(own, os.R_OK | os.W_OK | os.X_OK)}
+    there = (path for path in needed if os.access(path, os.F_OK))
+    closed = next((path for path in there if not os.access(path, needed[path])), None)
+    if closed is not None:
+        problem = f"{closed} is closed to user {os.getuid()}, who runs this"
+        yield Finding("folders", "fail", problem, f"open it again: `chmod u+rwx {closed}`, as its owner")
+        return
+    shut_out = lake.shut_out(settings)
+    for service, path in shut_out:
+        problem = f"{path} was closed to the account {service.account} while {service.name} runs as it"
+        yield Finding("folders", "fail", problem, f"`chmod o+x {path}`, or `calanque down`, then `calanque up`")
+    if not shut_out:
+        yield Finding("folders", "ok", f"{settings.home} and what leads to it are open to whoever needs them")
 
 
 def room(settings: Settings) -> Iterator[Finding]:

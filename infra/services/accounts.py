@@ -5,33 +5,46 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from infra.services.model import ServiceError
 
+# The numbers of two capabilities in the masks of /proc/<pid>/status.
+_DAC_OVERRIDE, _SETPCAP = 1, 8
 
-def can_reach(account: str, *places: Path) -> bool:
-    """Whether ``account`` may enter each folder that leads to each of these places (mode bits only, not ACLs)."""
+
+def closed_to(account: str, places: Iterable[Path]) -> Path | None:
+    """The first file or folder that keeps ``account`` from reading one of these places; None when all are open.
+
+    Mode bits only, not ACLs. Folders that lead to a place need to be entered, the place itself to be read.
+    """
     entry = pwd.getpwnam(account)
     groups = set(os.getgrouplist(account, entry.pw_gid))
 
-    def may_enter(folder: Path) -> bool:
-        found = folder.stat()
-        if found.st_uid == entry.pw_uid:
-            return bool(found.st_mode & 0o100)
-        return bool(found.st_mode & (0o010 if found.st_gid in groups else 0o001))
+    def lacks(path: Path, bits: int) -> bool:
+        found = path.stat()
+        whose = 6 if found.st_uid == entry.pw_uid else 3 if found.st_gid in groups else 0
+        wanted = bits | stat.S_ISDIR(found.st_mode)
+        return (found.st_mode >> whose) & wanted != wanted
 
-    return all(may_enter(folder) for place in places for folder in (place, *place.resolve().parents) if folder.exists())
+    there = [place for place in places if place.exists()]
+    ways = {folder for place in there for folder in place.resolve().parents}
+    closed = [folder for folder in sorted(ways) if lacks(folder, 1)] or [place for place in there if lacks(place, 4)]
+    return next(iter(closed), None)
 
 
-def as_account(command: tuple[str, ...], account: str | None, *, keep_capabilities: bool) -> tuple[str, ...]:
+def as_account(command: tuple[str, ...], account: str | None, places: Iterable[Path]) -> tuple[str, ...]:
     """``command`` as ``account`` would run it; unchanged when ``account`` is None.
 
-    ``keep_capabilities`` lets the program through folders that the account may not enter, such as a lake in root's own
-    home: it keeps the one capability needed for that, and no other.
+    Where one of ``places`` is closed to the account, such as a lake in root's own home, the program keeps the one
+    capability that lets it through, and no other. Servers look before they open, with access(), for which the kernel
+    takes that capability away from all but root; the secure bit NO_SETUID_FIXUP keeps it from doing so.
 
     Raises:
-        ServiceError: the program ``setpriv`` (package util-linux) is missing.
+        ServiceError: the program ``setpriv`` (package util-linux) is missing, or this machine does not give root the
+            right to let an account through.
     """
     if account is None:
         return command
@@ -42,8 +55,25 @@ def as_account(command: tuple[str, ...], account: str | None, *, keep_capabiliti
         )
     entry = pwd.getpwnam(account)
     drop = ["setpriv", f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups", "--no-new-privs"]
-    if keep_capabilities:
-        drop += ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]
-    else:
-        drop += ["--inh-caps=-all"]
-    return (*drop, "--", *command)
+    closed = closed_to(account, places)
+    if closed is None:
+        return (*drop, "--inh-caps=-all", "--", *command)
+    if not (_has(_DAC_OVERRIDE) and _has(_SETPCAP)):
+        raise ServiceError(
+            f"{closed} is closed to the account {account}, and root may not let it through here (it lacks the "
+            "capabilities dac_override and setpcap): "
+            f"`chmod o+x {closed}`, or keep checkout and CALANQUE_HOME elsewhere, or run the lake as an ordinary user"
+        )
+    keep = ("--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override", "--securebits=+no_setuid_fixup")
+    return (*drop, *keep, "--", *command)
+
+
+def passes_everywhere(pid: int) -> bool:
+    """Whether a process runs with the capability that lets it through any folder."""
+    return _has(_DAC_OVERRIDE, pid)
+
+
+def _has(capability: int, pid: int | str = "self") -> bool:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    mask = next(line.split()[1] for line in lines if line.startswith("CapEff:"))
+    return bool(int(mask, 16) >> capability & 1)

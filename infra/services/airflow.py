@@ -25,7 +25,7 @@ from psycopg import sql
 import infra
 from infra import database, secrets
 from infra.endpoints import Endpoints
-from infra.services import airflow_access, airflow_health, airflow_setup, metrics, processes
+from infra.services import airflow_access, airflow_health, airflow_setup, metrics, processes, remedies
 from infra.services.model import NotReady, Service, ServiceError
 from infra.services.places import write_private
 from infra.services.ports import LOOPBACK
@@ -129,9 +129,9 @@ def set_up(settings: Settings) -> None:
     )
     write_private(settings.logs_dir / "airflow-setup.log", outcome.stdout)
     if outcome.returncode:
-        raise ServiceError(
-            "Airflow could not prepare its metadata database:\n" + "\n".join(outcome.stdout.splitlines()[-15:])
-        )
+        said = "\n".join(outcome.stdout.splitlines()[-15:])
+        remedy = remedies.of(said, "see logs/airflow-setup.log in the lake's folder")
+        raise ServiceError(f"Airflow could not prepare its metadata database:\n{said}\nWhat to do: {remedy}.")
     with database.connect(settings, "airflow", "airflow") as connection:
         # Remembered in the database itself, so that it is true of whichever database is configured.
         connection.execute(

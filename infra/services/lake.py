@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from infra import endpoints
 from infra.endpoints import Endpoints
+from infra.services import accounts, minio, postgres, processes, remedies, seaweedfs
 from infra.services import airflow as airflow_service
 from infra.services import metrics as metrics_service
-from infra.services import minio, postgres, processes, seaweedfs
 from infra.services.model import NotReady, Service, ServiceError
 from infra.services.places import socket_dir
 from infra.services.ports import LOOPBACK, choose, load
@@ -194,6 +195,19 @@ def status(settings: Settings) -> list[ServiceStatus]:
     return found
 
 
+def shut_out(settings: Settings) -> list[tuple[Service, Path]]:
+    """Services that run as an account to which something they need was closed after they started, and what that is."""
+    states = Supervisor(settings).states()
+    found = []
+    for service in services(settings) if states else ():
+        pid = states[service.name].pid if service.name in states else 0
+        if service.account and pid and not accounts.passes_everywhere(pid):
+            closed = accounts.closed_to(service.account, service.places())
+            if closed is not None:
+                found.append((service, closed))
+    return found
+
+
 def _status(supervisor: Supervisor, service: Service, known: ProcessState | None) -> ServiceStatus:
     state, detail = "down", "not started"
     if known is not None:
@@ -220,6 +234,7 @@ def _start(supervisor: Supervisor, wanted: Sequence[Service], report: Report) ->
     """Start services side by side and wait for all of them; whether any was not working before."""
     waiting = {service.name: service for service in wanted if not _works(supervisor, service)}
     began = time.monotonic()
+    written = {name: supervisor.log_size(name) for name in waiting}
     for name in waiting:
         supervisor.launch(name)
     fresh = bool(waiting)
@@ -229,12 +244,12 @@ def _start(supervisor: Supervisor, wanted: Sequence[Service], report: Report) ->
             seconds = time.monotonic() - began
             state = states.get(name)
             if state is None or state.state in FAILED:
-                raise _failure(supervisor, service, state.detail if state else "the supervisor has gone")
+                raise _failure(supervisor, service, state.detail if state else "the supervisor has gone", written[name])
             try:
                 service.ready()
             except NotReady as reason:
                 if seconds > service.start_seconds:
-                    raise _failure(supervisor, service, str(reason)) from None
+                    raise _failure(supervisor, service, str(reason), written[name]) from None
             else:
                 del waiting[name]
                 report(f"{name} is up ({seconds:.1f} s)")
@@ -254,11 +269,12 @@ def _works(supervisor: Supervisor, service: Service) -> bool:
     return True
 
 
-def _failure(supervisor: Supervisor, service: Service, reason: str) -> ServiceError:
+def _failure(supervisor: Supervisor, service: Service, reason: str, since: int) -> ServiceError:
+    said = supervisor.tail(service.name, since)
     return ServiceError(
         f"{service.name} did not come up: {reason}.\n"
-        f"The end of {supervisor.log_file(service.name)}:\n{supervisor.tail(service.name)}\n"
-        f"What to do: {service.remedy}; then `calanque up` again."
+        f"The end of {supervisor.log_file(service.name)}:\n{said}\n"
+        f"What to do: {remedies.of(f'{reason} {said}', service.remedy)}; then `calanque up` again."
     )
 
 

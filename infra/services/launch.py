@@ -32,7 +32,7 @@ def launch(name: str) -> None:
     service.directory.mkdir(parents=True, exist_ok=True)
     os.chdir(service.directory)
     environment = {**processes.clean_environment(), **processes.marks(settings, name), **service.environment()}
-    command = as_account(service.command, service.account, keep_capabilities=service.keep_capabilities)
+    command = as_account(service.command, service.account, service.places())
     os.execvpe(command[0], command, environment)  # noqa: S606 - no shell is what we want
 
 

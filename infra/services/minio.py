@@ -61,6 +61,6 @@ def service(settings: Settings, ports: Mapping[str, int]) -> Service:
         environment=environment,
         prepare=lambda: data.mkdir(parents=True, exist_ok=True),
         ready=lambda: answers_s3(ports["s3"]),
-        remedy="free some disk space if it says so; its data are in home/data/minio",
+        remedy="see its log; its data are in home/data/minio",
         ports=(ports["s3"],),
     )

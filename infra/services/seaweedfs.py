@@ -100,7 +100,7 @@ def service(settings: Settings, ports: Mapping[str, int]) -> Service:
         # It stops within two seconds; or, about once in four (4.48), waits for connections between its own parts when
         # the rest of it is closed already.
         stop_seconds=5,
-        remedy="free some disk space if it says so; a damaged store is in home/data/seaweedfs",
+        remedy="see its log; its data are in home/data/seaweedfs",
         ports=(*(ports[name] for name in PORTS), *(ports[name] + step for name, step in COMPANIONS.items())),
     )
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from infra import secrets
-from infra.services import processes
+from infra.services import processes, remedies
 from infra.services.model import Service, ServiceError
 from infra.services.places import socket_dir, write_private
 from infra.settings import Settings
@@ -71,6 +71,7 @@ class Supervisor:
             ServiceError: it did not come up.
         """
         self._settings.logs_dir.mkdir(parents=True, exist_ok=True)
+        before = self.log_size("supervisor")
         self._socket().unlink(missing_ok=True)
         environment = {
             **os.environ,
@@ -91,10 +92,9 @@ class Supervisor:
             if self.is_alive():
                 return
             time.sleep(0.05)
-        raise ServiceError(
-            f"the supervisor did not start: {outcome.stderr.strip() or self.tail('supervisor')}\n"
-            f"What to do: see {self.log_file('supervisor')}, then `calanque down` and `calanque up`."
-        )
+        said = outcome.stderr.strip() or self.tail("supervisor", before)
+        remedy = remedies.of(said, f"see {self.log_file('supervisor')}")
+        raise ServiceError(f"the supervisor did not start: {said}\nWhat to do: {remedy}; then `calanque up` again.")
 
     def states(self) -> dict[str, ProcessState]:
         """The state of every service by name; empty when the supervisor does not answer."""
@@ -151,11 +151,20 @@ class Supervisor:
         """Whether a process of the supervisor exists, whether or not it answers."""
         return any(name == "supervisor" for name, _ in processes.of_lake(self._settings))
 
-    def tail(self, name: str, lines: int = 15) -> str:
-        """The last lines that a service wrote to its log."""
+    def log_size(self, name: str) -> int:
+        """How many bytes a service has written to its log so far."""
+        try:
+            return self.log_file(name).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def tail(self, name: str, since: int, lines: int = 15) -> str:
+        """The last lines that a service wrote to its log after byte ``since``."""
         try:
             with self.log_file(name).open("rb") as stream:
-                stream.seek(max(0, stream.seek(0, os.SEEK_END) - 20_000))
+                size = stream.seek(0, os.SEEK_END)
+                # A log that is shorter than it was has been rotated: all of it is new.
+                stream.seek(max(since if since <= size else 0, size - 20_000))
                 text = stream.read().decode(errors="replace")
         except FileNotFoundError:
             return ""

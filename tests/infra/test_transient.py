@@ -29,7 +29,7 @@ from infra.keys import KeyDamagedError
 from infra.ledger import LedgerBrokenError
 from infra.secrets import SecretMissing
 from infra.settings import Settings
-from infra.transient import Several, disk_full, transient
+from infra.transient import Several, disk_full, explained, transient
 
 NUMBERS = pl.DataFrame({"number": range(300_000)})
 
@@ -202,6 +202,15 @@ def test_worth_a_retry(error: Exception) -> None:
 def test_not_worth_a_retry(error: Exception) -> None:
     assert not transient(error)
     assert not disk_full(error)
+
+
+@pytest.mark.parametrize(("number", "says"), [(errno.EACCES, "is closed to"), (errno.EROFS, "read-only")])
+def test_a_file_that_is_closed_is_named_with_what_to_do_about_it(number: int, says: str) -> None:
+    sentence = explained(OSError(number, "no", "/srv/lake/keys/tows"))
+    assert sentence is not None
+    assert sentence.startswith("/srv/lake/keys/tows ")
+    assert says in sentence
+    assert "space" not in sentence
 
 
 def test_of_an_error_that_is_nobodys_its_cause_decides() -> None:

@@ -16,8 +16,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from full_disk import small_disk
 
 from infra import database, endpoints, object_store
+from infra.cli import diagnosis
 from infra.services import lake as services
 from infra.services import processes
 from infra.services.model import ServiceError
@@ -218,6 +220,56 @@ def test_a_service_that_cannot_start_says_which_why_and_what_to_do(up: Settings)
     assert message.startswith("postgres did not come up")
     assert "9.1" in message  # the end of its log
     assert "What to do:" in message
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root runs servers as another account")
+def test_a_file_that_is_closed_is_what_the_remedy_is_about(up: Settings) -> None:
+    services.down(up)
+    version = up.data_dir / "postgres" / "PG_VERSION"
+    owner = version.stat()
+    os.chown(version, 0, 0)
+    try:
+        with pytest.raises(ServiceError, match="Permission denied") as caught:
+            services.up(up, airflow=False)
+    finally:
+        os.chown(version, owner.st_uid, owner.st_gid)
+        services.down(up)
+    assert "What to do: open what is named above" in str(caught.value)
+
+
+def test_a_full_disk_is_what_the_remedy_is_about(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", megabytes=16) as disk:
+        settings = Settings(home=disk / "lake", object_store="seaweedfs", quiet=True)
+        try:
+            with pytest.raises(ServiceError, match="No space left on device") as caught:
+                services.up(settings, airflow=False)
+        finally:
+            services.down(settings)
+        assert "What to do: free some disk space" in str(caught.value)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root runs servers as another account")
+def test_a_lake_in_a_home_that_only_root_may_enter() -> None:
+    base = Path(tempfile.mkdtemp(prefix="calanque-private-"))  # mode 0700
+    settings = Settings(home=base / "lake", object_store="seaweedfs", quiet=True)
+    try:
+        services.up(settings, airflow=False)
+        write(settings, "private")
+        assert reads_back(settings, "private")
+        assert [found.verdict for found in diagnosis.folders(settings)] == ["ok"]
+        services.down(settings)
+        base.chmod(0o755)
+        services.up(settings, airflow=False)
+        assert reads_back(settings, "private")
+        base.chmod(0o700)  # closed while the lake runs
+        (found,) = diagnosis.folders(settings)
+        assert (found.verdict, str(base) in found.detail) == ("fail", True)
+        services.down(settings)
+        services.up(settings, airflow=False)
+        assert [found.verdict for found in diagnosis.folders(settings)] == ["ok"]
+    finally:
+        services.down(settings)
+        shutil.rmtree(base, ignore_errors=True)
 
 
 def test_a_home_too_long_for_sockets_still_works() -> None:
