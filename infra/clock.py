@@ -1,13 +1,14 @@
 """Local time: from a naive local clock to UTC and back, and the calendar of days, months and quarters.
 
 A local clock is ambiguous for an hour in autumn and skips one in spring. The rule of the house: an ambiguous time is
-the earlier of the two, a time that never was is null.
+the earlier of the two unless its sender tells which, a time that never was is null.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -26,9 +27,9 @@ def now(settings: Settings) -> datetime:
     return (frozen or datetime.now(UTC)).astimezone(UTC)
 
 
-def to_utc(naive: pl.Expr, time_zone: str) -> pl.Expr:
+def to_utc(naive: pl.Expr, time_zone: str, *, ambiguous: Literal["earliest", "latest"] = "earliest") -> pl.Expr:
     """The instant (datetime in UTC) at which a clock of ``time_zone`` showed ``naive``; null when it never did."""
-    return naive.dt.replace_time_zone(time_zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
+    return naive.dt.replace_time_zone(time_zone, ambiguous=ambiguous, non_existent="null").dt.convert_time_zone("UTC")
 
 
 def local(instant: pl.Expr, time_zone: str) -> pl.Expr:

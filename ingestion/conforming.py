@@ -1,8 +1,8 @@
 """From batches of source columns to data files of the conformed table, and the books of the delivery.
 
-Delivered contract, then ``Dataset.conform``, then Conformed contract, batch by batch; duplicate keys of the delivery
-last. A delivered row is accepted when at least one conformed line of it is kept; otherwise it is quarantined, with
-every rule it broke.
+The judgement of the delivery's own evidence, Delivered contract, then ``Dataset.conform``, then Conformed contract,
+batch by batch; duplicate keys of the delivery last. A delivered row is accepted when at least one conformed line of it
+is kept; otherwise it is quarantined, with every rule it broke.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ import pyarrow as pa
 
 from infra.city import City
 from infra.registry import Tally
+from ingestion import evidence
 from ingestion.checking import check, no_rejects, reject
+from ingestion.evidence import Evidence, called_what_they_are
 from ingestion.occurrences import Occurrences
 from ingestion.pseudonyms import Pseudonymiser
 from ingestion.reading import Batch
@@ -49,6 +51,7 @@ RULES = {
         "The row gave no conformed row and no reason. The fault is in Calanque, not in the delivery: report it with "
         "the receipt."
     ),
+    **evidence.RULES,
 }
 """The rules of the engine itself, which hold for every silo: what each means and what to do about it."""
 
@@ -86,7 +89,8 @@ def conform(
     """Check and conform one delivery in bounded memory.
 
     Args:
-        read: reads the delivery's batches from the start; called twice when records are told apart by occurrence.
+        read: reads the delivery's batches from the start; called again when records are told apart by occurrence, and
+            when values can be read in two ways.
         dataset: the dataset of ``accepted``.
         accepted: the delivery's format.
         city: places and clock.
@@ -104,9 +108,15 @@ def conform(
     if accepted.occurrence_columns:
         occurrences = Occurrences((batch.frame for batch in read()), accepted.occurrence_columns)
 
+    told = Evidence(lambda: (batch.frame for batch in read()), accepted.kinds)
+
     def conform_batch(batch: Batch) -> tuple[Batch, _Frame]:
-        frame = batch.frame if occurrences is None else occurrences.number(batch.frame)
-        return batch, _conform_frame(frame, dataset, accepted, city, pseudonymiser)
+        frame, doubted = told.judge(batch.frame)
+        if occurrences is not None:
+            frame = occurrences.number(frame)
+        conformed = _conform_frame(frame, dataset, accepted, city, pseudonymiser)
+        rejects = called_what_they_are(batch.frame, pl.concat([doubted, conformed.rejects]))
+        return batch, conformed._replace(rejects=rejects)
 
     rows_in = kept_rows = 0
     with ThreadPoolExecutor(1) as stager:  # what goes to disk goes while the next batches are conformed

@@ -407,7 +407,8 @@ class _Survey:
         self._lines += feeds
         self._has_lf = self._has_lf or feeds > 0
         self._has_cr = self._has_cr or b"\r" in chunk
-        self.ends_line = chunk.endswith((b"\n", b"\r"))
+        if text := chunk.rstrip(b"\x1a"):  # by which old programs end a file
+            self.ends_line = text.endswith((b"\n", b"\r"))
         self._blank = self._blank and not chunk.removeprefix(codecs.BOM_UTF8).strip()
         self._bytes += len(chunk)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 
-from infra.clock import local_date, local_hour
+from infra.clock import local, local_date, local_hour
 
 UNREADABLE = -1
 """What :func:`local_time` gives for a text that is no time of day."""
@@ -19,10 +19,11 @@ UNKNOWN_COORDINATES = (0.0, 99_999.0, 999_999.0, 9_999_999.0, -99_999.0, -999_99
 """What devices write for a coordinate they do not know."""
 
 _SECONDS_OF_A_DAY = 86_400
-_LOCAL_TIME = pl.Struct({"day": pl.Date, "second": pl.Int32})
+_LOCAL_TIME = pl.Struct({"day": pl.Date, "second": pl.Int32, "at": pl.Datetime("us", "UTC")})
 _USUAL_LOCAL_TIME = "^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-5][0-9]:[0-5][0-9]$"
 
-_OFFSET_FORMATS = ("%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M%z", "%Y-%m-%d %H:%M:%S %z", "%Y-%m-%d %H:%M:%S%z")
+_OFFSET = r"(?:Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$"
+_OFFSET_FORMATS = ("%Y-%m-%d %H:%M:%S%.f%z", "%Y-%m-%d %H:%M%z")
 _SEPARATORS = [*" -._/*'\t", "\u00a0", "\u00b7", "\u2010", "\u2011", "\u2012", "\u2013", "\u2014", "\u202f"]
 _NO_PLATE = [
     "NONE", "NULL", "NA", "UNKNOWN", "NOPLATE", "NOPLATES", "INCONNU", "INCONNUE", "SANS", "SANSPLAQUE", "SANSPLAQUES",
@@ -67,7 +68,10 @@ def place() -> tuple[pl.Expr, pl.Expr]:
 
 
 def whole(value: pl.Expr) -> pl.Expr:
-    """Int64; null where the text is blank or no whole number. ``12.0`` is a whole number, ``12.5`` is not."""
+    """Int64; null where the text is blank or no whole number. ``12.0`` is a whole number, ``12.5`` is not.
+
+    Nor is ``12.000``, which is twelve or twelve thousand: :mod:`ingestion.evidence` knows when it is the latter.
+    """
     return value.map_batches(_whole_numbers, return_dtype=pl.Int64)
 
 
@@ -75,7 +79,7 @@ def _whole_numbers(values: pl.Series) -> pl.Series:
     plain = values.cast(pl.Int64, strict=False)
     if plain.null_count() == values.null_count():
         return plain
-    return _stripped(values).str.replace(r"[.,]0+$", "").cast(pl.Int64, strict=False)
+    return _stripped(values).str.replace(r"[.,](0{1,2}|0{4,})$", "").cast(pl.Int64, strict=False)
 
 
 def day(value: pl.Expr, *formats: str) -> pl.Expr:
@@ -96,12 +100,13 @@ def second_of_day_hhmm(value: pl.Expr) -> pl.Expr:
 
 
 def local_time(value: pl.Expr) -> pl.Expr:
-    """A local date and time as a struct: ``day`` (Date) and ``second`` (Int32).
+    """A local date and time as a struct: ``day`` (Date), ``second`` (Int32) and ``at`` (Datetime in UTC).
 
     The text begins with the day, ``YYYY-MM-DD`` or ``DD/MM/YYYY``; after a blank or ``T`` follows the time, ``HH:MM``
     or ``HH:MM:SS`` with or without a fraction of a second. ``day`` is null where the text does not begin so. ``second``
     counts from midnight; it is null where nothing follows the day, or where that is null, and :data:`UNREADABLE` where
-    what follows is no time of day.
+    what follows is no time of day. ``at`` is the instant, where the time ends with its UTC offset as in
+    :func:`instant`: ``day`` and ``second`` are then those of a clock of that offset. Mostly it is null.
     """
     return value.map_batches(_local_times, return_dtype=_LOCAL_TIME)
 
@@ -115,14 +120,24 @@ def _local_times(values: pl.Series) -> pl.Series:
             return (
                 pl.DataFrame({"moment": moments})
                 .select(
-                    pl.struct(day=moment.dt.date(), second=(moment.dt.epoch("s") % _SECONDS_OF_A_DAY).cast(pl.Int32))
+                    pl.struct(
+                        day=moment.dt.date(),
+                        second=(moment.dt.epoch("s") % _SECONDS_OF_A_DAY).cast(pl.Int32),
+                        at=pl.lit(None, pl.Datetime("us", "UTC")),
+                    )
                 )
                 .to_series()
             )
     days = by_distinct(values.str.slice(0, 10), _local_days)
     times = values.str.slice(11)
     times = times.set((times == "") | days.is_null(), None)
-    return pl.DataFrame({"day": days, "second": by_distinct(times, _seconds)}).to_struct()
+    with_offset = times.str.contains(f"(?i){_OFFSET}")
+    at = pl.Series([None], dtype=pl.Datetime("us", "UTC")).new_from_index(0, len(values))
+    if with_offset.any():
+        spelled = days.dt.strftime("%Y-%m-%dT") + times
+        at = by_distinct(spelled.set(~with_offset.fill_null(False), None), _instants)
+        times = times.str.replace(rf"(?i) ?{_OFFSET}", "").set(with_offset & at.is_null(), "?")
+    return pl.DataFrame({"day": days, "second": by_distinct(times, _seconds), "at": at}).to_struct()
 
 
 def _local_days(texts: pl.Series) -> pl.Series:
@@ -140,17 +155,35 @@ def local_moment(day_column: str, second_column: str) -> pl.Expr:
     return pl.col(day_column).cast(pl.Datetime("us")) + pl.duration(seconds=second_column, time_unit="us")
 
 
-def instant(value: pl.Expr) -> pl.Expr:
-    """Datetime in UTC from ISO 8601 with a UTC offset (``Z``, ``+02:00``, ``+0200``); null where it is not that.
+def on_clock(frame: pl.DataFrame, time_zone: str, at: str, day: str, second: str) -> pl.DataFrame:
+    """``frame`` with ``day`` and ``second`` as clocks of ``time_zone`` showed them, where the instant ``at`` is told.
 
-    Blanks around it do not count.
+    The offset that it was told with may be another clock's.
+    """
+    if frame[at].null_count() == frame.height:
+        return frame
+    shown = pl.when(pl.col(at).is_not_null()).then(local(pl.col(at), time_zone))
+    return frame.with_columns(
+        pl.coalesce(shown.dt.date(), day).alias(day),
+        pl.coalesce((shown.dt.epoch("s") % _SECONDS_OF_A_DAY).cast(pl.Int32), second).alias(second),
+    )
+
+
+def instant(value: pl.Expr) -> pl.Expr:
+    """Datetime in UTC from ISO 8601 with a UTC offset (``Z``, ``UTC``, ``+02:00``, ``+0200``, ``+02``), with or without
+    a fraction of a second; null where it is not that. Blanks around it, and before the offset, do not count.
     """
     # The records of a delivery share few instants: each is read once.
     return value.map_batches(lambda texts: by_distinct(texts, _instants), return_dtype=pl.Datetime("us", "UTC"))
 
 
 def _instants(texts: pl.Series) -> pl.Series:
-    spelled = texts.str.strip_chars().str.replace("Z$", "+00:00")
+    spelled = (
+        texts.str.strip_chars()
+        .str.replace(r"(?i)^(\d{4}-\d\d-\d\d)[T ](.*?) ?(?:Z|UTC|GMT)$", "${1} ${2}+00:00")
+        .str.replace(r"(?i)^(\d{4}-\d\d-\d\d)[T ](.*?) ?([+-]\d\d)(?::?(\d\d))?$", "${1} ${2}${3}:${4}")
+        .str.replace(":$", ":00")
+    )
     parsed = [
         spelled.str.to_datetime(layout, time_unit="us", strict=False).dt.convert_time_zone("UTC")
         for layout in _OFFSET_FORMATS

@@ -6,17 +6,21 @@ that the records after it keep theirs.
 
 The text is cut into blocks that end where a record ends, and each is parsed by whatever reads it exactly:
 
-- Polars, when no quote is in sight and every line has the right number of delimiters: it is fastest, but fills short
-  records and cuts long ones without a word, so the delimiters are counted beforehand;
+- Polars, when no quote is in sight: it is fastest, but fills short records and cuts long ones without a word, so the
+  delimiters are counted beforehand;
 - Arrow otherwise: it counts the fields of every record. What it forgives is looked for beforehand: text after a closing
   quote, and a quote that nothing closes, which would swallow the records after it. A block with either is sorted record
   by record; there, a record that cannot be read whole is given up at the end of its first line, so that a stray quote
   costs one record.
+
+What programs write for nothing (:data:`NOTHING`) is null in every column, and so are fields that a record leaves out at
+its end where the format lets them be blank. Not in the last line of a file that does not end it: it may have been cut.
 """
 
 from __future__ import annotations
 
 import codecs
+import os
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -33,16 +37,20 @@ from pyarrow import csv
 
 from ingestion.checking import no_rejects, reject
 from ingestion.opening import Limits
-from ingestion.recognition import header, missing_columns, sample
+from ingestion.recognition import beginning, header, missing_columns, sample, spelled_as
 from ingestion.refusal import Refused, printable
 from ingestion.register import Dialect, Format
 
 MALFORMED = "row_malformed"
 """The rule of a record that has the wrong number of fields, or wrong quotes."""
 
+NOTHING = ("NULL", "null", "Null", "NA", "na", "N/A", "n/a", "#N/A", "NC", "nc", "\\N", "NaN", "nan", "None")
+"""What databases, spreadsheets and programs write where there is no value."""
+
 BATCH_ROWS = 2**18
 _BLOCK_BYTES = 2**22
 _PARSERS = 2
+_TAIL_BYTES = 2**10
 _NAME = "column_{}"  # of a position; the only names Polars accepts for columns without a header
 _NONE = np.array([], np.int64)
 _BARE_CR = re.compile(rb"\r(?!\n)")
@@ -95,7 +103,9 @@ class _Layout(NamedTuple):
 
     dialect: Dialect
     start: int  # where the first record starts, in bytes
+    end: int  # of the last one
     fields: int  # of every record
+    least: int  # fields that a record must have: those after them may be blank, or are not read
     wanted: dict[str, int]  # source column -> position
 
 
@@ -103,12 +113,13 @@ def _layout(path: Path, format: Format, name: str, limits: Limits) -> _Layout:  
     dialect = format.dialect
     with path.open("rb") as file:
         start = file.read(limits.line_bytes + len(codecs.BOM_UTF8) + 2)
-    offset = len(codecs.BOM_UTF8) if start.startswith(codecs.BOM_UTF8) else 0
+        end = _end(file)
+    offset = beginning(start)
     columns: Sequence[str]
     if dialect.columns is not None:
         columns = dialect.columns
     else:
-        columns = header(sample(path), dialect)
+        columns = spelled_as(format, header(sample(path), dialect))
         offset = _after_first_record(start, offset, dialect)
     if len(columns) > limits.columns:
         problem = f"its header has {len(columns):,} columns, the most any format may have is {limits.columns:,}"
@@ -121,13 +132,23 @@ def _layout(path: Path, format: Format, name: str, limits: Limits) -> _Layout:  
         if columns.count(column) > 1:
             problem = f"its header has the column '{printable(column)}' {columns.count(column)} times"
             raise Refused("columns_repeated", name, problem, "Keep the right one, and deliver the file again")
-    return _Layout(dialect, offset, len(columns), {column: columns.index(column) for column in wanted})
+    positions = {column: columns.index(column) for column in wanted}
+    least = 1 + max(position for column, position in positions.items() if column not in format.may_be_blank)
+    return _Layout(dialect, offset, end, len(columns), least, positions)
+
+
+def _end(file: BinaryIO) -> int:
+    """Where the text of ``file`` ends: before the Ctrl-Z by which old programs end a file."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _TAIL_BYTES))
+    tail = file.read()
+    text = tail.rstrip(b"\r\n\x1a")
+    marked = tail.find(b"\x1a", len(text))
+    return size if marked < 0 else size - len(tail) + marked
 
 
 def _after_first_record(text: bytes, offset: int, dialect: Dialect) -> int:
-    """Where the record after the first one starts; empty lines before the first do not count."""
-    while text[offset : offset + 1] in {b"\r", b"\n"}:
-        offset += 1
+    """Where the record after the first one starts."""
     whole = _record_pattern(dialect).match(text, offset)
     if whole:
         return whole.end()
@@ -135,14 +156,14 @@ def _after_first_record(text: bytes, offset: int, dialect: Dialect) -> int:
     return end + 1 if end >= 0 else len(text)
 
 
-def _record_pattern(dialect: Dialect, fields: int | None = None) -> re.Pattern[bytes]:
-    """A well-formed record, line end included; of exactly so many fields, when given."""
+def _record_pattern(dialect: Dialect, least: int | None = None, most: int = 0) -> re.Pattern[bytes]:
+    """A well-formed record, line end included; of so many fields, when given."""
     delimiter = re.escape(dialect.delimiter.encode())
     field = b"[^%b\\n]*+" % delimiter
     if dialect.quote is not None:
         quote = re.escape(dialect.quote.encode())
         field = b"(?:%b[^%b]*+(?:%b%b[^%b]*+)*+%b|(?!%b)%b)" % (*(quote,) * 7, field)
-    times = b"*+" if fields is None else b"{%d}" % (fields - 1)
+    times = b"*+" if least is None else b"{%d,%d}" % (least - 1, most - 1)
     return re.compile(b"%b(?:%b%b)%b\\r?\\n" % (field, delimiter, field, times))
 
 
@@ -172,7 +193,8 @@ class _Cutter:
         self._record_bytes = record_bytes
         self._quote = (layout.dialect.quote or "").encode()
         self._delimiter = layout.dialect.delimiter.encode()
-        self._record = _record_pattern(layout.dialect, layout.fields)
+        self._layout = layout
+        self._record = _record_pattern(layout.dialect, layout.least, layout.fields)
         self._may_precede = np.zeros(256, np.bool_)  # a quote that opens, by the byte before
         self._may_precede[list(b"\n" + self._delimiter)] = True
         self._may_follow = self._may_precede.copy()  # a quote that closes, by the byte after
@@ -181,10 +203,10 @@ class _Cutter:
     def cut(self, file: BinaryIO, start: int) -> _Block | None:
         """The block at ``start``, or None at the end of the file."""
         size = self._block_bytes
-        text, last = _read(file, start, size)
+        text, last = _read(file, start, size, self._layout)
         while b"\n" not in text and not last:
             size *= 2
-            text, last = _read(file, start, size)
+            text, last = _read(file, start, size, self._layout)
         text = text[: text.rfind(b"\n") + 1]
         if not text:
             return None
@@ -198,7 +220,7 @@ class _Cutter:
 
     def sort(self, file: BinaryIO, start: int) -> _Block:
         """The block at ``start``, record by record, without those that cannot be read whole."""
-        text, last = _read(file, start, self._block_bytes + self._record_bytes)
+        text, last = _read(file, start, self._block_bytes + self._record_bytes, self._layout)
         horizon = len(text) if last else self._block_bytes  # a record that starts before it is seen whole
         kept: list[bytes] = []
         malformed: list[int] = []
@@ -236,12 +258,19 @@ class _Cutter:
         return end if before.all() and after.all() else 0
 
 
-def _read(file: BinaryIO, start: int, size: int) -> tuple[bytes, bool]:
+def _read(file: BinaryIO, start: int, size: int, layout: _Layout) -> tuple[bytes, bool]:
     """At most ``size`` bytes from ``start``, and whether they are the last ones; these always end their line."""
     file.seek(start)
-    text = file.read(size)
+    text = file.read(max(0, min(size, layout.end - start)))
     last = len(text) < size
     if last and text and not text.endswith(b"\n"):
+        delimiter, line = layout.dialect.delimiter.encode(), text[text.rfind(b"\n") + 1 :]
+        if (
+            line != b"\r"
+            and line.count(delimiter) < layout.fields - 1
+            and (layout.dialect.quote or "\0").encode() not in line
+        ):
+            text += delimiter * layout.fields  # too many: it may have been cut, and must not pass for a short record
         text += b"\n"
     if b"\r" in text:
         text = _BARE_CR.sub(b" ", text)  # within a record, where Arrow would see the end of a line
@@ -299,11 +328,20 @@ def _parse_all(path: Path, layout: _Layout, cutter: _Cutter) -> Iterator[_Parsed
 
 
 def _parse(block: _Block, layout: _Layout) -> _Parsed:
-    marked = block.text.startswith(codecs.BOM_UTF8)  # in the middle of the file: Polars would drop it
-    if not block.quoted and not marked and _regular(block.text, layout):
-        return _Parsed(_numbered(_parse_with_polars(block.text, layout), _NONE), _NONE, swallowed=False)
-    frame, invalid, swallowed = _parse_with_arrow(block.text, layout)
-    malformed = invalid if block.malformed is None else block.malformed
+    swallowed = False
+    if block.quoted or block.text.startswith(codecs.BOM_UTF8) or layout.fields == 1:
+        # a byte order mark in the middle of the file: Polars would drop it
+        frame, malformed, swallowed = _parse_with_arrow(block.text, layout)
+        if block.malformed is not None:
+            malformed = block.malformed
+    elif _regular(block.text, layout):
+        frame, malformed = _parse_with_polars(block.text, layout), _NONE
+    else:
+        text, malformed = _readable(block.text, layout)
+        whole = layout.dialect.delimiter.encode() * (layout.fields - 1) + b"\n"  # else Polars expects as few fields as
+        frame = _parse_with_polars(whole + text, layout)[1:]  # the first record has
+    if layout.dialect.quote is None and b'"' in block.text:
+        frame = frame.select(map(_unquoted, layout.wanted))
     return _Parsed(_numbered(frame, malformed), malformed, swallowed)
 
 
@@ -326,6 +364,18 @@ def _regular(text: bytes, layout: _Layout) -> bool:
     return bool((np.add.reduceat(delimiters.view(np.uint8), starts, dtype=np.uint8) == wanted).all())
 
 
+def _readable(text: bytes, layout: _Layout) -> tuple[bytes, npt.NDArray[np.int64]]:
+    """``text``, which has no quotes, without the lines that are no record, and the numbers of the malformed ones."""
+    data = np.frombuffer(text, np.uint8)
+    ends = np.flatnonzero(data == ord("\n")) + 1
+    starts = np.concatenate(([0], ends[:-1]))
+    delimiters = np.add.reduceat((data == ord(layout.dialect.delimiter)).astype(np.int64), starts)
+    empty = (ends - starts == 1) | ((ends - starts == 2) & (data[starts] == ord("\r")))
+    good = ~empty & (delimiters >= layout.least - 1) & (delimiters < layout.fields)
+    malformed = np.flatnonzero(~good[~empty]) + 1
+    return data[np.repeat(good, ends - starts)].tobytes(), malformed
+
+
 def _parse_with_polars(text: bytes, layout: _Layout) -> pl.DataFrame:
     wanted = [_NAME.format(position) for position in layout.wanted.values()]
     frame = pl.read_csv(
@@ -333,21 +383,37 @@ def _parse_with_polars(text: bytes, layout: _Layout) -> pl.DataFrame:
         has_header=False,
         separator=layout.dialect.delimiter,
         quote_char=None,
+        null_values=list(NOTHING),
         schema=dict.fromkeys(map(_NAME.format, range(layout.fields)), pl.String),
         columns=wanted,
     )
     return frame.select(pl.col(name).alias(column) for name, column in zip(wanted, layout.wanted, strict=True))
 
 
+def _unquoted(column: str) -> pl.Expr:
+    """The values of a column without the quotes around a whole one."""
+    value = pl.col(column)
+    inside = value.str.slice(1, value.str.len_chars() - 2).str.replace_all('""', '"', literal=True)
+    nothing = inside.is_in(["", *NOTHING])
+    quoted = value.str.contains('(?s)^".*"$')
+    return pl.when(quoted & nothing).then(None).when(quoted).then(inside).otherwise(value).alias(column)
+
+
 def _parse_with_arrow(text: bytes, layout: _Layout) -> tuple[pl.DataFrame, npt.NDArray[np.int64], bool]:
     """The well-formed records, the numbers of the others, and whether one of those spans lines."""
     invalid: list[int] = []
+    short: dict[int, str] = {}  # well-formed records of fewer fields, by number
     swallowed = False
 
     def note(row: csv.InvalidRow) -> str:
         nonlocal swallowed
-        invalid.append(row.number)
-        swallowed = swallowed or "\n" in row.text
+        if layout.least <= row.actual_columns < layout.fields:
+            short[row.number] = row.text.rstrip("\r\n") + layout.dialect.delimiter * (
+                layout.fields - row.actual_columns
+            )
+        else:
+            invalid.append(row.number)
+            swallowed = swallowed or "\n" in row.text
         return "skip"
 
     if not text.strip(b"\r\n"):
@@ -369,10 +435,17 @@ def _parse_with_arrow(text: bytes, layout: _Layout) -> tuple[pl.DataFrame, npt.N
             column_types=dict.fromkeys(wanted, pa.string()),
             include_columns=wanted,
             strings_can_be_null=True,
-            null_values=[""],
+            null_values=["", *NOTHING],
             check_utf8=False,  # opening did
         ),
     )
     frame = pl.from_arrow(table.rename_columns(list(layout.wanted)))
     assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table gives one
-    return frame, np.array(invalid, np.int64), swallowed
+    malformed = np.array(invalid, np.int64)
+    if short:
+        filled, _, _ = _parse_with_arrow("\n".join([*short.values(), ""]).encode(), layout)
+        others = np.concatenate([malformed, np.fromiter(short, np.int64)])
+        numbers = pl.Series("row", list(short), pl.Int64)
+        both = pl.concat([_numbered(frame, np.sort(others)), filled.insert_column(0, numbers)])
+        frame = both.sort("row").drop("row")
+    return frame, malformed, swallowed

@@ -21,6 +21,8 @@ REFUSALS: Mapping[str, str] = {
     "archive_not_single": "an archive that does not hold exactly one data file, or holds another archive",
     "archive_bomb": "a compressed file that expands beyond the limits",
     "format_unknown": "no accepted format explains the content",
+    "header_not_first": "the header of an accepted format, with other lines above it",
+    "header_missing": "the content of an accepted format, without the header that it has",
     "format_ambiguous": "several accepted formats explain the content equally well",
     "format_mismatch": "the content is not of the format that was named",
     "wrong_silo": "the content is that of another silo",

@@ -9,8 +9,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
+from enum import Enum
 from functools import cache
 
 import pandera.polars as pa
@@ -22,21 +23,36 @@ from ingestion.pseudonyms import Pseudonymiser
 
 @dataclass(frozen=True)
 class Sample:
-    """What recognition may look at: the beginning of a delivery, decoded and split into lines."""
+    """What recognition may look at: the beginning of a delivery, decoded and split into lines.
+
+    ``first`` is the number in the file, from 1, of the first of them.
+    """
 
     lines: tuple[str, ...]
+    first: int = 1
 
 
 @dataclass(frozen=True)
 class Dialect:
     """How a delimited text format is written.
 
-    ``header`` is None for a format that has no header line; ``columns`` then names its columns in order.
+    ``columns`` names the columns in order, for a format that has no header line. Where ``quote`` is None a quote is a
+    character like another, but around a whole value, where a spreadsheet put it.
     """
 
     delimiter: str
     quote: str | None = '"'
     columns: tuple[str, ...] | None = None
+
+
+class Kind(Enum):
+    """What the values of a source column are, where they can be read in two ways or beyond reading."""
+
+    COUNT = "a number, perhaps with separators of thousands"
+    DAY_FIRST = "a date; written with slashes, the day comes first"
+    MONTH_FIRST = "a date; written with slashes, the month comes first"
+    NUMBER = "a number that identifies something, and may not be rounded"
+    NAME = "a name that becomes a category of its own"
 
 
 @dataclass(frozen=True)
@@ -54,6 +70,10 @@ class Format:
     repetition within the delivery is counted: the engine then adds ``occurrence`` to each batch, 1 for the first record
     with these values, 2 for the next, and so on over the whole delivery.
 
+    ``may_be_blank`` are those required columns of which a record need not say anything: a record that ends before them
+    is a whole one. ``layout`` has all columns in order where the format fixes them, to tell a delivery that lost its
+    header. ``kinds`` says of which source columns :mod:`ingestion.evidence` has to judge the values first.
+
     ``forbidden``, when declared, is asked about the complete header before any record is read: it answers with the name
     of a rule of the silo when the columns show that the delivery must be refused as a whole, else with None.
     """
@@ -67,6 +87,9 @@ class Format:
     to_delivered: Callable[[pl.DataFrame], pl.DataFrame]
     optional: tuple[str, ...] = ()
     occurrence_columns: tuple[str, ...] = ()
+    may_be_blank: tuple[str, ...] = ()
+    layout: tuple[str, ...] = ()
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
     forbidden: Callable[[tuple[str, ...]], str | None] | None = None
 
 

@@ -41,8 +41,8 @@ WARNING = "Warning. "
 _PUBLIC = "public"
 _READING = {
     MALFORMED: (
-        "The record has more or fewer fields than the header, or wrong quotes. Export the file again with a standard "
-        "CSV writer."
+        "The record has more fields than the header, or fewer than it needs, or wrong quotes. Export the file again "
+        "with a standard CSV writer."
     )
 }
 _MART_TYPES = {

@@ -19,7 +19,7 @@ from ingestion.columns import column
 from ingestion.parsing import text
 from ingestion.pseudonyms import Pseudonymiser
 from ingestion.recognition import header_has
-from ingestion.register import REFERENCE_DAY, Dataset, Dialect, Format, Retention, Silo
+from ingestion.register import REFERENCE_DAY, Dataset, Dialect, Format, Kind, Retention, Silo
 from ingestion.rules import CONFORMED_RULES, DATE_RULES, LOCAL_TIME_RULES, PLACE_RULES, in_period, present, rule
 
 DIRECTIONS = ("in", "out", "both")
@@ -61,6 +61,11 @@ class Delivered(pa.DataFrameModel):
     )
     starts_local: Annotated[pl.Datetime, "us", None] = column(
         Classification.PUBLIC, nullable=True, description="When delivered without."
+    )
+    repeated_hour: bool = column(
+        Classification.PUBLIC,
+        nullable=True,
+        description="The later of the two hours that a clock put back shows alike; null when not told.",
     )
     duration_minutes: pl.Int32 = column(Classification.PUBLIC)
     people: pl.Int64 = column(Classification.STATISTIC, nullable=True)
@@ -105,7 +110,7 @@ class Conformed(pa.DataFrameModel):
     direction: str = column(Classification.PUBLIC, derives_from=("direction",), description="in, out or both.")
     cohort: str = column(Classification.PUBLIC, derives_from=("cohort",), description="all, adult or child.")
     starts_at: Annotated[pl.Datetime, "us", "UTC"] = column(
-        Classification.PUBLIC, derives_from=("starts_at", "starts_local")
+        Classification.PUBLIC, derives_from=("starts_at", "starts_local", "repeated_hour")
     )
     duration_minutes: pl.Int32 = column(Classification.PUBLIC, derives_from=("duration_minutes",))
     local_hour: pl.Int32 = column(
@@ -169,6 +174,7 @@ class ConformedPlaces(pa.DataFrameModel):
 
 _NO_INSTANT = pl.lit(None, pl.Datetime("us", "UTC"))
 _NO_LOCAL = pl.lit(None, pl.Datetime("us"))
+_NOT_TOLD = pl.lit(None, pl.Boolean)
 
 
 def _from_counter(batch: pl.DataFrame) -> pl.DataFrame:
@@ -182,6 +188,7 @@ def _from_counter(batch: pl.DataFrame) -> pl.DataFrame:
         cohort=pl.lit("all"),
         starts_at=parsing.instant(pl.col("starts_at")),
         starts_local=_NO_LOCAL,
+        repeated_hour=_NOT_TOLD,
         duration_minutes=pl.lit(COUNTER_MINUTES, pl.Int32),
         people=parsing.whole(pl.col("count")),
         area_m2=parsing.number(pl.col("area_m2")),
@@ -201,6 +208,7 @@ def _from_moers(batch: pl.DataFrame) -> pl.DataFrame:
         place_id="moers:" + street,
         starts_at=parsing.instant(pl.col("Zeitpunkt der Messung")),
         starts_local=_NO_LOCAL,
+        repeated_hour=_NOT_TOLD,
         duration_minutes=pl.lit(_HOUR, pl.Int32),
         area_m2=pl.lit(None, pl.Float64),
     )
@@ -216,7 +224,9 @@ def _from_moers(batch: pl.DataFrame) -> pl.DataFrame:
 
 
 def _from_melbourne(batch: pl.DataFrame) -> pl.DataFrame:
-    """``melbourne``: hourly counts per sensor, both ways together, local time without offset."""
+    """``melbourne``: hourly counts per sensor, both ways together, local time without offset. Of two records of an hour
+    that comes twice in autumn the first is the earlier.
+    """
     hour = parsing.whole(pl.col("Hour"))
     day = parsing.day(text("Date"), "%d-%b-%Y", "%Y-%m-%d")
     sensor = parsing.whole(pl.col("SensorID"))
@@ -228,6 +238,7 @@ def _from_melbourne(batch: pl.DataFrame) -> pl.DataFrame:
         cohort=pl.lit("all"),
         starts_at=_NO_INSTANT,
         starts_local=start,
+        repeated_hour=pl.col("occurrence") > 1,
         duration_minutes=pl.lit(_HOUR, pl.Int32),
         people=parsing.whole(pl.col("PedestrianCount")),
         area_m2=pl.lit(None, pl.Float64),
@@ -251,6 +262,9 @@ def conform(counts: pl.DataFrame, accepted: Format, city: City, _: Pseudonymiser
     places = city.places.select("place_id", city_area="area_m2")
     known = pl.col("place_id").is_in(places["place_id"].implode())
     starts_at = pl.coalesce("starts_at", to_utc(pl.col("starts_local"), time_zone))
+    if counts["repeated_hour"].any():
+        later = to_utc(pl.col("starts_local"), time_zone, ambiguous="latest")
+        starts_at = pl.when("repeated_hour").then(later).otherwise(starts_at)
     dated = counts.with_columns(
         starts_at=starts_at,
         local=parsing.calendar(starts_at, time_zone),
@@ -322,6 +336,7 @@ SILO = Silo(
         Dataset(
             name="crowd_flows",
             description="People counted at a place, by direction and interval.",
+            version="1.1.0",
             delivered=Delivered,
             conformed=Conformed,
             key=("place_id", "direction", "cohort", "starts_at"),
@@ -346,6 +361,9 @@ SILO = Silo(
             required=COUNTER_COLUMNS,
             recognise=header_has(_SEMICOLON, COUNTER_COLUMNS),
             to_delivered=_from_counter,
+            may_be_blank=("area_m2",),
+            layout=COUNTER_COLUMNS,
+            kinds={"place_id": Kind.NUMBER, "count": Kind.COUNT, "area_m2": Kind.COUNT},
         ),
         Format(
             name="moers",
@@ -355,6 +373,7 @@ SILO = Silo(
             required=_MOERS_READ,
             recognise=header_has(_SEMICOLON, _MOERS_READ),
             to_delivered=_from_moers,
+            kinds=dict.fromkeys(_MOERS_COUNTS, Kind.COUNT),
         ),
         Format(
             name="melbourne",
@@ -364,6 +383,8 @@ SILO = Silo(
             required=_MELBOURNE_READ,
             recognise=header_has(_COMMA, _MELBOURNE_READ),
             to_delivered=_from_melbourne,
+            occurrence_columns=("Date", "Hour", "SensorID"),
+            kinds={"PedestrianCount": Kind.COUNT},
         ),
         Format(
             name="melbourne_sensors",
@@ -373,6 +394,7 @@ SILO = Silo(
             required=_SENSORS_READ,
             recognise=header_has(_COMMA, _SENSORS_READ),
             to_delivered=_from_melbourne_sensors,
+            kinds={"Sensor Description": Kind.NAME},
         ),
     ),
     rules={

@@ -21,8 +21,8 @@ from ingestion import parsing
 from ingestion.columns import column
 from ingestion.parsing import text
 from ingestion.pseudonyms import Pseudonymiser
-from ingestion.recognition import header_has
-from ingestion.register import REFERENCE_DAY, Dataset, Dialect, Format, Retention, Silo
+from ingestion.recognition import folded, header_has
+from ingestion.register import REFERENCE_DAY, Dataset, Dialect, Format, Kind, Retention, Silo
 from ingestion.rules import CONFORMED_RULES, DATE_RULES, LOCAL_TIME_RULES, in_period, present, rule
 
 CATEGORIES = ("resident", "worker", "visitor")
@@ -221,10 +221,11 @@ def refuse_individuals(declared: tuple[str, ...]) -> Callable[[tuple[str, ...]],
     """The ``Format.forbidden`` of an aggregate: refuses a header that has, beyond ``declared``, an individual's "
     "column.
     """
+    known = set(map(folded, declared))
 
     def forbidden(header: tuple[str, ...]) -> str | None:
-        others = [name for name in header if name not in declared]
-        is_this_format = len(set(header) & set(declared)) >= 2
+        others = [name for name in header if folded(name) not in known]
+        is_this_format = len(set(map(folded, header)) & known) >= 2
         pattern = f"{_ALWAYS_INDIVIDUAL}|{_INDIVIDUAL}" if is_this_format else _ALWAYS_INDIVIDUAL
         looks_individual = parsing.label(pl.Series(others, dtype=pl.String)).str.contains(pattern)
         return INDIVIDUAL_LEVEL if looks_individual.any() else None
@@ -397,6 +398,8 @@ SILO = Silo(
             required=PRESENCE_COLUMNS,
             recognise=header_has(_SEMICOLON, PRESENCE_COLUMNS),
             to_delivered=_from_presence,
+            layout=PRESENCE_COLUMNS,
+            kinds={"zone": Kind.NUMBER, "count": Kind.COUNT},
             forbidden=refuse_individuals(PRESENCE_COLUMNS),
         ),
         Format(
@@ -407,6 +410,7 @@ SILO = Silo(
             required=_MITMA_SPANISH,
             recognise=header_has(_PIPE, _MITMA_SPANISH),
             to_delivered=_from_mitma,
+            kinds={"destino": Kind.NUMBER},
             forbidden=refuse_individuals(_MITMA_DECLARED),
         ),
         Format(
@@ -417,6 +421,7 @@ SILO = Silo(
             required=_MITMA_ENGLISH,
             recognise=header_has(_COMMA, _MITMA_ENGLISH),
             to_delivered=_from_mitma,
+            kinds={"id_destination": Kind.NUMBER},
             forbidden=refuse_individuals(_MITMA_DECLARED),
         ),
         Format(

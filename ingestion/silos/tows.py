@@ -21,7 +21,7 @@ from ingestion.columns import column
 from ingestion.parsing import text
 from ingestion.pseudonyms import Pseudonymiser
 from ingestion.recognition import header_has
-from ingestion.register import Dataset, Dialect, Format, Retention, Silo
+from ingestion.register import Dataset, Dialect, Format, Kind, Retention, Silo
 from ingestion.rules import (
     CONFORMED_RULES,
     DATE_RULES,
@@ -133,6 +133,9 @@ class Delivered(pa.DataFrameModel):
     second_of_day: pl.Int32 = column(
         Classification.QUASI_IDENTIFIER, nullable=True, description="Local time; null when the format tells none."
     )
+    removed_at: Annotated[pl.Datetime, "us", "UTC"] = column(
+        Classification.QUASI_IDENTIFIER, nullable=True, description="When delivered with an offset."
+    )
     lon: float = column(Classification.QUASI_IDENTIFIER, nullable=True, description="WGS84 degrees; null when unknown.")
     lat: float = column(Classification.QUASI_IDENTIFIER, nullable=True)
     reason: str = column(Classification.SENSITIVE, nullable=True, description="One of REASONS; null when it is none.")
@@ -147,6 +150,9 @@ class Delivered(pa.DataFrameModel):
     )
     released_second: pl.Int32 = column(
         Classification.QUASI_IDENTIFIER, nullable=True, description="Local time of the release."
+    )
+    released_at: Annotated[pl.Datetime, "us", "UTC"] = column(
+        Classification.QUASI_IDENTIFIER, nullable=True, description="When delivered with an offset."
     )
     release_told: bool = column(
         Classification.QUASI_IDENTIFIER, description="The delivery says something, readable or not, about the release."
@@ -176,23 +182,25 @@ class Conformed(pa.DataFrameModel):
     """A removal in the lake."""
 
     record_key: pl.Binary = column(
-        Classification.PSEUDONYM, derives_from=("record", "removed_on"), description="Pseudonym of the file number."
+        Classification.PSEUDONYM,
+        derives_from=("record", "removed_on", "removed_at"),
+        description="Pseudonym of the file number.",
     )
     vehicle: pl.Binary = column(
         Classification.PSEUDONYM,
-        derives_from=("plate", "removed_on"),
+        derives_from=("plate", "removed_on", "removed_at"),
         nullable=True,
         description="Pseudonym of the plate; null when unknown.",
     )
     removed_at: Annotated[pl.Datetime, "us", "UTC"] = column(
         Classification.QUASI_IDENTIFIER,
-        derives_from=("removed_on", "second_of_day"),
+        derives_from=("removed_on", "second_of_day", "removed_at"),
         nullable=True,
         description="Null: no time of day.",
     )
     local_hour: pl.Int32 = column(
         Classification.QUASI_IDENTIFIER,
-        derives_from=("second_of_day",),
+        derives_from=("second_of_day", "removed_at"),
         nullable=True,
         description="Hour of the removal, 0 to 23, on the city's clock.",
     )
@@ -205,7 +213,7 @@ class Conformed(pa.DataFrameModel):
     depot: str = column(Classification.QUASI_IDENTIFIER, derives_from=("depot",), description="The pound.")
     released_at: Annotated[pl.Datetime, "us", "UTC"] = column(
         Classification.QUASI_IDENTIFIER,
-        derives_from=("released_on", "released_second"),
+        derives_from=("released_on", "released_second", "released_at"),
         nullable=True,
         description="Null: not released.",
     )
@@ -213,7 +221,9 @@ class Conformed(pa.DataFrameModel):
         Classification.SENSITIVE, derives_from=("outcome",), description="One of ingestion.silos.tows.OUTCOMES."
     )
     event_date: pl.Date = column(
-        Classification.QUASI_IDENTIFIER, derives_from=("removed_on",), description="Local day of the removal."
+        Classification.QUASI_IDENTIFIER,
+        derives_from=("removed_on", "removed_at"),
+        description="Local day of the removal.",
     )
 
     hours = rule("conformed_contract", "local_hour", lambda hour: hour.is_between(0, 23))
@@ -262,12 +272,14 @@ def _from_fourriere(batch: pl.DataFrame) -> pl.DataFrame:
         "record",
         pl.col("removed").struct["day"].alias("removed_on"),
         pl.col("removed").struct["second"].alias("second_of_day"),
+        pl.col("removed").struct["at"].alias("removed_at"),
         *parsing.place(),
         "reason",
         "depot",
         "plate",
         pl.col("release").struct["day"].alias("released_on"),
         pl.col("release").struct["second"].alias("released_second"),
+        pl.col("release").struct["at"].alias("released_at"),
         pl.col("released").is_not_null().alias("release_told"),
         "outcome",
     )
@@ -283,6 +295,7 @@ def _from_chicago(batch: pl.DataFrame) -> pl.DataFrame:
         record=text("Inventory Number"),
         removed_on=parsing.day(text("Tow Date"), "%m/%d/%Y"),
         second_of_day=pl.lit(None, pl.Int32),
+        removed_at=pl.lit(None, pl.Datetime("us", "UTC")),
         lon=pl.lit(None, pl.Float64),
         lat=pl.lit(None, pl.Float64),
         reason=pl.lit(NOT_TOLD),
@@ -292,6 +305,7 @@ def _from_chicago(batch: pl.DataFrame) -> pl.DataFrame:
         plate=parsing.plate(pl.col("Plate")),
         released_on=pl.lit(None, pl.Date),
         released_second=pl.lit(None, pl.Int32),
+        released_at=pl.lit(None, pl.Datetime("us", "UTC")),
         release_told=pl.lit(False),
         outcome=pl.lit(NOT_TOLD),
     )
@@ -306,9 +320,13 @@ def _chicago_pound(addresses: pl.Series) -> pl.Series:
 def conform(tows: pl.DataFrame, accepted: Format, city: City, pseudonymiser: Pseudonymiser) -> pl.DataFrame:
     """Removals placed in a zone, in UTC and on the city's clock, under pseudonyms. See ``Dataset.conform``."""
     time_zone = city.time_zone_of(accepted.name)
+    tows = parsing.on_clock(tows, time_zone, at="removed_at", day="removed_on", second="second_of_day")
+    tows = parsing.on_clock(tows, time_zone, at="released_at", day="released_on", second="released_second")
     timed = tows.with_columns(
-        removed_at=to_utc(parsing.local_moment("removed_on", "second_of_day"), time_zone),
-        released_at=to_utc(parsing.local_moment("released_on", "released_second"), time_zone),
+        removed_at=pl.coalesce("removed_at", to_utc(parsing.local_moment("removed_on", "second_of_day"), time_zone)),
+        released_at=pl.coalesce(
+            "released_at", to_utc(parsing.local_moment("released_on", "released_second"), time_zone)
+        ),
         zone_id=city.locate(tows["lon"], tows["lat"]),
     )
     released = pl.col("outcome").is_in(_RELEASED)
@@ -353,6 +371,14 @@ def conform(tows: pl.DataFrame, accepted: Format, city: City, pseudonymiser: Pse
 _SEMICOLON = Dialect(delimiter=";")
 _COMMA = Dialect(delimiter=",")
 _FOURRIERE_READ = tuple(column for column in FOURRIERE_COLUMNS if column != "autorite_prescriptrice")
+_FOURRIERE_MAY_BE_BLANK = (
+    "longitude",
+    "latitude",
+    "immatriculation",
+    "date_heure_mainlevee",
+    "date_heure_restitution",
+    "issue",
+)
 _CHICAGO_READ = ("Tow Date", "Plate", "Towed to Address", "Inventory Number")
 
 SILO = Silo(
@@ -381,6 +407,7 @@ SILO = Silo(
         Dataset(
             name="tows",
             description="One row per vehicle removed.",
+            version="1.1.0",
             delivered=Delivered,
             conformed=Conformed,
             key=("record_key",),
@@ -396,6 +423,15 @@ SILO = Silo(
             required=_FOURRIERE_READ,
             recognise=header_has(_SEMICOLON, _FOURRIERE_READ),
             to_delivered=_from_fourriere,
+            may_be_blank=_FOURRIERE_MAY_BE_BLANK,
+            layout=FOURRIERE_COLUMNS,
+            kinds={
+                "numero_dossier": Kind.NUMBER,
+                "date_heure_enlevement": Kind.DAY_FIRST,
+                "date_heure_mainlevee": Kind.DAY_FIRST,
+                "date_heure_restitution": Kind.DAY_FIRST,
+                "fourriere": Kind.NAME,
+            },
         ),
         Format(
             name="chicago",
@@ -405,6 +441,8 @@ SILO = Silo(
             required=_CHICAGO_READ,
             recognise=header_has(_COMMA, _CHICAGO_READ),
             to_delivered=_from_chicago,
+            may_be_blank=("Plate",),
+            kinds={"Inventory Number": Kind.NUMBER, "Tow Date": Kind.MONTH_FIRST},
         ),
     ),
     rules={

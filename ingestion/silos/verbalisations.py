@@ -22,7 +22,7 @@ from ingestion.natures import NATURES, natures
 from ingestion.parsing import text
 from ingestion.pseudonyms import Pseudonymiser
 from ingestion.recognition import header_has
-from ingestion.register import Dataset, Dialect, Format, Retention, Sample, Silo
+from ingestion.register import Dataset, Dialect, Format, Kind, Retention, Sample, Silo
 from ingestion.rules import (
     CONFORMED_RULES,
     DATE_RULES,
@@ -124,6 +124,9 @@ class Delivered(pa.DataFrameModel):
     second_of_day: pl.Int32 = column(
         Classification.QUASI_IDENTIFIER, nullable=True, description="Local time; null when the format tells none."
     )
+    occurred_at: Annotated[pl.Datetime, "us", "UTC"] = column(
+        Classification.QUASI_IDENTIFIER, nullable=True, description="When delivered with an offset."
+    )
     lon: float = column(Classification.QUASI_IDENTIFIER, nullable=True, description="WGS84 degrees; null when unknown.")
     lat: float = column(Classification.QUASI_IDENTIFIER, nullable=True)
     offence_code: str = column(
@@ -151,23 +154,25 @@ class Conformed(pa.DataFrameModel):
     """A fine in the lake."""
 
     record_key: pl.Binary = column(
-        Classification.PSEUDONYM, derives_from=("record", "occurred_on"), description="Pseudonym of the record number."
+        Classification.PSEUDONYM,
+        derives_from=("record", "occurred_on", "occurred_at"),
+        description="Pseudonym of the record number.",
     )
     vehicle: pl.Binary = column(
         Classification.PSEUDONYM,
-        derives_from=("plate", "occurred_on"),
+        derives_from=("plate", "occurred_on", "occurred_at"),
         nullable=True,
         description="Pseudonym of the plate; null when unknown.",
     )
     occurred_at: Annotated[pl.Datetime, "us", "UTC"] = column(
         Classification.QUASI_IDENTIFIER,
-        derives_from=("occurred_on", "second_of_day"),
+        derives_from=("occurred_on", "second_of_day", "occurred_at"),
         nullable=True,
         description="Null: no time of day.",
     )
     local_hour: pl.Int32 = column(
         Classification.QUASI_IDENTIFIER,
-        derives_from=("second_of_day",),
+        derives_from=("second_of_day", "occurred_at"),
         nullable=True,
         description="0 to 23, on the city's clock.",
     )
@@ -188,7 +193,7 @@ class Conformed(pa.DataFrameModel):
         description="Force that fined; null when the format does not tell.",
     )
     event_date: pl.Date = column(
-        Classification.QUASI_IDENTIFIER, derives_from=("occurred_on",), description="Local day."
+        Classification.QUASI_IDENTIFIER, derives_from=("occurred_on", "occurred_at"), description="Local day."
     )
 
     hours = rule("conformed_contract", "local_hour", lambda hour: hour.is_between(0, 23))
@@ -232,6 +237,7 @@ def _from_pve(batch: pl.DataFrame) -> pl.DataFrame:
         text("DI_Id").alias("record"),
         pl.col("moment").struct["day"].alias("occurred_on"),
         pl.col("moment").struct["second"].alias("second_of_day"),
+        pl.col("moment").struct["at"].alias("occurred_at"),
         *parsing.place(),
         _code(text("NI_CodeNatinf"), _NATINF).str.strip_chars_start("0").alias("offence_code"),
         text("NI_Qualification").alias("offence_label"),
@@ -250,6 +256,7 @@ def _from_los_angeles(batch: pl.DataFrame) -> pl.DataFrame:
         text("Ticket number").alias("record"),
         parsing.day(text("Issue Date").str.slice(0, 10), "%Y-%m-%d", "%m/%d/%Y").alias("occurred_on"),
         parsing.second_of_day_hhmm(text("Issue time")).alias("second_of_day"),
+        pl.lit(None, pl.Datetime("us", "UTC")).alias("occurred_at"),
         *parsing.place(),
         _code(text("Violation code"), _LOS_ANGELES).alias("offence_code"),
         text("Violation Description").alias("offence_label"),
@@ -271,6 +278,7 @@ def _from_essen(batch: pl.DataFrame) -> pl.DataFrame:
             ),
             occurred_on=parsing.day(text("date"), "%Y-%m-%d"),
             second_of_day=pl.lit(None, pl.Int32),
+            occurred_at=pl.lit(None, pl.Datetime("us", "UTC")),
             lon=pl.lit(None, pl.Float64),
             lat=pl.lit(None, pl.Float64),
             offence_code=_code(text("tbnr"), _TBNR),
@@ -306,9 +314,10 @@ def _corps(values: pl.Series) -> pl.Series:
 
 def conform(fines: pl.DataFrame, accepted: Format, city: City, pseudonymiser: Pseudonymiser) -> pl.DataFrame:
     """Fines placed in a zone, in UTC and on the city's clock, under pseudonyms. See ``Dataset.conform``."""
-    system = OFFENCE_SYSTEMS[accepted.name]
+    system, time_zone = OFFENCE_SYSTEMS[accepted.name], city.time_zone_of(accepted.name)
+    fines = parsing.on_clock(fines, time_zone, at="occurred_at", day="occurred_on", second="second_of_day")
     placed = fines.with_columns(
-        occurred_at=to_utc(parsing.local_moment("occurred_on", "second_of_day"), city.time_zone_of(accepted.name)),
+        occurred_at=pl.coalesce("occurred_at", to_utc(parsing.local_moment("occurred_on", "second_of_day"), time_zone)),
         zone_id=city.locate(fines["lon"], fines["lat"]),
         nature=natures(system, fines["offence_code"], fines["offence_label"]),
         corps=_corps(fines["corps"]),
@@ -395,6 +404,7 @@ SILO = Silo(
         Dataset(
             name="verbalisations",
             description="One row per fine.",
+            version="1.1.0",
             delivered=Delivered,
             conformed=Conformed,
             key=("record_key",),
@@ -411,6 +421,12 @@ SILO = Silo(
             optional=(PVE_PLATE,),
             recognise=header_has(_TAB, _PVE_REQUIRED),
             to_delivered=_from_pve,
+            layout=PVE_COLUMNS,
+            kinds={
+                "DI_Id": Kind.NUMBER,
+                "NI_CodeNatinf": Kind.NUMBER,
+                "MI_DateHeureInfraction": Kind.DAY_FIRST,
+            },
         ),
         Format(
             name="los_angeles",
@@ -420,6 +436,8 @@ SILO = Silo(
             required=_LOS_ANGELES_REQUIRED,
             recognise=header_has(_COMMA, _LOS_ANGELES_REQUIRED),
             to_delivered=_from_los_angeles,
+            may_be_blank=("Issue time", "Latitude", "Longitude"),
+            kinds={"Ticket number": Kind.NUMBER, "Issue Date": Kind.MONTH_FIRST},
         ),
         Format(
             name="essen",

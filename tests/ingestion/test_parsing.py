@@ -90,12 +90,25 @@ def test_instants_with_an_offset(local: datetime, quarters: int) -> None:
         f"{local:%Y-%m-%dT%H:%M:%S}{offset}",
         f"{local:%Y-%m-%d %H:%M:%S} {offset}",
         f"{told.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        f"{told.astimezone(UTC):%Y-%m-%dT%H:%M:%S.000z}",
+        f"{told.astimezone(UTC):%Y-%m-%d %H:%M:%S UTC}",
+        f" {local:%Y-%m-%dT%H:%M:%S.000000}{told.isoformat()[19:]} ",
+        *([f"{local:%Y-%m-%dT%H:%M:%S}{offset[:3]}"] if offset.endswith("00") else []),
     ]
-    assert parse(parsing.instant(VALUE), *spelled) == [told.astimezone(UTC)] * 4
+    assert parse(parsing.instant(VALUE), *spelled) == [told.astimezone(UTC)] * len(spelled)
+    known = parse(parsing.local_time(VALUE), *(text.strip() for text in spelled))
+    assert {each["at"] for each in known} == {told.astimezone(UTC)}
 
 
 def test_a_time_without_an_offset_is_no_instant() -> None:
-    assert parse(parsing.instant(VALUE), "2025-03-10T14:00:00", "2025-03-10", "") == [None] * 3
+    assert parse(parsing.instant(VALUE), "2025-03-10T14:00:00", "2025-03-10", "2025-03-10T14-00", "") == [None] * 4
+    assert [told["at"] for told in parse(parsing.local_time(VALUE), "2025-03-10T14:00:00", "10/03/2025")] == [None] * 2
+
+
+@pytest.mark.parametrize("offset", ["+99:00", "+2", "+0260", "CET"])
+def test_an_offset_that_is_none_makes_a_time_unreadable(offset: str) -> None:
+    (told,) = parse(parsing.local_time(VALUE), f"2025-03-10T14:00:00{offset}")
+    assert (told["second"], told["at"]) == (parsing.UNREADABLE, None)
 
 
 @given(st.floats(-1e9, 1e9).map(lambda value: round(value, 6)))
@@ -133,6 +146,7 @@ def test_numbers_are_the_same_alone_and_among_others(values: list[str | None]) -
 def test_whole_numbers(value: int) -> None:
     assert parse(parsing.whole(VALUE), str(value), f"{value}.0", f"{value},00") == [value] * 3
     assert parse(parsing.whole(VALUE), f"{value}.5", "1e3", "0x10", "", None) == [None] * 5
+    assert parse(parsing.whole(VALUE), "1,000", "2.000", "1 000", "12.000,0") == [None] * 4
 
 
 PLATES = st.from_regex(r"\A[A-Z]{2}[0-9]{3}[A-Z]{2}\Z") | st.from_regex(r"\A[0-9]{1,4}[A-Z]{1,3}(13|2A|75)\Z")

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ingestion.checking import REJECTS
 from ingestion.opening import Limits, open_delivery
-from ingestion.reading import MALFORMED, Batch, read_batches
+from ingestion.reading import MALFORMED, NOTHING, Batch, read_batches
 from ingestion.recognition import header_has
 from ingestion.refusal import Refused
 from ingestion.register import Dialect, Format
@@ -27,7 +27,10 @@ SEMICOLON = Dialect(";")
 
 
 def fmt(
-    dialect: Dialect = SEMICOLON, required: tuple[str, ...] = ("a", "b", "c"), optional: tuple[str, ...] = ()
+    dialect: Dialect = SEMICOLON,
+    required: tuple[str, ...] = ("a", "b", "c"),
+    optional: tuple[str, ...] = (),
+    may_be_blank: tuple[str, ...] = (),
 ) -> Format:
     return Format(
         name="essai",
@@ -38,6 +41,7 @@ def fmt(
         recognise=header_has(dialect, required),
         to_delivered=lambda frame: frame,
         optional=optional,
+        may_be_blank=may_be_blank,
     )
 
 
@@ -98,10 +102,66 @@ def test_reads(write: Callable[[bytes], Path], text: str, good: list[tuple[objec
     assert rows(read_batches(write(text.encode()), fmt(headless)))[1] == bad
 
 
-def test_without_quotes_a_quote_is_a_character(write: Callable[[bytes], Path]) -> None:
-    path = write(b'a\tb\tc\n"1\t2"\t3\n4\t"5\n"7\t"8\t"9\n')
+def test_without_quotes_a_quote_is_a_character_but_around_a_whole_value(write: Callable[[bytes], Path]) -> None:
+    path = write(b'a\t"b"\tc\n"1\t2"\t3\n4\t"5\n"7\t"8\t"9\n"43,2"\t"say ""hi"", you"\t""\n')
     good, bad = rows(read_batches(path, fmt(Dialect("\t", quote=None))))
-    assert (good, bad) == ([(1, '"1', '2"', "3"), (3, '"7', '"8', '"9')], [2])
+    assert bad == [2]
+    assert good == [(1, '"1', '2"', "3"), (3, '"7', '"8', '"9'), (4, "43,2", 'say "hi", you', None)]
+
+
+@pytest.mark.parametrize("quote", ['"', None])
+def test_words_for_nothing_are_blank_in_every_column(write: Callable[[bytes], Path], quote: str | None) -> None:
+    lines = [f"{word};{word}x;3" for word in NOTHING] + [f'"{word}";{word}x;3' for word in NOTHING]
+    good, bad = rows(read_batches(write("\n".join(["a;b;c", *lines, ""]).encode()), fmt(Dialect(";", quote))))
+    expected = [(number, None, f"{word}x", "3") for number, word in enumerate((*NOTHING, *NOTHING), 1)]
+    assert (good, bad) == (expected, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "good", "bad"),
+    [
+        ("1;2\n1;2;3\n1\n1;2;3;4\n", [(1, "1", "2", None), (2, "1", "2", "3")], [3, 4]),
+        ('"1";"2"\n1;2;3\n"1"\n"1";2;3;4\n', [(1, "1", "2", None), (2, "1", "2", "3")], [3, 4]),
+        ('1;"2\n1;2\n1;2;3\n', [(2, "1", "2", None), (3, "1", "2", "3")], [1]),  # sorted record by record
+        ("1;2\r\n\r\n1;2;3\r\n", [(1, "1", "2", None), (2, "1", "2", "3")], []),
+        ("1;2;3\n1;2", [(1, "1", "2", "3")], [2]),  # perhaps cut
+        ("1;2;3\n1;2;3", [(1, "1", "2", "3"), (2, "1", "2", "3")], []),
+    ],
+)
+def test_fields_left_out_at_the_end_are_blank_where_they_may_be(
+    write: Callable[[bytes], Path], text: str, good: list[tuple[object, ...]], bad: list[int]
+) -> None:
+    path = write(b"a;b;c\n" + text.encode())
+    assert rows(read_batches(path, fmt(may_be_blank=("c",)))) == (good, bad)
+    assert rows(read_batches(path, fmt(required=("a", "b"))))[1] == bad  # nor does it matter what is never read
+
+
+@pytest.mark.parametrize("end", ["\x1a", "\n\x1a", "\r\n\x1a\r\n", "\n\x1a\x1a\n"])
+@pytest.mark.parametrize("block_bytes", [4, 7, 2**22])
+def test_a_final_control_z_ends_the_file(write: Callable[[bytes], Path], end: str, block_bytes: int) -> None:
+    path = write(f"a;b;c\n1;2;3\n4;\x1a5;6{end}".encode())
+    assert rows(read_batches(path, fmt(), block_bytes=block_bytes)) == (
+        [(1, "1", "2", "3"), (2, "4", "\x1a5", "6")],
+        [],
+    )
+
+
+@pytest.mark.parametrize("before", ["sep=;\n", "\ufeffsep=;\r\n", "\nSEP=,\n\n"])
+def test_the_line_that_tells_a_spreadsheet_the_delimiter_is_none(write: Callable[[bytes], Path], before: str) -> None:
+    path = write(f"{before}a;b;c\n1;2;3\n".encode())
+    assert rows(read_batches(path, fmt())) == ([(1, "1", "2", "3")], [])
+    headless = write(f"{before}1;2;3\n".encode())
+    assert rows(read_batches(headless, fmt(Dialect(";", columns=("a", "b", "c"))))) == ([(1, "1", "2", "3")], [])
+
+
+@pytest.mark.parametrize("header", ["A;B; c ", "\u00a0a;b;C", 'b;"A ";C;d'])
+def test_columns_are_found_in_another_case_and_with_blanks(write: Callable[[bytes], Path], header: str) -> None:
+    (batch,) = read_batches(write(f"{header}\n1;2;3{';4' * (header.count(';') - 2)}\n".encode()), fmt())
+    assert batch.frame.columns == ["row", "a", "b", "c"]
+
+
+def test_a_column_spelled_exactly_is_preferred(write: Callable[[bytes], Path]) -> None:
+    assert rows(read_batches(write(b"A;a;b;c\n0;1;2;3\n"), fmt())) == ([(1, "1", "2", "3")], [])
 
 
 def test_only_what_is_wanted_is_read(write: Callable[[bytes], Path]) -> None:
@@ -158,6 +218,7 @@ def test_batches_are_cut_at_the_same_records_whatever_they_hold(write: Callable[
 class Delivery(NamedTuple):
     dialect: Dialect
     width: int
+    spare: int  # columns at the end that may be blank
     text: str
     good: list[tuple[object, ...]]
     bad: list[int]
@@ -175,6 +236,13 @@ def written(fields: Sequence[str], dialect: Dialect, always: bool) -> str:
     writer = csv.writer(target, delimiter=dialect.delimiter, quotechar=dialect.quote, quoting=style)
     writer.writerow(fields)
     return target.getvalue().removesuffix("\r\n")
+
+
+def meant(field: str, dialect: Dialect) -> str | None:
+    """What a field that was written says."""
+    if dialect.quote is None and re.fullmatch('(?s)".*"', field):
+        field = field[1:-1].replace('""', '"')
+    return None if field in {"", *NOTHING} else field
 
 
 # Letters that matter to a parser come up often; no control characters: opening refuses too many of them.
@@ -195,8 +263,9 @@ def deliveries(draw: st.DrawFn) -> Delivery:
     always = not stray and draw(st.booleans())
     letters = PLAIN if stray else LETTERS if quote else LETTERS.filter(lambda letter: letter not in {delimiter, "\n"})
     record = st.lists(st.text(letters, max_size=6), min_size=width, max_size=width)
+    spare = draw(st.integers(0, width - 2))
     damages = [
-        written(["x"] * (width - 1), dialect, always),
+        written(["x"] * (width - spare - 1), dialect, always),
         written(["x"] * (width + 1), dialect, always),
         written([""] * (width + 1), dialect, always),
     ]
@@ -210,15 +279,17 @@ def deliveries(draw: st.DrawFn) -> Delivery:
         damage = draw(st.sampled_from([None] * 6 + damages))
         if damage is None:
             fields = draw(record)
-            records.append(written(fields, dialect, always))
-            good.append((number, *(field or None for field in fields)))
+            told = ["x", *fields[1:]][: width - draw(st.integers(0, spare))]
+            records.append(written(told, dialect, always))
+            good.append((number, *(meant(field, dialect) for field in told), *[None] * (width - len(told))))
         else:
             records.append(damage)
             bad.append(number)
     end = draw(st.sampled_from(["\n", "\r\n"]))
     blank = draw(st.sampled_from(["", end]))
-    text = (end + blank).join(records) + draw(st.sampled_from(["", end]))
-    return Delivery(dialect, width, text, good, bad)
+    ended = draw(st.sampled_from(["", end])) if spare == 0 else end
+    text = (end + blank).join(records) + ended
+    return Delivery(dialect, width, spare, text, good, bad)
 
 
 SIZES = st.fixed_dictionaries({}, optional={"batch_rows": st.integers(1, 7), "block_bytes": st.integers(1, 99)})
@@ -243,7 +314,8 @@ def test_reads_back_what_was_written(
     if not delivery.text.strip():
         return  # opening refuses it
     opened = open_delivery(folder / "f", "f", folder)
-    batches = read_batches(opened.path, fmt(delivery.dialect, names(delivery.width)), **sizes)
+    spare = names(delivery.width)[delivery.width - delivery.spare :]
+    batches = read_batches(opened.path, fmt(delivery.dialect, names(delivery.width), may_be_blank=spare), **sizes)
     assert rows(batches) == (delivery.good, delivery.bad)
 
 
@@ -324,8 +396,10 @@ def test_agrees_with_the_definition_without_quotes(
 ) -> None:
     path = tmp_path_factory.mktemp("text") / "f"
     path.write_bytes(text.encode())
-    headless = fmt(Dialect("\t", None, names(width)), names(width))
-    assert rows(read_batches(path, headless, **sizes)) == reference(text, "\0", "\t", width)
+    tabs = Dialect("\t", None, names(width))
+    good, bad = reference(text, "\0", "\t", width)
+    unquoted = [(number, *(meant(str(field or ""), tabs) for field in fields)) for number, *fields in good]
+    assert rows(read_batches(path, fmt(tabs, names(width)), **sizes)) == (unquoted, bad)
 
 
 # ---- at scale

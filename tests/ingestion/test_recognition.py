@@ -121,6 +121,49 @@ def test_says_which_column_is_missing_and_its_likely_new_name(line: str, says: s
     assert says in str(caught)
 
 
+def test_the_nearest_format_is_that_of_the_rarest_names() -> None:
+    """Every format has a day and a number; one of them only has a sensor's height."""
+    common = "jour nombre lieu"
+    formats = [accepts(f"f{number}", f"{common} x{number}") for number in range(3)]
+    rare = silo("comptages", *formats, accepts("rare", f"{common} hauteur capteur portee"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recognition, "silos", lambda: {rare.name: rare})
+        caught = refusal(lambda: recognise(rare, starting("lieu;hauteur;capteur;portée;autre"), "f.csv"))
+        assert "of format rare are missing (its header has 5)" in str(caught)
+        caught = refusal(lambda: recognise(rare, starting("lieu;hauteur;un;deux;trois"), "f.csv"))
+    assert "line 1 has 5 columns separated by semicolons, of which format rare knows 'lieu', 'hauteur'." in str(caught)
+    assert "docs/formats.md says how another one is added" in str(caught)
+
+
+def test_says_on_which_line_the_header_is() -> None:
+    lines = ("Registre;;", "Export du 12/10/2026;;", "capteur;jour;nombre", "1;2;3")
+    caught = refusal(lambda: recognise(COUNTS, starting(*lines), "f.csv"))
+    assert caught.rule == "header_not_first"
+    assert "the header of format capteur is on line 3" in str(caught)
+    caught = refusal(lambda: named(COUNTS, "capteur", Sample(lines, first=2), "f.csv"))
+    assert "is on line 4" in str(caught)
+
+
+def test_says_of_which_format_the_header_is_missing() -> None:
+    national = replace(
+        accepts("national", "numero jour", "\t", None), layout=("numero", "jour", "lieu"), optional=("plaque",)
+    )
+    both = silo("comptages", COUNTS.formats[0], national)
+    for line in ("7000000124\t\tSECRET", "7000000124\t2026-10-10 14:05:00\tSECRET\tAB-123-CD"):
+        caught = refusal(lambda line=line: recognise(both, starting(line), "f.csv"))  # type: ignore[misc]
+        assert caught.rule == "header_missing"
+        columns = line.count("\t") + 1
+        assert f"{columns} tab-separated columns without a header look like national" in str(caught)
+        assert "SECRET" not in str(caught)
+    caught = refusal(lambda: recognise(both, starting("number\tday\tplace"), "f.csv"))
+    assert caught.rule == "format_unknown"
+
+
+@pytest.mark.parametrize("line", ["CAPTEUR;JOUR;NOMBRE", ' Capteur ;"Jour ";nombre\u00a0'])
+def test_case_and_blanks_of_the_names_do_not_matter(line: str) -> None:
+    assert recognise(COUNTS, starting(line), "f.csv").name == "capteur"
+
+
 def test_says_that_the_delimiter_is_another() -> None:
     caught = refusal(lambda: recognise(COUNTS, starting("capteur,jour,nombre"), "f.csv"))
     assert caught.rule == "format_mismatch"
@@ -134,8 +177,10 @@ def test_says_that_the_delimiter_is_another() -> None:
         ("<!DOCTYPE html>", "a web page"),
         ('{"type": 1}', "JSON"),
         ("[", "JSON"),
-        ("AB-123-CD secret", "explains its first lines."),
-        ("", "explains its first lines."),
+        ("AB-123-CD secret", "explains its first lines: line 1 has one column."),
+        ("", "explains its first lines: line 1 has one column."),
+        ("AB-123-CD;secret;1", "line 1 has 3 columns separated by semicolons."),
+        ("lieu\tAB-123-CD", "2 columns separated by tabs, of which format tabule knows 'lieu'."),
     ],
 )
 def test_says_what_else_it_looks_like_without_quoting_it(line: str, says: str) -> None:

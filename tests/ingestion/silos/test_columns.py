@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pandera.polars as pa
 import polars as pl
@@ -68,6 +68,8 @@ def test_identifiers_and_instants_are_what_they_are() -> None:
 
 # --- what a conformed column is made from, found out by changing one delivered column at a time ----------------------
 
+AN_INSTANT = datetime(2025, 3, 10, 22, 30, tzinfo=UTC)
+PUT_BACK = datetime(2025, 4, 6, 2)  # noqa: DTZ001 - a clock of Melbourne showed it twice
 OTHER_WORDS = {
     "direction": "out",
     "cohort": "child",
@@ -143,6 +145,10 @@ def observed(
         cases = [delivered]
         if "area_m2" in delivered.columns:  # not told: the city's own word counts
             cases.append(delivered.with_columns(area_m2=pl.lit(None, pl.Float64)))
+        told = {"removed_at", "released_at", "occurred_at"} & set(delivered.columns)  # with an offset
+        cases.extend(delivered.with_columns(pl.lit(AN_INSTANT, delivered.schema[name]).alias(name)) for name in told)
+        if "repeated_hour" in delivered.columns and delivered["starts_at"].is_null().all():
+            cases.append(delivered.with_columns(starts_local=pl.lit(PUT_BACK), repeated_hour=pl.lit(True)))
         for case in cases:
             found.setdefault(accepted.dataset, set()).update(_made_from(silo, accepted, case, city, keys))
     return found

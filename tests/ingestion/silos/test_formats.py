@@ -89,6 +89,27 @@ def test_the_hour_that_comes_twice_is_the_first(conformed: Any) -> None:
     assert fine["occurred_at"].to_list() == [datetime(2025, 10, 26, 0, 30, tzinfo=UTC)]
 
 
+@pytest.mark.parametrize(
+    ("written", "hour", "utc"),
+    [
+        ("2025-10-26T02:30:00+01:00", 2, (26, 1, 30)),  # the second time
+        ("2025-10-26 02:30:00.000 +02", 2, (26, 0, 30)),
+        ("2025-10-26T00:30:00Z", 2, (26, 0, 30)),
+        ("26/10/2025 12:05 UTC", 13, (26, 12, 5)),
+        ("2025-10-25T23:30:00Z", 1, (25, 23, 30)),  # the day of the city, not that of the offset
+    ],
+)
+def test_a_time_of_a_fine_or_removal_may_tell_its_offset(
+    written: str, hour: int, utc: tuple[int, ...], conformed: Any
+) -> None:
+    instant = datetime(2025, 10, *utc, tzinfo=UTC)  # type: ignore[misc]
+    fine = conformed("pve", {"MI_DateHeureInfraction": written})
+    assert fine.select("local_hour", "occurred_at", "event_date").row(0) == (hour, instant, date(2025, 10, 26))
+    tow = conformed("fourriere", {"date_heure_enlevement": written, "date_heure_restitution": written})
+    told = ("local_hour", "removed_at", "released_at", "event_date")
+    assert tow.select(told).row(0) == (hour, instant, instant, date(2025, 10, 26))
+
+
 def test_an_extract_without_plates_has_no_vehicles(deliver: Deliver, tmp_path: Path, marseille: City) -> None:
     silo, accepted = layout("pve")
     extract = {name: value for name, value in GOOD["pve"][1].items() if name != "MIFVAO_VehiculeImmatriculation"}
@@ -234,6 +255,13 @@ def test_melbourne_is_told_in_its_own_time(conformed: Any) -> None:
         date(2025, 3, 10),
         60,
     )
+
+
+def test_the_second_record_of_an_hour_that_comes_twice_is_the_later_hour(conformed: Any) -> None:
+    hours = [{"Date": "06-Apr-2025", "Hour": hour, "PedestrianCount": count} for hour, count in ("21", "22", "33")]
+    counts = conformed("melbourne", *hours).sort("starts_at")
+    assert counts.select("local_hour", "people").rows() == [(2, 1), (2, 2), (3, 3)]
+    assert counts["starts_at"].dt.hour().to_list() == [15, 16, 17]
 
 
 def test_a_sensor_is_a_place(conformed: Any) -> None:
