@@ -59,6 +59,14 @@ MIGRATIONS = (
         where exists (select from registry.delivery) and not exists (select from registry.clock);
         """,
     ),
+    Migration(
+        4,
+        "what analysts read of published marts is written again, without digests of exact counts",
+        """
+        alter table registry.mart add column if not exists tells_exact boolean not null default false;
+        update registry.mart set tells_exact = true where build_id is not null;
+        """,
+    ),
 )
 
 

@@ -81,6 +81,15 @@ def publish(
         return dict(found.fetchall())
 
 
+def renew(connection: psycopg.Connection, manifest: Manifest, rows: Callable[[Part], pa.Table]) -> None:
+    """Make the table of a mart anew, with the rows it has: whatever the database remembers of others goes."""
+    with connection.transaction():
+        _create(connection, manifest)
+        for part in manifest.parts:
+            _copy(connection, manifest, rows(part))
+        describe(connection, manifest)
+
+
 def describe(connection: psycopg.Connection, manifest: Manifest) -> None:
     """Give the table and its columns the descriptions of dbt, which BI tools show; the table its contract's version."""
     version = f"\n\nContract {manifest.contract.version}." if manifest.contract else ""
@@ -105,11 +114,10 @@ def _replace(
 ) -> None:
     table = sql.Identifier(SCHEMA, manifest.mart)
     if _columns(connection, manifest.mart) != [(column.name, _TYPES[column.type]) for column in manifest.columns]:
-        _create(connection, manifest)
         held = None
     changes = manifest.changed_since(held)
-    if changes.everything:
-        connection.execute(sql.SQL("delete from {}").format(table))
+    if changes.everything or not manifest.parts:  # of a table left empty, no new statistics would replace the old
+        _create(connection, manifest)
     elif changes.removed:
         connection.execute(
             sql.SQL(
@@ -120,6 +128,9 @@ def _replace(
         )
     for part in changes.added:
         _copy(connection, manifest, rows(part))
+    if changes.removed:
+        # What the planner knows of a table are values of it: those that are gone go from there too, at once.
+        connection.execute(sql.SQL("analyze {}").format(table))
     connection.execute(
         """
         insert into marts.release_info (mart, version, released_at, period_start, period_end, rows, sha256)
@@ -154,7 +165,7 @@ def _columns(connection: psycopg.Connection, mart: str) -> list[tuple[str, str]]
 
 
 def _create(connection: psycopg.Connection, manifest: Manifest) -> None:
-    """The table of a mart, new or with other columns than before, empty."""
+    """The table of a mart, new and empty."""
     table = sql.Identifier(SCHEMA, manifest.mart)
     columns = [
         sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(_TYPES[column.type]))

@@ -16,7 +16,6 @@ from publication.manifest import Changes, Manifest, Part
 
 NAMESPACE = "marts"
 RELEASE = "calanque.release"
-BUILD = "calanque.build"
 
 _TYPES = {
     "date": pa.date32(),
@@ -50,7 +49,7 @@ def commit(
         transaction.overwrite(
             pa.concat_tables([_schema(manifest).empty_table(), *(rows(part) for part in changes.added)]),
             overwrite_filter=_rows_of(table, changes),
-            snapshot_properties={RELEASE: str(manifest.version), BUILD: manifest.inputs.build_id},
+            snapshot_properties={RELEASE: str(manifest.version)},
         )
         snapshot = transaction.table_metadata.current_snapshot()
         if snapshot is None:
@@ -70,7 +69,7 @@ def renew(catalog: SqlCatalog, manifest: Manifest, rows: Callable[[Part], pa.Tab
         transaction.overwrite(
             pa.concat_tables([_schema(manifest).empty_table(), *(rows(part) for part in manifest.parts)]),
             overwrite_filter=AlwaysTrue(),
-            snapshot_properties={RELEASE: str(manifest.version), BUILD: manifest.inputs.build_id},
+            snapshot_properties={RELEASE: str(manifest.version)},
         )
         snapshot = transaction.table_metadata.current_snapshot()
         if snapshot is None:

@@ -1,7 +1,8 @@
 """The manifest of a release: everything needed to verify it, and to finish it after a crash.
 
-Bucket ``lake``, ``releases/<mart>/v<version>.json`` and one Parquet file per unit, named by its SHA-256. A manifest
-lists every unit of the mart: those it adds and those it carries over, unchanged, from the version before.
+The registry holds it whole. Bucket ``lake``, ``releases/<mart>/v<version>.json``, has what readers may see of it, with
+one Parquet file per unit, named by its SHA-256. A manifest lists every unit of the mart: those it adds and those it
+carries over, unchanged, from the version before.
 """
 
 from __future__ import annotations
@@ -29,8 +30,7 @@ class Part(_Model):
     """One unit of a mart: a Parquet file, with the first and last day of its periods.
 
     ``first_day`` and ``last_day`` are those of the unit; every ``period_start`` of its rows lies between them.
-    ``fingerprint`` stands for the exact counts it was made from: equal inputs have equal ones, and nothing can be
-    learned from it without the key of the unit's noise.
+    ``fingerprint`` stands for the exact counts it was made from: equal inputs have equal ones. It is never published.
     """
 
     first_day: date
@@ -49,7 +49,7 @@ class Part(_Model):
 
 
 class Inputs(_Model):
-    """What a release was built from."""
+    """What a release was built from. Only ``code_version`` may be read outside: exact rows decide the rest."""
 
     build_id: str
     code_version: str
@@ -105,14 +105,16 @@ class Manifest(_Model):
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def document(self) -> dict[str, object]:
-        """The manifest as published: with its totals and its digest."""
+        """What readers may see: noisy figures and public facts decide all of it. With its totals and its digest."""
+        published = self.model_dump(mode="json", exclude={"inputs": True, "parts": {"__all__": {"fingerprint"}}})
         totals = {
             "rows": self.rows,
             "period_start": self.period_start.isoformat() if self.period_start else None,
             "period_end": self.period_end.isoformat() if self.period_end else None,
             "sha256": self.sha256,
+            "code_version": self.inputs.code_version,
         }
-        return {**self.model_dump(mode="json"), **totals}
+        return {**published, **totals}
 
     def changed_since(self, previous: Manifest | None) -> Changes:
         """What must be replaced in a copy of ``previous`` to make it a copy of this; None is an empty copy."""

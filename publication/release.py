@@ -31,7 +31,7 @@ from publication.candidates import Build, BuiltMart, BuiltUnit, Column, Mart
 from publication.contracts import Contract, Violation
 from publication.judging import Verdict, judge
 from publication.ledger import WITHDRAWAL, Book, RefusedError, period, release_line, withdrawal_line
-from publication.manifest import BUCKET, Inputs, Manifest, Part, folder, merge
+from publication.manifest import BUCKET, PREFIX, Inputs, Manifest, Part, folder, merge
 
 ROLE = "publisher"
 RECEIPTS = "receipts"
@@ -426,6 +426,7 @@ def _finish(desk: _Desk) -> list[Release]:
     """Show every prepared version, and bring a BI database that was emptied or restored back to what was released."""
     with ledger.locked(desk.registry) as chain:  # nothing becomes visible before the signed copies of its lines
         desk.copies.catch_up(chain)
+    _write_again(desk)
     newest = registry.newest_releases(desk.registry)
     manifests = {mart: Manifest.model_validate(row.manifest) for mart, row in newest.items()}
     prepared = [manifests[mart] for mart, row in newest.items() if row.status == "prepared"]
@@ -467,6 +468,28 @@ def _finish(desk: _Desk) -> list[Release]:
     ]
 
 
+def _write_again(desk: _Desk) -> None:
+    """Write what readers have of marts that an older release of Calanque published again: it told too much.
+
+    Digests of exact counts stood in manifests and snapshots. Only the newest version stays, with the same figures.
+    """
+    newest = registry.newest_releases(desk.registry)
+    told = [mart for mart, row in registry.marts(desk.registry).items() if row.tells_exact]
+    rows = partial(files.read, desk.store)
+    for mart, row in newest.items():
+        if mart not in told or row.status != "released" or row.released_at is None:
+            continue
+        manifest = Manifest.model_validate(row.manifest)
+        snapshot = iceberg.renew(catalog.open_catalog(desk.settings, ROLE), manifest, rows)
+        object_store.put_json(desk.store, BUCKET, manifest.key, manifest.document())
+        _leave_newest(desk, manifest)
+        with database.connect(desk.settings, ROLE, bi.DATABASE, autocommit=True) as connection:
+            bi.renew(connection, manifest, rows)
+        with desk.registry.transaction():
+            registry.settle_release(desk.registry, mart, row.version, snapshot, row.released_at)
+            registry.forget_exact(desk.registry, mart)
+
+
 def _tell(desk: _Desk, manifest: Manifest, snapshot_id: int) -> None:
     """Say in log and lineage that a version is out."""
     previous = desk.history(manifest.mart, manifest.version - 1)
@@ -497,7 +520,7 @@ def _commit(desk: _Desk, manifests: Sequence[Manifest]) -> dict[str, int]:
 
 
 def _remove_withdrawn(desk: _Desk, manifests: Sequence[Manifest], chain: Sequence[ledger.Line]) -> None:
-    """Delete the files of withdrawn units, and the versions of their marts' Iceberg tables that still show them."""
+    """Delete the files of withdrawn units, and the versions of their marts that still show or name them."""
     book = Book(chain)
     withdrawn = {(unit.mart, unit.first_day) for unit, _ in book.withdrawn()}
     withdrawals = {(line.body["mart"], line.body["release"]) for line in chain if line.kind == WITHDRAWAL}
@@ -506,8 +529,14 @@ def _remove_withdrawn(desk: _Desk, manifests: Sequence[Manifest], chain: Sequenc
             if mart == manifest.mart:
                 _delete(desk, folder(mart, first_day), kept=())
         if (manifest.mart, manifest.version) in withdrawals:
-            kept = iceberg.forget_history(catalog.open_catalog(desk.settings, ROLE), manifest.mart)
-            _delete(desk, f"{iceberg.NAMESPACE}/{manifest.mart}/", kept)
+            _leave_newest(desk, manifest)
+
+
+def _leave_newest(desk: _Desk, manifest: Manifest) -> None:
+    """Of the versions of a mart, leave the newest only: in Iceberg, and of the manifests that may be read."""
+    kept = iceberg.forget_history(catalog.open_catalog(desk.settings, ROLE), manifest.mart)
+    _delete(desk, f"{iceberg.NAMESPACE}/{manifest.mart}/", kept)
+    _delete(desk, f"{PREFIX}{manifest.mart}/v", {f"s3://{BUCKET}/{manifest.key}"})
 
 
 def _delete(desk: _Desk, prefix: str, kept: Collection[str]) -> None:

@@ -82,6 +82,20 @@ alter default privileges for role publisher in schema marts grant select on tabl
 alter role analyst in database bi set search_path = marts;
 """
 
+# The server's statistics count what every database does, the rows of the registry too; only a superuser may close them.
+_NO_STATISTICS = """
+do $$
+declare counter regprocedure;
+begin
+    for counter in
+        select oid from pg_proc
+        where pronamespace = 'pg_catalog'::regnamespace and (proname ~ '^pg_stat_get_' or proname ~ '^pg_current_wal_')
+    loop
+        execute format('revoke execute on function %s from public', counter);
+    end loop;
+end $$;
+"""
+
 
 # Attributes that no role of ours has, by their column in pg_roles.
 _EXCESS = {
@@ -130,6 +144,8 @@ def provision_postgres(settings: Settings) -> None:
             _ensure_namespaces(lake)
         with database.connect(settings, database.ADMIN, "bi") as bi:
             bi.execute(_BI_GRANTS)
+            if server.pgconn.parameter_status(b"is_superuser") == b"on":
+                bi.execute(_NO_STATISTICS)
 
 
 def _ensure_role(server: psycopg.Connection, role: str, password: str) -> None:

@@ -42,6 +42,7 @@ class MartRow:
     build_id: str | None = None
     held_build_id: str | None = None
     held_because: str | None = None
+    tells_exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,11 @@ def hold_mart(connection: psycopg.Connection, mart: str, silo: str, build_id: st
         """,
         [mart, silo, build_id, because],
     )
+
+
+def forget_exact(connection: psycopg.Connection, mart: str) -> None:
+    """Record that nothing that an older release of Calanque told of a mart can be read any more."""
+    connection.execute("update registry.mart set tells_exact = false where mart = %s", [mart])
 
 
 def units(connection: psycopg.Connection) -> list[UnitRow]:

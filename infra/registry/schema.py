@@ -75,7 +75,8 @@ create table if not exists registry.mart (
     silo          text not null,
     build_id      text,                             -- newest build whose content is released, changed or not
     held_build_id text,                             -- newest build that was held back, null once a later one passed
-    held_because  text                              -- in a sentence
+    held_because  text,                             -- in a sentence
+    tells_exact   boolean not null default false    -- readers have digests of exact counts, from an older release
 );
 
 create table if not exists registry.unit (          -- published units, and what was committed to their days since

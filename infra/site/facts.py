@@ -1,7 +1,7 @@
 """What the steward site tells, as plain data. Texts are English; :mod:`infra.site.words` says them in other languages.
 
-Two editions are made from the same facts. :func:`for_everybody` leaves out whatever was counted from people's rows
-before noise: the site of role analyst has none of it, by construction.
+Two editions are made from the same facts. :func:`for_everybody` leaves out whatever rows that came decide before noise:
+the site of role analyst has none of it, by construction.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class MartFacts:
 
 @dataclass(frozen=True)
 class Day:
-    """What one silo delivered on one day (UTC). ``rows_in`` to ``quarantined`` are None for everybody."""
+    """What one silo delivered on one day (UTC)."""
 
     day: date
     deliveries: int
@@ -217,7 +217,7 @@ class Release:
 
 @dataclass(frozen=True)
 class MartState:
-    """How a mart is. ``late_rows`` and ``held_because`` are None in the edition for everybody."""
+    """How a mart is. The edition for everybody has its releases only."""
 
     releases: tuple[Release, ...]
     is_held: bool
@@ -268,7 +268,7 @@ class Warned:
 
 @dataclass(frozen=True)
 class Living:
-    """What a running lake adds: its state at ``as_of``."""
+    """What a running lake adds: its state at ``as_of``. The edition for everybody has nothing of silos and runs."""
 
     as_of: datetime
     silos: Mapping[str, SiloState]
@@ -294,21 +294,15 @@ class Facts:
 
 
 def for_everybody(facts: Facts) -> Facts:
-    """The facts without what was counted from people's rows before noise, and without what stewards have to act on."""
+    """The facts without what rows decide before noise, and without what stewards have to act on.
+
+    That is all about deliveries: a file may hold a single row, so when one came, how many and what became of them tell
+    of it, and so do the runs that they begin. Of marts, what the ledger made public: their releases.
+    """
     if facts.living is None:
         return facts
-    silos = {
-        name: replace(
-            state,
-            recent=tuple(
-                replace(each, rows_in=None, accepted=None, quarantined=None, by_rule={}, warnings={})
-                for each in state.recent
-            ),
-            days=tuple(replace(each, rows_in=None, accepted=None, quarantined=None) for each in state.days),
-            by_rule={},
-            warnings={},
-        )
-        for name, state in facts.living.silos.items()
+    marts = {
+        name: replace(state, is_held=False, held_because=None, late_rows=None)
+        for name, state in facts.living.marts.items()
     }
-    marts = {name: replace(state, held_because=None, late_rows=None) for name, state in facts.living.marts.items()}
-    return replace(facts, living=replace(facts.living, silos=silos, marts=marts, warned=()))
+    return replace(facts, living=replace(facts.living, silos={}, marts=marts, runs=Runs((), ()), warned=()))

@@ -98,7 +98,7 @@ class _Writer:
         yield "history.md", self.render("history.md.j2", newest=self.newest(), runs=runs, work=self.work)
         yield "reading.md", reading(self.words.language)
         for silo in self.facts.silos:
-            now = self.facts.living.silos[silo.name] if self.facts.living else None
+            now = self.facts.living.silos.get(silo.name) if self.facts.living else None
             yield f"silos/{silo.name}.md", self.render("silo.md.j2", silo=silo, now=now)
         by_name = {silo.name: silo for silo in self.facts.silos}
         for mart in self.facts.marts:
@@ -131,14 +131,13 @@ class _Writer:
         last = self.facts.living.as_of.date()
         if not now.days:
             return Markup("<p>{}</p>").format(self.words.say("Nothing was delivered in this time."))
-        said = self.words.say("Rows by day") if self.is_stewards else self.words.say("Deliveries by day")
+        said = self.words.say("Rows by day")
         first, last = last - HISTORY, max(last, now.days[-1].day)
         title = self.words.say(silo.title)
         drawn = [self._picture(title, said, first, last, list(self._series(now.days)))]
-        if self.is_stewards:
-            share = {each.day: 100 * (each.quarantined or 0) / each.rows_in for each in now.days if each.rows_in}
-            aside = self.words.say("Rows put aside by day, in per cent")
-            drawn.append(self._picture(title, aside, first, last, [pictures.Series("bar-quarantined", aside, share)]))
+        share = {each.day: 100 * (each.quarantined or 0) / each.rows_in for each in now.days if each.rows_in}
+        aside = self.words.say("Rows put aside by day, in per cent")
+        drawn.append(self._picture(title, aside, first, last, [pictures.Series("bar-quarantined", aside, share)]))
         return Markup(  # noqa: S704 (an autoescaping template)
             self.render("_over_time.html.j2", pictures=drawn, title=drawn[0].title, days=now.days[::-1])
         )
@@ -166,16 +165,9 @@ class _Writer:
         return _Picture(title, pictures.bars(title, first, last, series, self.words), tuple(series))
 
     def _series(self, days: Iterable[Day]) -> Iterator[pictures.Series]:
-        if self.is_stewards:
-            kinds = {"accepted": self.words.say("Accepted"), "quarantined": self.words.say("Put aside")}
-            for kind, name in kinds.items():
-                yield pictures.Series(f"bar-{kind}", name, {each.day: getattr(each, kind) or 0 for each in days})
-        else:
-            taken = {each.day: each.deliveries - each.refused for each in days}
-            yield pictures.Series("bar-accepted", self.words.say("Deliveries"), taken)
-            yield pictures.Series(
-                "bar-quarantined", self.words.say("Refused"), {each.day: each.refused for each in days}
-            )
+        kinds = {"accepted": self.words.say("Accepted"), "quarantined": self.words.say("Put aside")}
+        for kind, name in kinds.items():
+            yield pictures.Series(f"bar-{kind}", name, {each.day: getattr(each, kind) or 0 for each in days})
 
 
 @dataclass(frozen=True)

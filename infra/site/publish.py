@@ -105,7 +105,7 @@ def _publish(settings: Settings, store: Minio, edition: str, folder: Path, relea
         "version": version,
         "published_at": clock.now(settings).isoformat(),
         "releases": dict(releases),
-        "versions": kept,
+        "kept": kept,
     }
     object_store.put_json(store, BUCKET, f"{edition}/latest.json", said)
     _forget(store, edition, kept)
@@ -125,8 +125,8 @@ def _type(path: Path) -> str:
 
 
 def _history(store: Minio, edition: str) -> list[str]:
-    """The versions that are readable, newest first."""
-    return list(_latest(store, edition).get("versions", ()))
+    """The versions that stay readable, newest first. Those of older releases do not: their pages told of deliveries."""
+    return list(_latest(store, edition).get("kept", ()))
 
 
 def _latest(store: Minio, edition: str) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from tests.attacks import (
     local,
     planted,
     published,
+    readable,
     reruns,
     truth,
 )
@@ -134,6 +135,8 @@ def on_mechanism(scratch: Path, say: Say, *, pairs: int = PAIRS, quick: bool = F
 
 
 def on_ledger(settings: Settings, scratch: Path, say: Say) -> list[Finding]:
-    """P14 on a running lake, which it empties."""
+    """P14 and P15 on a running lake, which they empty."""
     say("P14: tampering")
-    return ledger_drill.attack(settings, scratch)
+    findings = ledger_drill.attack(settings, scratch)
+    say("P15: every readable byte")
+    return [*findings, readable.attack(settings, scratch)]

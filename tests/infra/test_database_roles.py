@@ -222,6 +222,22 @@ def test_analyst_changes_nothing(lake: Settings, marts_table: str, statement: st
         assert connection.execute(f"select n from marts.{marts_table}").fetchall() == [(1,)]
 
 
+@pytest.mark.parametrize(
+    "counters",
+    [
+        "select tup_inserted from pg_stat_database",
+        "select n_dead_tup from pg_stat_user_tables",
+        "select pg_stat_get_db_tuples_inserted(oid) from pg_database",
+        "select pg_current_wal_lsn()",
+        "select wal_bytes from pg_stat_wal",
+    ],
+)
+def test_analyst_cannot_count_what_the_server_does(lake: Settings, counters: str) -> None:
+    """A row that came late is a line more in the registry, which the statistics of the whole server would tell."""
+    with database.connect(lake, "analyst", "bi") as connection, pytest.raises(errors.InsufficientPrivilege):
+        connection.execute(counters)
+
+
 def test_steward_reads_the_registry_and_nothing_else(lake: Settings) -> None:
     with database.connect(lake, "steward", "lake", autocommit=True) as connection:
         connection.execute("select count(*) from registry.delivery")

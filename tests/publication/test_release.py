@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import threading
 from datetime import date
 from pathlib import Path
@@ -147,6 +146,8 @@ def test_a_withdrawn_unit_is_gone_from_all_that_can_be_read_and_stays_spent(
     whole = frames(1, marts=(name,))[name]
     stage(clean_lake, spec("b1"), {name: whole}, tmp_path)
     release.release(clean_lake, "b1")
+    with database.connect(clean_lake, "publisher", "bi", autocommit=True) as connection:
+        connection.execute(f"analyze marts.{name}")  # as the server does by itself, sooner or later
     spent = verifying.verify(clean_lake).book.accounts(plan())
 
     (withdrawn,) = release.withdraw(clean_lake, name, march.first_day, "a sensor that counted twice")
@@ -164,6 +165,13 @@ def test_a_withdrawn_unit_is_gone_from_all_that_can_be_read_and_stays_spent(
             march.last_day
         )
     assert list(object_store.list_keys(store, "lake", f"releases/{name}/unit={march.first_day}/")) == []
+    manifests = [key for key in object_store.list_keys(store, "lake", f"releases/{name}/") if key.endswith(".json")]
+    assert manifests == [f"releases/{name}/v2.json"]
+    remembered = analyst.execute(
+        "select most_common_vals::text, histogram_bounds::text from pg_stats where tablename = %s", [name]
+    ).fetchall()
+    assert remembered
+    assert "2026-03" not in str(remembered)
 
     found = verifying.verify(clean_lake)
     assert found.breaks == ()
@@ -200,11 +208,48 @@ def test_when_every_unit_is_withdrawn_the_mart_is_empty(
     (unit,) = units(name)
     stage(clean_lake, spec("b1"), frames(1, marts=(name,)), tmp_path)
     release.release(clean_lake, "b1")
+    with database.connect(clean_lake, "publisher", "bi", autocommit=True) as connection:
+        connection.execute(f"analyze marts.{name}")
     (withdrawn,) = release.withdraw(clean_lake, name, unit.first_day, "a drill")
     assert (withdrawn.rows, withdrawn.period_start, withdrawn.period_end) == (0, None, None)
     assert in_bi(analyst, CONTRACTS[name]).is_empty()
     assert in_iceberg(clean_lake, CONTRACTS[name]).is_empty()
+    assert analyst.execute("select from pg_stats where tablename = %s", [name]).fetchall() == []
     assert verifying.verify(clean_lake).breaks == ()
+
+
+def test_what_an_older_release_of_calanque_told_is_written_again(
+    clean_lake: Settings, analyst: psycopg.Connection, tmp_path: Path
+) -> None:
+    name = "fines_by_day"
+    whole = frames(1, marts=(name,))[name]
+    march, april = units(name)
+    stage(clean_lake, spec("b1", of=[march]), {name: whole.filter(pl.col("period_start") <= march.last_day)}, tmp_path)
+    release.release(clean_lake, "b1")
+    stage(clean_lake, spec("b2", of=[april]), {name: whole.filter(pl.col("period_start") > march.last_day)}, tmp_path)
+    release.release(clean_lake, "b2")
+    store = object_store.client(clean_lake, "publisher")
+    with database.connect(clean_lake, "admin", "lake") as connection:  # as it was left
+        for version in (1, 2):
+            row = registry.release(connection, name, version)
+            assert row is not None
+            object_store.put_json(store, "lake", row.manifest_key, row.manifest)
+        connection.execute("update registry.mart set tells_exact = true")
+    assert "fingerprint" in object_store.get_bytes(store, "lake", f"releases/{name}/v2.json").decode()
+
+    assert release.release_latest(clean_lake) == []
+    left = [key for key in object_store.list_keys(store, "lake", f"releases/{name}/") if key.endswith(".json")]
+    assert left == [f"releases/{name}/v2.json"]
+    assert "fingerprint" not in object_store.get_bytes(store, "lake", left[0]).decode()
+    table = catalog.open_catalog(clean_lake, "publisher").load_table(f"marts.{name}")
+    assert (sorted(table.refs()), len(table.snapshots())) == (["main", "v2"], 1)
+    for copy in (in_bi(analyst, CONTRACTS[name]), in_iceberg(clean_lake, CONTRACTS[name], 2)):
+        assert copy.equals(whole)
+    assert in_files(clean_lake, CONTRACTS[name], 2).equals(whole)
+    assert verifying.verify(clean_lake).breaks == ()
+    before = everything(clean_lake, analyst)
+    assert release.release_latest(clean_lake) == []
+    assert everything(clean_lake, analyst) == before
 
 
 def test_a_mart_that_breaks_its_contract_is_held_back_and_stops_no_other(
@@ -392,10 +437,8 @@ def test_a_release_file_that_was_changed_is_noticed(clean_lake: Settings, tmp_pa
     stage(clean_lake, spec(), frames(marts=("fines_by_day",)), tmp_path)
     release.release(clean_lake, "b1")
     store = object_store.client(clean_lake, "publisher")
-    document = object_store.get_json(store, "lake", "releases/fines_by_day/v1.json")
-    for total in ("rows", "period_start", "period_end", "sha256"):
-        document.pop(total)
-    manifest = Manifest.model_validate_json(json.dumps(document))
+    with database.connect(clean_lake, "publisher", "lake") as connection:
+        manifest = Manifest.model_validate(registry.newest_releases(connection)["fines_by_day"].manifest)
     object_store.put_bytes(store, "lake", manifest.parts[0].key, b"something else")
     with pytest.raises(files.FileChangedError, match="SHA-256"):
         files.read(store, manifest.parts[0])
