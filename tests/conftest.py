@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import hypothesis
@@ -26,3 +27,13 @@ def airflow_lake() -> Iterator[Settings]:
     """A lake of its own with all of Airflow, whose scheduler runs the real DAGs."""
     with running(airflow=True, prefix="calanque-airflow-") as settings:
         yield settings
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What this machine lacks is said once, with how many tests were skipped for want of it."""
+    skipped = terminalreporter.stats.get("skipped", ())
+    reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped)
+    if reasons:
+        terminalreporter.section("not tested on this machine")
+    for reason, tests in sorted(reasons.items()):
+        terminalreporter.write_line(f"{reason} ({tests} tests)")

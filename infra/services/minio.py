@@ -38,27 +38,28 @@ def binary() -> Path:
     return Path(found)
 
 
+def environment(settings: Settings) -> dict[str, str]:
+    """How the server is configured, its administrator's secret included."""
+    user, password = object_store.credentials(settings, object_store.ADMIN)
+    return {
+        "MINIO_ROOT_USER": user,
+        "MINIO_ROOT_PASSWORD": password,
+        "MINIO_REGION": settings.s3_region,
+        "MINIO_BROWSER": "off",
+        "MINIO_UPDATE": "off",
+        "MINIO_CALLHOME_ENABLE": "off",
+        "MINIO_API_DELETE_CLEANUP_INTERVAL": "10s",  # a deleted file leaves its trash then, not after five minutes
+    }
+
+
 def service(settings: Settings, ports: Mapping[str, int]) -> Service:
     """The MinIO server of this lake."""
     data = settings.data_dir / NAME
-
-    def environment() -> dict[str, str]:
-        user, password = object_store.credentials(settings, object_store.ADMIN)
-        return {
-            "MINIO_ROOT_USER": user,
-            "MINIO_ROOT_PASSWORD": password,
-            "MINIO_REGION": settings.s3_region,
-            "MINIO_BROWSER": "off",
-            "MINIO_UPDATE": "off",
-            "MINIO_CALLHOME_ENABLE": "off",
-            "MINIO_API_DELETE_CLEANUP_INTERVAL": "10s",  # a deleted file leaves its trash then, not after five minutes
-        }
-
     return Service(
         name=NAME,
         command=(str(binary()), "server", "--quiet", "--address", f"{LOOPBACK}:{ports['s3']}", str(data)),
         directory=settings.run_dir,
-        environment=environment,
+        environment=lambda: environment(settings),
         prepare=lambda: data.mkdir(parents=True, exist_ok=True),
         ready=lambda: answers_s3(ports["s3"]),
         remedy="see its log; its data are in home/data/minio",

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lakes import need_minio
 
 from infra.provisioning import admit_deliverer
 from infra.services import lake as services
-from infra.services import minio
-from infra.services.model import ServiceError
 from infra.settings import Settings
 
 
@@ -29,12 +27,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[Settings]:
             pytest.skip(f"the shared lake stands on {embedded.object_store}")
         yield embedded
         return
-    try:
-        minio.binary()
-    except ServiceError as missing:
-        if os.environ.get("CI") == "true" and shutil.which("go"):
-            pytest.fail(f"MinIO is mandatory in CI where Go is present: {missing}")
-        pytest.skip(str(missing))
+    need_minio()
     home = Path(tempfile.mkdtemp(prefix="calanque-minio-"))
     home.chmod(0o755)
     settings = Settings(home=home, object_store="minio", quiet=True)

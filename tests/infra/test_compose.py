@@ -143,7 +143,7 @@ def test_the_servers_in_containers_are_configured_like_the_embedded_ones(
     assert {option.removeprefix("-c") for option in options} == {
         option for option in embedded if option.partition("=")[0] not in local
     }
-    store = dict(minio.service(settings, {"s3": 1}).environment())
+    store = minio.environment(settings)
     given = compose["services"]["object-store"]["environment"]
     assert given == {name: value for name, value in store.items() if not name.startswith("MINIO_ROOT_")}
 

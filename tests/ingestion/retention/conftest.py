@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,10 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from lakes import need_minio
 
 from infra.services import lake as services
-from infra.services import minio
-from infra.services.model import ServiceError
 from infra.settings import Settings
 
 
@@ -35,11 +33,6 @@ def mortal(request: pytest.FixtureRequest) -> Iterator[Settings]:
     """A lake on the object store that the module's parameter names; the embedded one without."""
     store = getattr(request, "param", "seaweedfs")
     if store == "minio":
-        try:
-            minio.binary()
-        except ServiceError as missing:
-            if os.environ.get("CI") == "true" and shutil.which("go"):
-                pytest.fail(f"MinIO is mandatory in CI where Go is present: {missing}")
-            pytest.skip(str(missing))
+        need_minio()
     with _lake(store) as settings:
         yield settings
