@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from infra import endpoints, secrets
-from infra.services import airflow, airflow_access
+from infra.services import airflow, airflow_access, airflow_health
 from infra.settings import Settings
 
 _FINISHED = frozenset({"success", "failed"})
@@ -21,6 +21,10 @@ _TIMEOUT_SECONDS = 120  # a machine busy with the very tasks we follow answers l
 
 class AirflowError(RuntimeError):
     """Airflow refused a call; the message says which and why."""
+
+
+class AirflowSilentError(AirflowError):
+    """Airflow does not answer: it is away, or its machine is too busy."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,10 @@ class AirflowApi:
         """File and message of each DAG file that does not import."""
         errors = self._call("GET", "/api/v2/importErrors")["import_errors"]
         return [f"{error['filename']}: {error['stack_trace']}" for error in errors]
+
+    def schedules(self) -> bool:
+        """Whether the scheduler is well."""
+        return airflow_health.state(self._call("GET", "/api/v2/monitor/health"), "scheduler") == "healthy"
 
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
         """Ask the scheduler for a run now, with these parameters; its run id."""
@@ -186,7 +194,7 @@ class AirflowApi:
         try:
             response = self._client.request(method, path, **arguments)
         except httpx.HTTPError as error:
-            raise AirflowError(f"Airflow does not answer {method} {path}: {type(error).__name__}") from error
+            raise AirflowSilentError(f"Airflow does not answer {method} {path}: {type(error).__name__}") from error
         if response.is_error:
             raise AirflowError(f"Airflow answered {response.status_code} to {method} {path}: {response.text[:300]}")
         answer: dict[str, Any] = response.json()

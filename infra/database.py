@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import psycopg
 
-from infra import endpoints, secrets
+from infra import endpoints, locks, secrets
 from infra.settings import Settings
 
 DATABASES = ("airflow", "lake", "bi")
@@ -16,6 +16,7 @@ ADMIN = "admin"
 ADMIN_USER = "calanque_admin"
 
 CONNECT_SECONDS = 10
+LOCK_SECONDS = 600
 
 Driver = Literal["postgresql", "postgresql+psycopg", "postgresql+psycopg2", "postgresql+asyncpg"]
 
@@ -48,7 +49,8 @@ def connect(settings: Settings, role: str, database: str, *, autocommit: bool = 
         dbname=database,
         user=user(role),
         password=secrets.read(settings, f"pg-{role}"),
-        application_name=f"calanque {role}",
+        application_name=locks.this_process(),
+        options=f"-c lock_timeout={LOCK_SECONDS}s",  # of tables; lake-wide locks have their own limit
         connect_timeout=CONNECT_SECONDS,
         autocommit=autocommit,
     )

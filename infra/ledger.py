@@ -20,6 +20,8 @@ from psycopg.errors import UniqueViolation
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from infra import locks
+
 BEGINNING = "0" * 64
 """What the first line has in the place of the hash of the line before."""
 
@@ -63,7 +65,7 @@ create or replace trigger in_order before insert on ledger.line
     for each row execute function ledger.follow_the_last_line();
 """
 
-_LOCK = "calanque ledger"
+_LOCK = "ledger"
 
 
 class LedgerBrokenError(RuntimeError):
@@ -150,7 +152,7 @@ def locked(connection: psycopg.Connection) -> Iterator[list[Line]]:
         LedgerBrokenError: the chain is broken.
     """
     with connection.transaction():
-        connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [_LOCK])
+        locks.take(connection, _LOCK, until="transaction ends")
         chain = lines(connection)
         broken = list(breaks(chain))
         if broken:

@@ -19,6 +19,7 @@ from sqlalchemy import exc as sqlalchemy
 from urllib3 import exceptions as http
 
 from infra.endpoints import NotRunning
+from infra.locks import LockedError
 
 _ERRNOS = frozenset(
     {
@@ -40,6 +41,7 @@ _CLOSED = {
 # connections), lock not available, an operator's intervention (shut down, starting up, cancelled), system error.
 _SQL_CLASSES = ("08", "40", "53", "55P03", "57", "58")
 _SQL_DISK_FULL = "53100"
+_SQL_LOCKED = "55P03"
 
 _S3_CODES = frozenset(
     {
@@ -110,15 +112,24 @@ def explained(error: BaseException) -> str | None:
     if disk_full(error):
         return "no space is left on a disk of this lake: free some (`calanque doctor` shows which disk is full)"
     chain = list(_chain(error))
-    for each in chain:
-        if isinstance(each, OSError) and each.errno in _CLOSED and each.filename is not None:
-            return f"{each.filename} {_CLOSED[each.errno]}"
-    if not transient(error):
-        return None
+    sentence = next(filter(None, map(_said_of_itself, chain)), None)
+    if sentence is not None or not transient(error):
+        return sentence
     if any(_database(each) for each in chain):
         return f"the database {_UNWELL}"
     if any(_store(each) or (_is_native(each) and _NATIVE_TRANSIENT.search(str(each))) for each in chain):
         return f"the object store {_UNWELL}"
+    return None
+
+
+def _said_of_itself(error: BaseException) -> str | None:
+    """The sentence for an error that needs nothing but itself to be explained."""
+    if isinstance(error, LockedError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in _CLOSED and error.filename is not None:
+        return f"{error.filename} {_CLOSED[error.errno]}"
+    if getattr(error, "sqlstate", None) == _SQL_LOCKED:
+        return "another session of the database keeps what this needs locked: `calanque doctor` says which"
     return None
 
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from infra.progress import Patience, Progress
+
 if TYPE_CHECKING:
     from infra.airflow_api import AirflowApi
     from infra.settings import Settings
-
-Tell = Callable[[str], None]
 
 _DAG, _VERIFY = "city_day", "verify_marts"
 _AT_ONCE = 2
@@ -51,7 +50,9 @@ def backfill(
     first: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="The first event day.")],
     last: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="The last event day, included.")],
     silo: Annotated[str | None, typer.Option("--silo", help="Only this silo; all of them by default.")] = None,
-    minutes: Annotated[float, typer.Option(help="Give up waiting after this many minutes; Airflow goes on.")] = 240.0,
+    minutes: Annotated[
+        float, typer.Option(help="Give up waiting when no day ends for this many minutes; Airflow goes on.")
+    ] = 240.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")] = False,
 ) -> None:
     """Do days again, end to end: land, ingest, ingest again what is missing, build, release, compare.
@@ -76,15 +77,12 @@ def backfill(
     if days[0] > days[1]:
         raise typer.BadParameter(f"{days[0]} is after --to {days[1]}", param_hint="--from")
 
-    def tell(sentence: str) -> None:
-        if not settings.quiet:
-            typer.echo(sentence, err=True)
-
-    if endpoints.load(settings).airflow_url is None:
-        outcome = _here(settings, *days, silo, tell)
-    else:
-        with airflow_api.connect(settings) as api:
-            outcome = _through_airflow(api, *days, silo, tell, seconds=60 * minutes)
+    with Progress(quiet=settings.quiet) as progress:
+        if endpoints.load(settings).airflow_url is None:
+            outcome = _here(settings, *days, silo, progress)
+        else:
+            with airflow_api.connect(settings) as api:
+                outcome = _through_airflow(api, *days, silo, progress, seconds=60 * minutes)
     if as_json:
         typer.echo(json.dumps(asdict(outcome), indent=2, default=str))
     else:
@@ -99,27 +97,31 @@ def backfill(
 
 
 def _through_airflow(
-    api: AirflowApi, first: date, last: date, silo: str | None, tell: Tell, *, seconds: float
+    api: AirflowApi, first: date, last: date, silo: str | None, progress: Progress, *, seconds: float
 ) -> Outcome:
     from infra import airflow_api, clock
     from infra.cli import following
 
     began = time.monotonic()
-    following.until_known(api, [_DAG, _VERIFY])
+    progress.wait("waiting for Airflow to read its DAGs")
+    following.until_known(api, [_DAG, _VERIFY], far=progress.far)
     asked = api.create_backfill(_DAG, first, last, conf={"silo": silo or _EVERY_SILO}, at_once=_AT_ONCE)
-    tell(f"backfill {asked.number} of {_DAG}: {first} to {last}")
+    progress.wait(f"backfill {asked.number} of {_DAG}: {first} to {last}")
     states: dict[str, str] = {}
+    patience = Patience(seconds)
     while True:
         over = api.is_over(asked)  # asked first: what is over by then is in the states
         before, states = states, api.days(asked)
         for day, state in states.items():
             if before.get(day) != state and state in {"success", "failed"}:
-                tell(f"{day} {state}")
+                progress.say(f"{day} {state}")
+        progress.far(f"{sum(state in {'success', 'failed'} for state in states.values())} days are done")
         if over:
             break
-        if time.monotonic() - began > seconds:
+        patience.look(states)
+        if patience.over:
             raise airflow_api.AirflowError(
-                f"backfill {asked.number} is not over after {seconds / 60:.0f} minutes: look at it in Airflow"
+                f"nothing has moved in backfill {asked.number} for {seconds / 60:.0f} minutes: look at it in Airflow"
             )
         time.sleep(_POLL_SECONDS)
     states = {str(day): states.get(str(day), "in other hands") for day in clock.days(first, last)}
@@ -128,7 +130,7 @@ def _through_airflow(
     ]
     compared = None
     if not problems:
-        tell("building what is published again ...")
+        progress.wait("building what is published again")
         run_id = api.trigger(_VERIFY, conf={"first": str(first), "last": str(last)})
         state = following.until_run_is_over(api, _VERIFY, run_id, seconds=seconds)
         if state == "success":
@@ -147,7 +149,7 @@ def _through_airflow(
     )
 
 
-def _here(settings: Settings, first: date, last: date, silo: str | None, tell: Tell) -> Outcome:
+def _here(settings: Settings, first: date, last: date, silo: str | None, progress: Progress) -> Outcome:
     """The same work without Airflow: the days of a silo at once, since they share what is read."""
     from infra import clock
     from ingestion import backfill as days_again
@@ -161,17 +163,18 @@ def _here(settings: Settings, first: date, last: date, silo: str | None, tell: T
     problems: list[str] = []
     for name in [silo] if silo else silos():
         try:
-            tell(days_again.days(settings, name, first, last).sentence)
+            progress.wait(f"{name}: days again")
+            progress.say(days_again.days(settings, name, first, last).sentence)
         except IngestionError as failure:
             problems.append(str(failure))
-    tell("building marts ...")
+    progress.wait("building marts")
     building.build(settings)
     for released in release.release_latest(settings):
-        tell(f"{released.mart} v{released.version}")
+        progress.say(f"{released.mart} v{released.version}")
     problems += [f"{mart} is held back: {because}" for mart, because in report.held_back(settings).items()]
     compared = None
     try:
-        tell("building what is published again ...")
+        progress.wait("building what is published again")
         compared = rebuild(settings, first=first, last=last).same
     except RefusedError as refused:
         problems.append(str(refused))

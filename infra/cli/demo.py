@@ -28,7 +28,7 @@ def demo(
     ] = _START,
     scale: Annotated[float, typer.Option(help="1 is the volume of a real city: 400,000 fines a year.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Another seed is another city's worth of data.")] = 7,
-    minutes: Annotated[float, typer.Option(help="Give up after this many minutes.")] = 15.0,
+    minutes: Annotated[float, typer.Option(help="Give up when nothing moves for this many minutes.")] = 15.0,
 ) -> None:
     """Start the lake, deliver a seeded demo city with injected faults, let Airflow do the work, show the result.
 
@@ -39,6 +39,7 @@ def demo(
     from infra.cli import following
     from infra.cli.pipeline import collect, show
     from infra.cli.services import up
+    from infra.progress import Progress
     from infra.settings import Settings
     from ingestion.demo import outcome
     from ingestion.demo.generate import generate
@@ -50,38 +51,43 @@ def demo(
     if not settings.is_started_by_others:
         up(without_airflow=False)
     trusted_clock.now(settings, "pipeline")  # else every build would fail, one after the other
-    tell = _Teller(settings.quiet)
-    tell(f"writing {days} days of deliveries of the demo city ({settings.city}) into {settings.drop_dir}")
-    truth = generate(
-        load_city(settings),
-        seed=seed,
-        start=start.date(),
-        days=days,
-        scale=scale,
-        drop_dir=settings.drop_dir,
-        faults=True,
-    )
-    truth.save(settings.home / "demo" / "truth.json")
-    written = time.monotonic()
-    since = datetime.now(UTC) - timedelta(seconds=1)
-    landing = sorted({f"land_{delivery.silo}" for delivery in truth.deliveries})
-    with airflow_api.connect(settings) as api:
-        following.until_known(api, [*landing, *_MARTS])
-        for dag_id in landing:
-            api.trigger(dag_id)
-        runs = following.until_over(
-            api,
-            landing,
-            _MARTS,
-            since=since,
-            seconds=60 * minutes,
-            tell=lambda step: tell(f"{step.dag_id:<22} {step.task:<8} {step.state}"),
+    with Progress(quiet=settings.quiet) as progress:
+        progress.wait(f"writing {days} days of deliveries of the demo city ({settings.city}) into {settings.drop_dir}")
+        truth = generate(
+            load_city(settings),
+            seed=seed,
+            start=start.date(),
+            days=days,
+            scale=scale,
+            drop_dir=settings.drop_dir,
+            faults=True,
+            report=progress.far,
         )
-    seconds, run_seconds = time.monotonic() - began, time.monotonic() - written
+        truth.save(settings.home / "demo" / "truth.json")
+        written = time.monotonic()
+        since = datetime.now(UTC) - timedelta(seconds=1)
+        landing = sorted({f"land_{delivery.silo}" for delivery in truth.deliveries})
+        with airflow_api.connect(settings) as api:
+            progress.wait("waiting for Airflow to read its DAGs")
+            following.until_known(api, [*landing, *_MARTS], far=progress.far)
+            for dag_id in landing:
+                api.trigger(dag_id)
+            progress.wait("Airflow lands, ingests, builds and releases")
+            runs = following.until_over(
+                api,
+                landing,
+                _MARTS,
+                since=since,
+                seconds=60 * minutes,
+                tell=lambda step: progress.say(f"{step.dag_id:<22} {step.task:<8} {step.state}"),
+                far=progress.far,
+            )
+        seconds, run_seconds = time.monotonic() - began, time.monotonic() - written
+        progress.wait("comparing every delivery and mart with what the demo city is known to hold")
+        silos, marts = collect(settings)
+        found = score(truth, outcome.read(settings))
 
-    silos, marts = collect(settings)
     show(silos, marts)
-    found = score(truth, outcome.read(settings))
     for line in found.table().splitlines()[-4 - len(found.complaints) :]:
         typer.echo(line)
     new = sorted(name for name, mart in marts.items() if mart["release"] != before.get(name))
@@ -116,15 +122,3 @@ def _how_to_look(settings: Settings, airflow_url: str | None) -> None:
         'BI:       eval "$(.venv/bin/calanque env)"; psql "$CALANQUE_BI_URI" -c \'table marts.release_info\'\n'
         "Stop:     make down"
     )
-
-
-class _Teller:
-    """Prints each step with the time since the start; nothing in quiet mode."""
-
-    def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
-        self._began = time.monotonic()
-
-    def __call__(self, sentence: str) -> None:
-        if not self._quiet:
-            typer.echo(f"{time.monotonic() - self._began:6.1f} s  {sentence}", err=True)

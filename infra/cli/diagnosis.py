@@ -25,6 +25,20 @@ _SHOWN = 5
 _CLOCK_SECONDS = 60  # S3 refuses a request that is 15 minutes off
 
 
+_MOMENT_SECONDS = 1
+_NAMED = "coalesce(nullif({0}.application_name, ''), {0}.usename::text)"
+_WAITING = f"""
+select {_NAMED.format("waiting")}, extract(epoch from clock_timestamp() - lock.waitstart)::float as seconds,
+    string_agg(distinct {_NAMED.format("holding")}, ', ')
+from pg_locks as lock
+join pg_stat_activity as waiting using (pid)
+join pg_stat_activity as holding on holding.pid = any(pg_blocking_pids(lock.pid))
+where not lock.granted and lock.waitstart < clock_timestamp() - make_interval(secs => %s)
+group by 1, 2
+order by seconds desc
+"""
+
+
 @dataclass(frozen=True)
 class Finding:
     """``ok`` needs nothing; ``warn`` may need attention one day; ``fail`` must be put right."""
@@ -50,6 +64,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         services,
         ports,
         stores,
+        locks,
         tables,
         used_keys,
         waiting,
@@ -264,6 +279,23 @@ def stores(settings: Settings) -> Iterator[Finding]:
     with database.connect(settings, "analyst", "bi") as connection:
         connection.execute("select 1")
     yield Finding("bi", "ok", "role analyst can connect")
+
+
+def locks(settings: Settings) -> Iterator[Finding]:
+    """Sessions of the database that have waited for others for more than a moment, and for whom."""
+    from infra import database, endpoints
+
+    try:
+        endpoints.load(settings)
+    except endpoints.NotRunning:
+        return
+    with database.connect(settings, "steward", "lake") as connection:
+        waiting = connection.execute(_WAITING, [_MOMENT_SECONDS]).fetchall()
+    for waits, seconds, holders in waiting:
+        detail = f"{waits} has waited {seconds:.0f} s for {holders}"
+        yield Finding("locks", "warn", detail, "wait until that is done, or end its process")
+    if not waiting:
+        yield Finding("locks", "ok", "nobody waits for anybody")
 
 
 def tables(settings: Settings) -> Iterator[Finding]:

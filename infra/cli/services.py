@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
+
+from infra.services.airflow_access import ACCOUNTS, SECRET
 
 _JSON = typer.Option("--json", help="Print JSON for a program to read.")
 
@@ -33,12 +34,13 @@ def up(
     Example: [bold]CALANQUE_HOME=/srv/calanque calanque up[/]
     """
     from infra import trusted_clock
+    from infra.progress import Progress
     from infra.services import lake
     from infra.settings import Settings
 
     settings = Settings()
-    with _Narrator(settings.quiet) as narrator:
-        at = lake.up(settings, airflow=not without_airflow, report=narrator.say)
+    with Progress(quiet=settings.quiet) as progress:
+        at = lake.up(settings, airflow=not without_airflow, report=progress)
     typer.echo(f"The lake in {settings.home} is up.")
     if at.airflow_url:
         from infra import secrets
@@ -54,13 +56,14 @@ def up(
 
 def down() -> None:
     """Stop the lake, and whatever is left of one that was killed. Nothing is lost: `calanque up` brings it back."""
+    from infra.progress import Progress
     from infra.services import lake
     from infra.settings import Settings
 
     settings = Settings()
-    with _Narrator(settings.quiet) as narrator:
-        narrator.say("stopping")
-        stopped = lake.down(settings, report=narrator.say)
+    with Progress(quiet=settings.quiet) as progress:
+        progress.wait("stopping")
+        stopped = lake.down(settings, report=progress)
     typer.echo(f"The lake in {settings.home} is down." if stopped else f"No lake was running in {settings.home}.")
 
 
@@ -68,7 +71,8 @@ def status(as_json: Annotated[bool, _JSON] = False) -> None:
     """Tell what runs, on which ports, and where its log is. Exits with 1 unless everything is up.
 
     With [bold]--json[/]: {"home", "city", "up", "endpoints": {...}, "services": [{"name", "state", "pid", "detail",
-    "ports", "log"}]}, where state is up, starting, failing, down, or off (Airflow, in a lake started without it).
+    "ports", "log"}]}, where state is up, starting, failing, down, unknown (the server that tells of it is not up), or
+    off (Airflow, in a lake started without it).
     """
     from infra import endpoints
     from infra.services import lake
@@ -91,11 +95,11 @@ def status(as_json: Annotated[bool, _JSON] = False) -> None:
         from rich.table import Table
 
         table = Table("service", "state", "pid", "ports", "detail", title=f"Lake in {settings.home}")
-        colours = {"up": "green", "starting": "yellow", "failing": "red", "down": "red", "off": "dim"}
+        colours = {"up": "green", "starting": "yellow", "failing": "red", "down": "red", "unknown": "yellow"}
         for service in found:
             table.add_row(
                 service.name,
-                f"[{colours[service.state]}]{service.state}[/]",
+                f"[{colours.get(service.state, 'dim')}]{service.state}[/]",
                 str(service.pid or ""),
                 " ".join(map(str, service.ports)),
                 service.detail if service.state in {"up", "off"} else f"{service.detail} (log: {service.log})",
@@ -104,18 +108,25 @@ def status(as_json: Annotated[bool, _JSON] = False) -> None:
     raise typer.Exit(0 if all_up else 1)
 
 
-def env() -> None:
+def env(
+    login: Annotated[
+        str | None,
+        typer.Option("--as", metavar="LOGIN", help=f"Also a login of Airflow: {', '.join(ACCOUNTS)}."),
+    ] = None,
+) -> None:
     """Print shell exports for programs that read the lake, all as the read-only role analyst.
 
     CALANQUE_BI_URI is PostgreSQL with the marts; the AWS_* variables let any S3 client read the same releases as
-    Parquet and Iceberg. They hold passwords: evaluate them, do not paste them.
+    Parquet and Iceberg. They hold passwords: evaluate them, do not paste them. A login of Airflow is among them
+    only when it is asked for by name.
 
     Example: [bold]eval "$(calanque env)"; psql "$CALANQUE_BI_URI" -c 'table marts.fines_by_day limit 5'[/]
     """
     from infra import database, endpoints, object_store, secrets
-    from infra.services import airflow
     from infra.settings import Settings
 
+    if login is not None and login not in ACCOUNTS:
+        raise typer.BadParameter(f"there is no login {login!r}; there are: {', '.join(ACCOUNTS)}", param_hint="--as")
     settings = Settings()
     at = endpoints.load(settings)
     access_key, secret_key = object_store.credentials(settings, "analyst")
@@ -130,11 +141,10 @@ def env() -> None:
         "AWS_SECRET_ACCESS_KEY": secret_key,
     }
     if at.airflow_url:
-        exports |= {
-            "CALANQUE_AIRFLOW_URL": at.airflow_url,
-            "CALANQUE_AIRFLOW_USER": airflow.USER,
-            "CALANQUE_AIRFLOW_PASSWORD": secrets.read(settings, airflow.PASSWORD),
-        }
+        exports["CALANQUE_AIRFLOW_URL"] = at.airflow_url
+    if at.airflow_url and login is not None:
+        password = secrets.read(settings, f"{SECRET}{login}")
+        exports |= {"CALANQUE_AIRFLOW_USER": login, "CALANQUE_AIRFLOW_PASSWORD": password}
     for name, value in exports.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
 
@@ -175,28 +185,3 @@ def secrets() -> None:
     lake.generate_secrets(settings)
     read_or_generate(settings, lake.BROKER)
     typer.echo(f"Every secret is in {settings.secrets_dir}.")
-
-
-class _Narrator:
-    """Says what is going on: a spinner at a terminal, one line each otherwise, nothing in quiet mode."""
-
-    def __init__(self, quiet: bool) -> None:
-        from rich.console import Console
-
-        self._quiet = quiet
-        self._console = Console(file=sys.stderr, highlight=False)
-        self._status = self._console.status("...")
-
-    def __enter__(self) -> _Narrator:
-        if not self._quiet and self._console.is_terminal:
-            self._status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._status.stop()
-
-    def say(self, sentence: str) -> None:
-        """Tell the person at the terminal about a step."""
-        if not self._quiet:
-            self._status.update(f"{sentence} ...")
-            self._console.print(sentence)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import psycopg
 from psycopg import sql
 
-from infra import catalog, database, ledger, migrations, registry, secrets
+from infra import catalog, database, ledger, locks, migrations, registry, secrets
 from infra.settings import Settings
 
-_LOCK = 4_270_001  # one provisioning at a time per server; any constant, as long as it is always this one
+_LOCK = "provisioning"  # one at a time on a server
 
 _CATALOG_TABLES = """
 create schema if not exists iceberg;
@@ -118,7 +118,7 @@ def provision_postgres(settings: Settings) -> None:
     The administrator of an external server needs the right to create roles and databases, not to be a superuser.
     """
     with database.connect(settings, database.ADMIN, "postgres", autocommit=True) as server:
-        server.execute("select pg_advisory_lock(%s)", [_LOCK])
+        locks.take(server, _LOCK, until="released")
         for role in database.ROLES:
             _ensure_role(server, role, secrets.read(settings, f"pg-{role}"))
         if server.pgconn.parameter_status(b"is_superuser") != b"on":

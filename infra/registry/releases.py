@@ -12,6 +12,8 @@ import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from infra import locks
+
 
 @dataclass(frozen=True)
 class ReleaseRow:
@@ -61,18 +63,19 @@ class UnitRow:
 
 @contextmanager
 def locked(connection: psycopg.Connection, name: str) -> Iterator[None]:
-    """Hold the lake-wide lock called ``name``; wait for it as long as it takes.
+    """Hold the lake-wide lock called ``name``.
 
-    The lock belongs to the session, so it goes with a process that is killed.
+    Raises:
+        infra.locks.LockedError: another process has it, and kept it.
     """
-    connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", ["calanque " + name])
+    locks.take(connection, name, until="released")
     connection.commit()
     try:
         yield
     finally:
         if not connection.closed:  # else the server is gone, and the lock with it: the error that tells of it goes on
             connection.rollback()
-            connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", ["calanque " + name])
+            locks.release(connection, name)
             connection.commit()
 
 

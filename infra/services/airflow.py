@@ -59,8 +59,12 @@ def services(settings: Settings, at: Endpoints) -> tuple[Service, ...]:
         ready=lambda: _api_answers(url),
         configure=lambda: _configure(settings, at),
         ports=(_port(url),),
+        told_by=("postgres",),
     )
-    others = (_service(settings, name, ready=partial(_is_healthy, url, part)) for name, part in _HEALTH.items())
+    others = (
+        _service(settings, name, ready=partial(_is_healthy, url, part), told_by=NAMES[:1])
+        for name, part in _HEALTH.items()
+    )
     return (api_server, *others)
 
 
@@ -70,6 +74,7 @@ def _service(
     *,
     ready: Callable[[], None],
     configure: Callable[[], bool] | None = None,
+    told_by: tuple[str, ...],
     ports: tuple[int, ...] = (),
 ) -> Service:
     return Service(
@@ -84,6 +89,7 @@ def _service(
         stop_seconds=30 if name == "airflow-scheduler" else 5,
         start_seconds=300,  # a machine that is busy with other things
         ports=ports,
+        told_by=told_by,
     )
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from infra import endpoints
 from infra.endpoints import Endpoints
+from infra.locks import this_process
+from infra.progress import Patience, Progress
+from infra.secrets import SecretMissing
 from infra.services import accounts, minio, postgres, processes, remedies, seaweedfs
 from infra.services import airflow as airflow_service
 from infra.services import metrics as metrics_service
@@ -22,11 +26,15 @@ from infra.services.ports import LOOPBACK, choose, load
 from infra.services.supervision import FAILED, RUNNING, ProcessState, Supervisor
 from infra.settings import Settings
 
-Report = Callable[[str], None]
 BROKER = "valkey"
 """The secret of the broker that a cluster's workers are fed through (infra/compose.cluster.yaml)."""
 
 _POLL_SECONDS = 0.1
+_ANSWER_SECONDS = 10
+_LOOK_SECONDS = 3
+_LONGEST_START_SECONDS = 30 * 60  # a server that computes for so long, and does not answer, does not start
+_LOCK_SECONDS = 30 * 60
+_SILENT = Progress(quiet=True)
 _UPPER = frozenset({*airflow_service.NAMES, metrics_service.NAME})
 _STOP_SECONDS = 75  # longer than any service is given before it is killed
 
@@ -36,7 +44,7 @@ class ServiceStatus:
     """One line of ``calanque status``."""
 
     name: str
-    state: str  # up, starting, failing, down; off for Airflow in a lake started without it
+    state: str  # up, starting, failing, down; unknown when what tells of it is not up; off for Airflow left out
     pid: int | None
     detail: str
     ports: tuple[int, ...]
@@ -87,22 +95,40 @@ def _has_ports(settings: Settings) -> bool:
 
 
 @contextmanager
-def exclusive(settings: Settings, report: Report) -> Iterator[None]:
-    """Hold the lake's lock: two commands that start or stop the same lake wait for each other."""
+def exclusive(settings: Settings, report: Progress) -> Iterator[None]:
+    """Hold the lake's lock: two commands that start or stop the same lake wait for each other.
+
+    Raises:
+        ServiceError: the other one is not done within half an hour.
+    """
     settings.run_dir.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(settings.run_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            report("another command is starting or stopping this lake: waiting for it")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if not _is_free(descriptor):
+            holder = os.pread(descriptor, 200, 0).decode() or "another command"
+            report.wait(f"waiting for {holder}, which starts or stops this lake")
+            deadline = time.monotonic() + _LOCK_SECONDS
+            while not _is_free(descriptor):
+                if time.monotonic() > deadline:
+                    raise ServiceError(f"{holder} has been starting or stopping this lake for too long: end it first")
+                time.sleep(_POLL_SECONDS)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, this_process().encode(), 0)
         yield
     finally:
         os.close(descriptor)
 
 
-def up(settings: Settings, *, airflow: bool = True, report: Report = lambda _: None) -> Endpoints:
+def _is_free(descriptor: int) -> bool:
+    """Take the lock unless another process has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def up(settings: Settings, *, airflow: bool = True, report: Progress = _SILENT) -> Endpoints:
     """Start what is not running yet, in order, and wait until it works. Running it again changes nothing.
 
     Raises:
@@ -111,16 +137,16 @@ def up(settings: Settings, *, airflow: bool = True, report: Report = lambda _: N
     with exclusive(settings, report):
         supervisor = Supervisor(settings)
         if supervisor.is_alive() and (not _has_ports(settings) or _configure(settings, supervisor)):
-            report("the configuration has changed: restarting")
+            report.wait("the configuration has changed: stopping the lake to start it again")
             _stop(settings, supervisor)
         if not supervisor.is_alive():
             if processes.stop_left_over(settings):
-                report("stopped processes left by a lake that was killed")
+                report.say("stopped processes left by a lake that was killed")
             choose(settings, port_names(settings), seaweedfs.COMPANIONS)
             _configure(settings, supervisor)
             supervisor.start()
         base = foundation(settings)
-        if _start(supervisor, base, report) or not base:
+        if _start(settings, supervisor, base, report) or not base:
             endpoints.save(settings, _endpoints(settings, airflow=False))
             _provision(settings, report)
         if airflow:
@@ -129,12 +155,13 @@ def up(settings: Settings, *, airflow: bool = True, report: Report = lambda _: N
     return endpoints.load(settings)
 
 
-def _start_airflow(settings: Settings, supervisor: Supervisor, report: Report) -> None:
+def _start_airflow(settings: Settings, supervisor: Supervisor, report: Progress) -> None:
     if not airflow_service.schema_is_current(settings):
         began = time.monotonic()
+        report.wait("preparing Airflow's metadata and logins")
         airflow_service.set_up(settings)
-        report(f"Airflow's metadata and login are in place ({time.monotonic() - began:.1f} s)")
-    _start(supervisor, _upper(settings), report)
+        report.say(f"Airflow's metadata and login are in place ({time.monotonic() - began:.1f} s)")
+    _start(settings, supervisor, _upper(settings), report)
 
 
 def generate_secrets(settings: Settings) -> None:
@@ -160,7 +187,7 @@ def _configure(settings: Settings, supervisor: Supervisor) -> bool:
     return supervisor.configure(wanted) or any(changed)
 
 
-def down(settings: Settings, *, report: Report = lambda _: None) -> bool:
+def down(settings: Settings, *, report: Progress = _SILENT) -> bool:
     """Stop the lake and whatever is left of it; whether anything was running."""
     with exclusive(settings, report):
         supervisor = Supervisor(settings)
@@ -168,7 +195,7 @@ def down(settings: Settings, *, report: Report = lambda _: None) -> bool:
         _stop(settings, supervisor)
         left = processes.stop_left_over(settings)
         if left and not was_up:
-            report("stopped processes left by a lake that was killed")
+            report.say("stopped processes left by a lake that was killed")
         if load(settings):
             for path in (path for service in foundation(settings) for path in service.leavings):
                 path.unlink(missing_ok=True)
@@ -187,7 +214,16 @@ def status(settings: Settings) -> list[ServiceStatus]:
     states = supervisor.states()
     if not load(settings):
         return []
-    found = [_status(supervisor, service, states.get(service.name)) for service in services(settings)]
+    wanted = services(settings)
+    asked = [one for one in wanted if one.name in states and states[one.name].state in {RUNNING, "STARTING"}]
+    answers = _ask(asked)
+    found: list[ServiceStatus] = []
+    for service in wanted:
+        one = _status(supervisor, service, states.get(service.name), answers.get(service.name))
+        silent = [each.name for each in found if each.name in service.told_by and each.state != "up"]
+        if silent and one.state in {"starting", "failing"} and service.name in answers:
+            one = replace(one, state="unknown", detail=f"{silent[0]}, which tells of it, is not up")
+        found.append(one)
     if states and endpoints.load(settings).airflow_url is None:
         found = [
             replace(one, state="off", detail="started without Airflow") if one.name in _UPPER else one for one in found
@@ -208,15 +244,42 @@ def shut_out(settings: Settings) -> list[tuple[Service, Path]]:
     return found
 
 
-def _status(supervisor: Supervisor, service: Service, known: ProcessState | None) -> ServiceStatus:
+def _ask(wanted: Sequence[Service]) -> dict[str, NotReady | None]:
+    """Ask services, all at once, whether they work: by name, None of one that does, else why not.
+
+    One that does not answer within seconds holds up nobody: the thread that asks it is left behind.
+    """
+    answers: dict[str, NotReady | None] = {}
+
+    def ask(service: Service) -> None:
+        try:
+            service.ready()
+            answers[service.name] = None
+        except NotReady as reason:
+            answers[service.name] = reason
+        except SecretMissing as missing:
+            answers[service.name] = NotReady(str(missing))
+
+    threads = [threading.Thread(target=ask, args=[service], daemon=True) for service in wanted]
+    deadline = time.monotonic() + _ANSWER_SECONDS
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    late = NotReady(f"does not answer within {_ANSWER_SECONDS} s")
+    return {service.name: late for service in wanted} | answers.copy()
+
+
+def _status(
+    supervisor: Supervisor, service: Service, known: ProcessState | None, reason: NotReady | None
+) -> ServiceStatus:
     state, detail = "down", "not started"
     if known is not None:
         detail = known.detail
         if known.state in {RUNNING, "STARTING"}:
-            try:
-                service.ready()
+            if reason is None:
                 state = "up"
-            except NotReady as reason:
+            else:
                 state, detail = ("starting" if known.state == "STARTING" else "failing"), str(reason)
         elif known.state in {"BACKOFF", "FATAL"}:
             state = "failing"
@@ -230,43 +293,49 @@ def _status(supervisor: Supervisor, service: Service, known: ProcessState | None
     )
 
 
-def _start(supervisor: Supervisor, wanted: Sequence[Service], report: Report) -> bool:
-    """Start services side by side and wait for all of them; whether any was not working before."""
-    waiting = {service.name: service for service in wanted if not _works(supervisor, service)}
-    began = time.monotonic()
+def _start(settings: Settings, supervisor: Supervisor, wanted: Sequence[Service], report: Progress) -> bool:
+    """Start services side by side and wait for all of them; whether any was not working before.
+
+    One that writes to its log or computes is waited for, on however slow a machine.
+    """
+    answers = _ask([service for service in wanted if _runs(supervisor, service)])
+    waiting = {service.name: service for service in wanted if answers.get(service.name, True) is not None}
+    if not waiting:
+        return False
     written = {name: supervisor.log_size(name) for name in waiting}
+    patience = {name: Patience(service.start_seconds) for name, service in waiting.items()}
+    began, look_at = time.monotonic(), 0.0
     for name in waiting:
         supervisor.launch(name)
-    fresh = bool(waiting)
+    report.wait(f"starting {', '.join(waiting)}")
     while waiting:
+        report.far(f"{len(patience) - len(waiting)} of {len(patience)} are up")
         states = supervisor.states()
+        answers = _ask(list(waiting.values()))
+        seconds = time.monotonic() - began
+        if seconds >= look_at:
+            look_at = seconds + _LOOK_SECONDS
+            for name in waiting:
+                # Two seconds of processor time are work; less is what a server does that only waits.
+                patience[name].look((supervisor.log_size(name), processes.computed(settings, name) // 2))
         for name, service in list(waiting.items()):
-            seconds = time.monotonic() - began
-            state = states.get(name)
+            state, reason = states.get(name), answers[name]
             if state is None or state.state in FAILED:
-                raise _failure(supervisor, service, state.detail if state else "the supervisor has gone", written[name])
-            try:
-                service.ready()
-            except NotReady as reason:
-                if seconds > service.start_seconds:
-                    raise _failure(supervisor, service, str(reason), written[name]) from None
-            else:
+                detail = state.detail if state else "the supervisor has gone"
+                raise _failure(supervisor, service, detail, written[name])
+            if reason is None:
                 del waiting[name]
-                report(f"{name} is up ({seconds:.1f} s)")
-        if waiting:
-            time.sleep(_POLL_SECONDS)
-    return fresh
-
-
-def _works(supervisor: Supervisor, service: Service) -> bool:
-    state = supervisor.states().get(service.name)
-    if state is None or state.state != RUNNING:
-        return False
-    try:
-        service.ready()
-    except NotReady:
-        return False
+                report.say(f"{name} is up ({seconds:.1f} s)")
+                continue
+            if patience[name].over or seconds > _LONGEST_START_SECONDS:
+                raise _failure(supervisor, service, str(reason), written[name])
+        time.sleep(_POLL_SECONDS)
     return True
+
+
+def _runs(supervisor: Supervisor, service: Service) -> bool:
+    state = supervisor.states().get(service.name)
+    return state is not None and state.state == RUNNING
 
 
 def _failure(supervisor: Supervisor, service: Service, reason: str, since: int) -> ServiceError:
@@ -306,9 +375,10 @@ def _endpoints(settings: Settings, *, airflow: bool = True) -> Endpoints:
     return Endpoints(s3_url=s3_url, postgres_host=host, postgres_port=port, airflow_url=airflow_url)
 
 
-def _provision(settings: Settings, report: Report) -> None:
+def _provision(settings: Settings, report: Progress) -> None:
     from infra import provisioning
 
     began = time.monotonic()
+    report.wait("making buckets, roles and tables")
     provisioning.provision(settings)
-    report(f"buckets, roles and tables are in place ({time.monotonic() - began:.1f} s)")
+    report.say(f"buckets, roles and tables are in place ({time.monotonic() - began:.1f} s)")

@@ -23,6 +23,8 @@ class Service:
     writes the service's configuration files and says whether they changed. ``prepare`` runs in the service's own
     process just before ``command`` replaces it, each time, so that a restart after a crash finds its files in order.
     ``leavings`` are files that a killed server leaves and that would be in the way of the next one.
+    ``start_seconds`` is how long it may stand still while it starts: write nothing to its log, compute nothing.
+    ``told_by`` are services without which nobody can tell whether this one works.
     ``environment`` may hold secrets, so it is asked for in that process too.
     ``remedy`` is what to do when it does not start and says no reason that :mod:`infra.services.remedies` knows.
     ``account`` is the system account to run as when the lake is started by root; ``places`` are the files and folders
@@ -43,4 +45,5 @@ class Service:
     stop_signal: str = "TERM"
     stop_seconds: int = 15
     start_seconds: int = 60
+    told_by: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()

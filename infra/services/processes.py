@@ -21,6 +21,8 @@ from infra.settings import Settings
 HOME_MARK = "CALANQUE_SERVICE_HOME"
 SERVICE_MARK = "CALANQUE_SERVICE"
 
+_ROUNDS = 5  # a process that not even SIGKILL ends is not waited for
+
 
 # Variables of the calling shell that would change how a service behaves behind its configuration's back.
 _FOREIGN = ("AIRFLOW", "AWS_", "PG", "WEED_", "MINIO_", "PYTHON")
@@ -58,6 +60,16 @@ def of_lake(settings: Settings) -> Iterator[tuple[str, psutil.Process]]:
             yield service, process
 
 
+def computed(settings: Settings, service: str) -> float:
+    """Seconds of processor time that the processes of a service have used so far."""
+    seconds = 0.0
+    for name, process in of_lake(settings):
+        if name == service:
+            with contextlib.suppress(psutil.Error):
+                seconds += sum(process.cpu_times())
+    return seconds
+
+
 def listening(settings: Settings) -> set[tuple[str, int]]:
     """Every TCP address, host and port, that a process of this lake listens on."""
     return {
@@ -72,19 +84,25 @@ def stop_left_over(settings: Settings, service: str | None = None, *, seconds: f
     """Stop what is left of this lake, or of one of its services; returns how many processes there were.
 
     Asks first, in the way that makes each close its files (PostgreSQL disconnects its clients on SIGINT only), and
-    kills what has not gone after ``seconds``.
+    kills what has not gone after ``seconds``. Looks again until nothing is found: a process that is being asked may
+    have just started another.
     """
-    found = [(name, process) for name, process in of_lake(settings) if service in {None, name}]
-    # The supervisor goes first and at once, so that it restarts nothing while the others stop.
-    for name, process in sorted(found, key=lambda item: item[0] != "supervisor"):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if name == "supervisor":
+    stopped = 0
+    for _ in range(_ROUNDS):
+        found = [(name, process) for name, process in of_lake(settings) if service in {None, name}]
+        if not found:
+            break
+        # The supervisor goes first and at once, so that it restarts nothing while the others stop.
+        for name, process in sorted(found, key=lambda item: item[0] != "supervisor"):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if name == "supervisor":
+                    process.kill()
+                else:
+                    process.send_signal(signal.SIGINT if name == "postgres" else signal.SIGTERM)
+        _, alive = psutil.wait_procs([process for _, process in found], timeout=seconds)
+        for process in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-            else:
-                process.send_signal(signal.SIGINT if name == "postgres" else signal.SIGTERM)
-    _, alive = psutil.wait_procs([process for _, process in found], timeout=seconds)
-    for process in alive:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(alive, timeout=seconds)
-    return len(found)
+        psutil.wait_procs(alive, timeout=seconds)
+        stopped += len(found)
+    return stopped

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -58,12 +58,13 @@ def generate(
     drop_dir: Path,
     faults: bool = True,
     days_per_delivery: int = 1,
+    report: Callable[[str], None] = lambda _: None,
 ) -> Truth:
     """Write ``days`` days of deliveries of all four silos into ``drop_dir/<silo>/``; return the truth about them.
 
     The same arguments give the same bytes. File names begin with the last day they are about: their alphabetical order
     is the order of delivery, in which they are written. ``scale`` 1 is the real volume of fines and tows; counters and
-    footfall do not depend on it. Each file appears whole, under its final name.
+    footfall do not depend on it. Each file appears whole, under its final name. ``report`` is told how far it is.
     """
     if days < 1 or days_per_delivery < 1:
         raise ValueError(f"days and days_per_delivery are at least 1, not {days} and {days_per_delivery}")
@@ -71,6 +72,7 @@ def generate(
     expected: list[ExpectedDelivery] = []
     injected: list[Fault] = []
     for number, sender in enumerate(senders):
+        report(f"{sender.silo} ({number + 1} of {len(senders)})")
         season = _Season(sender, city, start, days, days_per_delivery)
         if faults:
             other = senders[(number + 1) % len(senders)]

@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from infra import endpoints
+from infra import database, endpoints
 from infra.settings import Settings
 
 
@@ -95,6 +97,44 @@ def test_env_lets_a_shell_read_the_marts_and_nothing_else(lake: Settings) -> Non
         with pytest.raises(psycopg.errors.Error):
             connection.execute("create table public.mine (a int)")
     assert f"export CALANQUE_S3_ENDPOINT={endpoints.load(lake).s3_url}" in answer.stdout
+
+
+@pytest.mark.live
+def test_env_gives_a_login_of_airflow_only_by_name(lake: Settings) -> None:
+    with_airflow = endpoints.load(lake).model_copy(update={"airflow_url": "http://127.0.0.1:1"})
+    before = endpoints.load(lake)
+    endpoints.save(lake, with_airflow)
+    try:
+        plain, named = calanque("env", home=lake.home), calanque("env", "--as", "operator", home=lake.home)
+        wrong = calanque("env", "--as", "root", home=lake.home)
+    finally:
+        endpoints.save(lake, before)
+    assert "CALANQUE_AIRFLOW_URL=" in plain.stdout
+    assert "AIRFLOW_PASSWORD" not in plain.stdout
+    passwords = {path.name: path.read_text() for path in lake.secrets_dir.glob("airflow-*")}
+    assert not [name for name, password in passwords.items() if password in plain.stdout]
+    assert [name for name, password in passwords.items() if password in named.stdout] == ["airflow-operator"]
+    assert "export CALANQUE_AIRFLOW_USER=operator" in named.stdout
+    assert (wrong.returncode, "operator" in wrong.stderr) == (2, True)
+
+
+@pytest.mark.live
+def test_doctor_says_who_keeps_others_waiting(lake: Settings) -> None:
+    with (
+        closing(database.connect(lake, "admin", "lake")) as holder,
+        closing(database.connect(lake, "pipeline", "lake")) as waiter,
+    ):
+        holder.execute("lock table registry.clock in access exclusive mode")
+        waiting = threading.Thread(target=lambda: waiter.execute("select count(*) from registry.clock"))
+        waiting.start()
+        try:
+            findings = json.loads(calanque("doctor", "--json", home=lake.home).stdout)["findings"]
+        finally:
+            holder.rollback()
+            waiting.join()
+    [found] = [found for found in findings if found["check"] == "locks"]
+    assert found["verdict"] == "warn"
+    assert f"(process {os.getpid()})" in found["detail"]
 
 
 @pytest.mark.live

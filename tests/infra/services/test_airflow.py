@@ -263,6 +263,22 @@ def test_a_killed_scheduler_comes_back_without_its_old_workers(airflow_lake: Set
         time.sleep(0.5)
 
 
+def test_a_slow_server_is_the_only_one_blamed_and_holds_nobody_up(airflow_lake: Settings) -> None:
+    held = [psutil.Process(pid) for pid in of_service(airflow_lake, "airflow-api-server")]
+    for process in held:
+        process.suspend()
+    began = time.monotonic()
+    try:
+        states = {one.name: one.state for one in services.status(airflow_lake)}
+    finally:
+        seconds = time.monotonic() - began
+        for process in held:
+            process.resume()
+    assert {name for name, state in states.items() if state == "failing"} == {"airflow-api-server"}
+    assert {name for name, state in states.items() if state == "unknown"} == set(airflow.NAMES[1:])
+    assert seconds < 30  # each was given ten, all at once; before, each that asks the slow one waited its own fifteen
+
+
 @pytest.mark.long
 def test_a_killed_supervisor_is_replaced_with_everything_it_kept(airflow_lake: Settings) -> None:
     before = {process.pid for _, process in processes.of_lake(airflow_lake)}

@@ -121,6 +121,23 @@ def test_a_killed_service_comes_back_by_itself(up: Settings, name: str) -> None:
     assert reads_back(up, f"killed-{name}")
 
 
+def test_what_is_started_while_a_lake_is_stopped_is_stopped_too(up: Settings) -> None:
+    """A program that answers the request to end by starting another, which does not end for being asked."""
+    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    reborn = (
+        "import signal, subprocess, sys, time\n"
+        f"def again(*_): subprocess.Popen([sys.executable, '-c', {stubborn!r}]); sys.exit()\n"
+        "signal.signal(signal.SIGTERM, again); print('ready', flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen(
+        (sys.executable, "-c", reborn), env={**os.environ, **processes.marks(up, "worker")}, stdout=subprocess.PIPE
+    ) as program:
+        assert program.stdout is not None
+        program.stdout.readline()
+        processes.stop_left_over(up, "worker", seconds=1)
+        assert [name for name, _ in processes.of_lake(up) if name == "worker"] == []
+
+
 @pytest.mark.parametrize("then", ["up", "down"])
 def test_a_killed_supervisor_leaves_nothing_that_up_or_down_does_not_clear(up: Settings, then: str) -> None:
     write(up, f"supervisor-{then}")
