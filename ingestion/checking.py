@@ -25,7 +25,7 @@ Severity = Literal["error", "warning"]
 
 REJECTS = pl.Schema({"row": pl.Int64, "rule": pl.String, "column": pl.String, "severity": pl.String})
 """One line per row and rule broken: ``row`` is the 1-based record number in the delivery, ``column`` is null for a rule
-about several columns."""
+about several columns; once conformed, it names the sender's own column or columns."""
 
 
 class ContractMismatchError(RuntimeError):

@@ -108,6 +108,7 @@ def conform(
     if accepted.occurrence_columns:
         occurrences = Occurrences((batch.frame for batch in read()), accepted.occurrence_columns)
 
+    senders_names = {name: ", ".join(columns) for name, columns in accepted.told_in.items()}
     told = Evidence(lambda: (batch.frame for batch in read()), accepted.kinds)
 
     def conform_batch(batch: Batch) -> tuple[Batch, _Frame]:
@@ -115,7 +116,8 @@ def conform(
         if occurrences is not None:
             frame = occurrences.number(frame)
         conformed = _conform_frame(frame, dataset, accepted, city, pseudonymiser)
-        rejects = called_what_they_are(batch.frame, pl.concat([doubted, conformed.rejects]))
+        named = conformed.rejects.with_columns(pl.col("column").replace(senders_names))
+        rejects = called_what_they_are(batch.frame, pl.concat([doubted, named]))
         return batch, conformed._replace(rejects=rejects)
 
     rows_in = kept_rows = 0

@@ -21,6 +21,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import psycopg
 from minio import Minio
 from minio.error import MinioException
@@ -385,7 +386,23 @@ class _Worker:
                 overtaking=self._overtaking(delivery, dataset, scratch),
                 replay=delivery.replays,
             )
-        return replace(receipt, days=committed.days, outputs=committed.outputs, snapshot_id=committed.snapshot_id)
+        receipt = replace(receipt, days=committed.days, outputs=committed.outputs, snapshot_id=committed.snapshot_id)
+        return replace(receipt, reason=self._beside_other_corrections(delivery))
+
+    def _beside_other_corrections(self, delivery: DeliveryRow) -> str | None:
+        """What stands when another delivery corrects the same one as ``delivery``; None when none does."""
+        if delivery.corrects is None:
+            return None
+        others = registry.corrections(self._connection, delivery.silo, delivery.corrects)
+        self._connection.commit()
+        names = [f"{each.file_name} ({each.delivery_id[:12]})" for each in others if each.seq != delivery.seq]
+        if not names:
+            return None
+        return (
+            f"{delivery.file_name}: {delivery.corrects[:12]} was corrected by {' and '.join(names)} too. All of these "
+            "corrections stand, and of a record that several have, the one that landed last. Should one replace "
+            "another whole, deliver it as a correction of that one"
+        )
 
     @contextmanager
     def _table_to_blame(self, dataset: Dataset) -> Iterator[None]:
@@ -415,7 +432,7 @@ class _Worker:
         self._connection.commit()
         if known is None or known.delivery_id == delivery.delivery_id:
             problem = f"it corrects delivery {delivery.corrects[:12]}, which silo {delivery.silo} never received"
-            remedy = "Deliver it again and name the delivery it corrects as `calanque report` shows it"
+            remedy = "Deliver it again and name the delivery it corrects as `calanque deliveries` shows it"
             raise Refused("correction_unknown", delivery.file_name, problem, remedy)
 
     def _overtaking(self, delivery: DeliveryRow, dataset: Dataset, scratch: Path) -> list[DataFile]:
@@ -465,13 +482,22 @@ class _Worker:
                 "the file again"
             )
 
+    def _knowing(self, dataset: Dataset) -> City:
+        """The city with the places that ``dataset`` may be about beside its own: those of the register delivered."""
+        if dataset.places is None:
+            return self._city
+        table = self._catalog.load_table(tables.identifier(self._silo.dataset(dataset.places)))
+        delivered = pl.DataFrame(table.scan(selected_fields=("place_id", "zone_id")).to_arrow()).cast(pl.String)
+        both = pl.concat([self._city.places, delivered], how="diagonal")
+        return replace(self._city, places=both.unique("place_id", keep="first", maintain_order=True))
+
     def _conform(self, path: Path, name: str, accepted: Format, delivery_id: str, scratch: Path) -> Conformed:
         dataset = self._silo.dataset(accepted.dataset)
         return conform(
             lambda: read_batches(path, accepted, name=name),
             dataset=dataset,
             accepted=accepted,
-            city=self._city,
+            city=self._knowing(dataset),
             pseudonymiser=Pseudonymiser(self._silo.name, self._keys),
             schema=tables.file_schema(self._tables[dataset.name]),
             delivery_id=delivery_id,

@@ -49,16 +49,19 @@ def read(settings: Settings, silo: str, delivery_id: str, role: str = "pipeline"
 
 
 def row_numbers(
-    settings: Settings, silo: str, delivery_id: str, rules: Collection[str], most: int
+    settings: Settings, silo: str, delivery_id: str, rules: Collection[str], most: int, *, first_row: int
 ) -> dict[str, tuple[int, ...]]:
-    """By rule, the first rows of a delivery that broke it, at most so many; nothing when they are not kept any more."""
+    """By rule, the first rows of a delivery that broke it, at most so many; nothing when they are not kept any more.
+
+    ``first_row`` is the number of the first record.
+    """
     if not object_store.exists(object_store.client(settings, "pipeline"), BUCKET, f"{silo}/{delivery_id}.parquet"):
         return {}
     found = (
         read(settings, silo, delivery_id)
         .filter(pl.col("rule").is_in(list(rules)))
         .group_by("rule")
-        .agg(pl.col("row").unique().sort().head(most))
+        .agg(pl.col("row").unique().sort().head(most) + first_row - 1)
         .collect()
     )
     return {rule: tuple(rows) for rule, rows in found.iter_rows()}

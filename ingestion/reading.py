@@ -342,6 +342,9 @@ def _parse(block: _Block, layout: _Layout) -> _Parsed:
         frame = _parse_with_polars(whole + text, layout)[1:]  # the first record has
     if layout.dialect.quote is None and b'"' in block.text:
         frame = frame.select(map(_unquoted, layout.wanted))
+    found = frame.select(pl.all().is_in(NOTHING).any()).row(0)
+    blank = [pl.col(name) for name, any_blank in zip(layout.wanted, found, strict=True) if any_blank]
+    frame = frame.with_columns(pl.when(~column.is_in(NOTHING)).then(column) for column in blank)
     return _Parsed(_numbered(frame, malformed), malformed, swallowed)
 
 
@@ -383,7 +386,6 @@ def _parse_with_polars(text: bytes, layout: _Layout) -> pl.DataFrame:
         has_header=False,
         separator=layout.dialect.delimiter,
         quote_char=None,
-        null_values=list(NOTHING),
         schema=dict.fromkeys(map(_NAME.format, range(layout.fields)), pl.String),
         columns=wanted,
     )
@@ -394,9 +396,8 @@ def _unquoted(column: str) -> pl.Expr:
     """The values of a column without the quotes around a whole one."""
     value = pl.col(column)
     inside = value.str.slice(1, value.str.len_chars() - 2).str.replace_all('""', '"', literal=True)
-    nothing = inside.is_in(["", *NOTHING])
     quoted = value.str.contains('(?s)^".*"$')
-    return pl.when(quoted & nothing).then(None).when(quoted).then(inside).otherwise(value).alias(column)
+    return pl.when(~quoted).then(value).when(inside != "").then(inside).alias(column)
 
 
 def _parse_with_arrow(text: bytes, layout: _Layout) -> tuple[pl.DataFrame, npt.NDArray[np.int64], bool]:
@@ -435,7 +436,7 @@ def _parse_with_arrow(text: bytes, layout: _Layout) -> tuple[pl.DataFrame, npt.N
             column_types=dict.fromkeys(wanted, pa.string()),
             include_columns=wanted,
             strings_can_be_null=True,
-            null_values=["", *NOTHING],
+            null_values=[""],
             check_utf8=False,  # opening did
         ),
     )

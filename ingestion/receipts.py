@@ -28,11 +28,11 @@ NOTHING = Tally(rows_in=0, accepted=0, quarantined=0, by_rule={}, warnings={})
 class Receipt:
     """What happened to one delivery. Rows, rules and figures only; never a value of the delivery.
 
-    ``rule`` and ``reason`` say why it was refused or parked. ``notes`` are those of
-    :class:`ingestion.opening.Opened`, and ``no_records`` for a header with nothing under it. ``contracts`` has the
-    version of each model. ``days`` are the event days whose conformed rows changed; ``lines`` is how many conformed
-    rows the accepted rows became. ``seconds`` is by stage. ``replays`` are the times that it was conformed
-    again: number, why, who asked, when, and its receipt until then.
+    ``rule`` and ``reason`` say why it was refused or parked, ``reason`` also what a sender should know of a committed
+    one. ``notes`` are those of :class:`ingestion.opening.Opened`, and ``no_records`` for a header with nothing below.
+    ``contracts`` has the version of each model. ``days`` are the event days whose conformed rows changed; ``lines`` is
+    how many conformed rows the accepted rows became. ``seconds`` is by stage. ``replays`` are the times that it was
+    conformed again: number, why, who asked, when, and its receipt until then.
     """
 
     silo: str

@@ -72,7 +72,8 @@ class Format:
 
     ``may_be_blank`` are those required columns of which a record need not say anything: a record that ends before them
     is a whole one. ``layout`` has all columns in order where the format fixes them, to tell a delivery that lost its
-    header. ``kinds`` says of which source columns :mod:`ingestion.evidence` has to judge the values first.
+    header. ``kinds`` says of which source columns :mod:`ingestion.evidence` has to judge the values first. ``told_in``
+    says in which source columns a column of the Delivered model is delivered, for rejects to name those.
 
     ``forbidden``, when declared, is asked about the complete header before any record is read: it answers with the name
     of a rule of the silo when the columns show that the delivery must be refused as a whole, else with None.
@@ -90,7 +91,13 @@ class Format:
     may_be_blank: tuple[str, ...] = ()
     layout: tuple[str, ...] = ()
     kinds: Mapping[str, Kind] = field(default_factory=dict)
+    told_in: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     forbidden: Callable[[tuple[str, ...]], str | None] | None = None
+
+    @property
+    def first_row(self) -> int:
+        """The number, in a spreadsheet, of the first record: a header is row 1."""
+        return 2 if self.dialect.columns is None else 1
 
 
 REFERENCE_DAY = date(1970, 1, 1)
@@ -109,6 +116,8 @@ class Dataset:
     ``reference`` says that the records are not events: their ``event_date`` is :data:`REFERENCE_DAY` and no period of a
     mart is due because of them.
 
+    ``places`` names the reference dataset of the silo whose places are known beside those of the city profile.
+
     ``version`` is that of its contract, senders' and readers' side together, by the rules of
     :mod:`infra.contract_versions`; ``docs/contracts`` holds every version there was.
     """
@@ -120,6 +129,7 @@ class Dataset:
     key: tuple[str, ...]
     conform: Callable[[pl.DataFrame, Format, City, Pseudonymiser], pl.DataFrame]
     reference: bool = False
+    places: str | None = None
     version: str = "1.0.0"
 
 

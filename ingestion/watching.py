@@ -126,6 +126,14 @@ def meaning(silo: Silo, rule: str) -> str:
     return known.get(rule, "The record is not written as its format says. Correct it and deliver the row again.")
 
 
+def first_row(delivery: DeliveryRow) -> int:
+    """The number, in a spreadsheet, of the first record of ``delivery``: a header is row 1."""
+    try:
+        return silos()[delivery.silo].format(str(delivery.format)).first_row
+    except KeyError:  # a format that is no more
+        return 2
+
+
 def _newest_days(connection: psycopg.Connection, today: date) -> dict[str, date]:
     """By silo, the newest event day that was ever committed, registers and days to come aside."""
     rows = connection.execute(
@@ -244,7 +252,9 @@ def _spike(
     rows, of = (delivery.quarantined, delivery.rows_in) if quarantined else (delivery.warnings[rule], delivery.accepted)
     became = "are quarantined" if quarantined else f"are accepted with the warning {rule}"
     by_rule = delivery.by_rule if quarantined else {rule: rows}
-    numbers = quarantine.row_numbers(settings, silo.name, delivery.delivery_id, list(by_rule), _ROWS_TOLD)
+    numbers = quarantine.row_numbers(
+        settings, silo.name, delivery.delivery_id, list(by_rule), _ROWS_TOLD, first_row=first_row(delivery)
+    )
     return Alert(
         kind=kind,
         key=f"{silo.name}/{rule}",

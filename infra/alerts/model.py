@@ -29,7 +29,10 @@ Phase = Literal["begun", "resolved"]
 
 @dataclass(frozen=True)
 class BrokenRule:
-    """A rule that rows of a delivery broke: ``rows`` of them, the first of which are ``row_numbers`` (1-based)."""
+    """A rule that rows of a delivery broke: ``rows`` of them, the first of which are ``row_numbers``.
+
+    A header is row 1.
+    """
 
     rule: str
     meaning: str  # what it means and what to do about it, as the register says

@@ -19,7 +19,7 @@ _SILO = typer.Option("--silo", help="The silo: verbalisations, tows, crowd_flows
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the application."""
-    for command in (drop, run, report, deliverer):
+    for command in (drop, run, report, deliveries, deliverer):
         app.command(rich_help_panel="The data")(command)
 
 
@@ -31,7 +31,7 @@ def drop(
     ] = None,
     corrects: Annotated[
         str | None,
-        typer.Option("--corrects", help="Delivery id that this file replaces entirely; the report shows the ids."),
+        typer.Option("--corrects", help="Delivery id that this file replaces entirely: see `calanque deliveries`."),
     ] = None,
 ) -> None:
     """Deliver files to a silo: copy them into its drop folder, where Airflow or `calanque run` finds them.
@@ -177,6 +177,31 @@ def report(as_json: Annotated[bool, _JSON] = False) -> None:
     show(silos, marts)
 
 
+def deliveries(
+    silo: Annotated[str | None, typer.Option("--silo", help="Only this silo; all of them by default.")] = None,
+    most: Annotated[int, typer.Option("--most", min=1, help="How many to show.")] = 20,
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """List the newest deliveries: file, id, what became of its rows, and why when it was refused or parked.
+
+    With [bold]--json[/]: [{"silo", "delivery", "file", "landed_at", "format", "corrects", "status", "reason",
+    "rows_in", "accepted", "quarantined", "by_rule", "warnings", "replays"}].
+    """
+    from infra import database
+    from infra.cli import listing
+    from infra.settings import Settings
+    from ingestion import review
+
+    with database.connect(Settings(), "steward", "lake") as connection:
+        found = review.deliveries(connection, silo, troubled=False, most=most)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, default=str))
+        return
+    listing.show(found)
+    if not found:
+        typer.echo("nothing was delivered yet")
+
+
 def collect(settings: Settings) -> tuple[dict[str, SiloReport], dict[str, dict[str, Any]]]:
     """What the registry knows: each silo's totals (zeros for one that never delivered) and each mart's last release."""
     from infra import database, registry
@@ -203,7 +228,7 @@ def show(silos: dict[str, SiloReport], marts: dict[str, dict[str, Any]]) -> None
             *(found.rows_in, found.accepted, found.quarantined),
         )
         deliveries.add_row(name, *(f"{figure:,}" for figure in figures))
-        for counts, became in ((found.by_rule, "quarantined"), (found.warnings, "accepted, with a warning")):
+        for counts, became in ((found.by_rule, "quarantined"), (found.warnings, "warned of")):
             for rule, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
                 rules.add_row(name, rule, f"{count:,}", became)
     released = Table("mart", "release", "rows", "from", "to", "late rows", title="Marts")
@@ -252,7 +277,7 @@ def _ingest(settings: Settings, silo: str) -> bool:
             _say(
                 settings,
                 f"{silo}: {receipt.file_name}: {tally.rows_in:,} rows in, {tally.accepted:,} accepted, "
-                f"{tally.quarantined:,} quarantined",
+                f"{tally.quarantined:,} quarantined" + (f"; {receipt.reason}" if receipt.reason else ""),
             )
 
     try:

@@ -37,10 +37,11 @@ def list_deliveries(
 ) -> None:
     """List the deliveries with quarantined rows, and those refused or parked, newest first.
 
-    With [bold]--json[/]: [{"silo", "delivery", "file", "landed_at", "status", "reason", "rows_in", "quarantined",
-    "by_rule", "replays"}].
+    With [bold]--json[/]: [{"silo", "delivery", "file", "landed_at", "format", "corrects", "status", "reason",
+    "rows_in", "accepted", "quarantined", "by_rule", "warnings", "replays"}].
     """
     from infra import database
+    from infra.cli import listing
     from infra.settings import Settings
     from ingestion import review
 
@@ -49,25 +50,9 @@ def list_deliveries(
     if as_json:
         typer.echo(json.dumps(found, indent=2, default=str))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("silo", "delivery", "file", "landed", "status", "quarantined", "by rule, or why")
-    for each in found:
-        rules = ", ".join(f"{rule} {count:,}" for rule, count in each["by_rule"].items())
-        table.add_row(
-            each["silo"],
-            each["delivery"][:12],
-            each["file"],
-            f"{each['landed_at']:%Y-%m-%d}",
-            each["status"],
-            f"{each['quarantined']:,} of {each['rows_in']:,}",
-            rules or each["reason"],
-        )
-    for column in table.columns[:-1]:
-        column.no_wrap = True
-    console = Console(highlight=False)
-    console.print(table if found else "nothing is quarantined")
+    listing.show(found)
+    if not found:
+        typer.echo("nothing is quarantined")
 
 
 @quarantine.command()
@@ -78,35 +63,38 @@ def show(
     most: Annotated[int, typer.Option("--most", min=1, help="How many row numbers of a rule to show.")] = 20,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
-    """Show which rows of a delivery broke which rule, what it means and what to do. Rows are numbered from 1.
+    """Show which rows of a delivery broke which rule, what it means and what to do. Columns are the sender's own.
 
-    A row may have broken several rules. With [bold]--json[/]: {"delivery": {...}, "rules": [{"rule", "severity",
-    "column", "meaning", "rows", "row_numbers"}]}.
+    Rows are numbered as a spreadsheet numbers them: where the file has a header, that is row 1. A row may have broken
+    several rules. With [bold]--json[/]: {"delivery": {...}, "rules": [{"rule", "severity", "column", "meaning", "rows",
+    "row_numbers"}]}.
     """
     from infra import database
+    from infra.cli.listing import below
+    from infra.cli.listing import show as show_deliveries
     from infra.settings import Settings
     from ingestion import review
     from ingestion.replay import find
+    from ingestion.watching import first_row
 
     settings = Settings()
     with database.connect(settings, "steward", "lake") as connection:
         found = find(connection, silo, delivery)
-    broken = review.rules(settings, silo, found.delivery_id, rule, most)
+    first = first_row(found)
+    broken = review.rules(settings, silo, found.delivery_id, rule, most, first_row=first)
     if as_json:
         typer.echo(json.dumps({"delivery": review.described(found), "rules": _lines(broken)}, indent=2, default=str))
         return
-    typer.echo(
-        f"{found.file_name} (delivery {found.delivery_id}), {found.status}: {found.rows_in:,} rows in, "
-        f"{found.accepted:,} accepted, {found.quarantined:,} quarantined"
-    )
-    if found.reason:
-        typer.echo(found.reason)
+    show_deliveries([review.described(found)])
+    if not broken.is_empty():
+        typer.echo("\nRows as a spreadsheet numbers them" + (": the header is row 1." if first == 2 else "."))
     for line in _lines(broken):
         more = line["rows"] - len(line["row_numbers"])
         where = f" in column {line['column']}" if line["column"] else ""
-        typer.echo(f"\n{line['rule']}{where}: {line['rows']:,} rows ({line['severity']})\n  {line['meaning']}")
+        typer.echo(f"\n{line['rule']}{where}: {line['rows']:,} rows ({line['severity']})")
+        below(line["meaning"])
         numbers = ", ".join(str(number) for number in line["row_numbers"])
-        typer.echo(f"  rows {numbers}" + (f" and {more:,} more" if more > 0 else ""))
+        below(f"rows {numbers}" + (f" and {more:,} more" if more > 0 else ""))
 
 
 def replay(

@@ -282,17 +282,23 @@ def overtaking_deliveries(
 
 def is_corrected(connection: psycopg.Connection, silo: str, delivery_id: str) -> bool:
     """Whether a delivery that declares to correct this one was committed, and so stands in its place."""
-    row = connection.execute(
-        """
-        select
-        from registry.delivery
-        inner join registry.commit using (silo, delivery_id)
-        where silo = %s and corrects = %s
-        limit 1
-        """,
-        [silo, delivery_id],
-    ).fetchone()
-    return row is not None
+    return bool(corrections(connection, silo, delivery_id))
+
+
+def corrections(connection: psycopg.Connection, silo: str, delivery_id: str) -> list[DeliveryRow]:
+    """The deliveries that declare to correct this one and were committed, in order of landing."""
+    with connection.cursor(row_factory=class_row(DeliveryRow)) as cursor:
+        cursor.execute(
+            """
+            select delivery.*
+            from registry.delivery
+            inner join registry.commit using (silo, delivery_id)
+            where silo = %s and corrects = %s
+            order by delivery.seq
+            """,
+            [silo, delivery_id],
+        )
+        return cursor.fetchall()
 
 
 def settle_delivery(

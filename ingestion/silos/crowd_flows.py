@@ -286,7 +286,7 @@ def conform(counts: pl.DataFrame, accepted: Format, city: City, _: Pseudonymiser
                 "time_does_not_exist": pl.col("starts_at").is_null(),
             }
         ),
-        warn=pl.lit(None, pl.String),
+        warn=parsing.first_rule({"place_unlisted": ~known}),
     )
 
 
@@ -336,6 +336,7 @@ SILO = Silo(
         Dataset(
             name="crowd_flows",
             description="People counted at a place, by direction and interval.",
+            places="crowd_places",
             version="1.1.0",
             delivered=Delivered,
             conformed=Conformed,
@@ -363,7 +364,8 @@ SILO = Silo(
             to_delivered=_from_counter,
             may_be_blank=("area_m2",),
             layout=COUNTER_COLUMNS,
-            kinds={"place_id": Kind.NUMBER, "count": Kind.COUNT, "area_m2": Kind.COUNT},
+            told_in={"people": ("count",)},
+            kinds={"count": Kind.COUNT, "area_m2": Kind.COUNT},
         ),
         Format(
             name="moers",
@@ -373,6 +375,11 @@ SILO = Silo(
             required=_MOERS_READ,
             recognise=header_has(_SEMICOLON, _MOERS_READ),
             to_delivered=_from_moers,
+            told_in={
+                "place_id": ("Lage",),
+                "starts_at": ("Zeitpunkt der Messung",),
+                "people": tuple(_MOERS_COUNTS),
+            },
             kinds=dict.fromkeys(_MOERS_COUNTS, Kind.COUNT),
         ),
         Format(
@@ -384,6 +391,11 @@ SILO = Silo(
             recognise=header_has(_COMMA, _MELBOURNE_READ),
             to_delivered=_from_melbourne,
             occurrence_columns=("Date", "Hour", "SensorID"),
+            told_in={
+                "place_id": ("SensorID",),
+                "starts_at": ("Date", "Hour"),
+                "people": ("PedestrianCount",),
+            },
             kinds={"PedestrianCount": Kind.COUNT},
         ),
         Format(
@@ -394,6 +406,12 @@ SILO = Silo(
             required=_SENSORS_READ,
             recognise=header_has(_COMMA, _SENSORS_READ),
             to_delivered=_from_melbourne_sensors,
+            told_in={
+                "place_id": ("Sensor ID",),
+                "place_name": ("Sensor Description",),
+                "lon": ("Longitude",),
+                "lat": ("Latitude",),
+            },
             kinds={"Sensor Description": Kind.NAME},
         ),
     ),
@@ -401,6 +419,11 @@ SILO = Silo(
         "place_missing": "The counter or place is missing or not readable. Deliver the row again with its identifier.",
         "place_unknown": (
             "The place is not one of the city's. Correct it, or add the place to the city profile and deliver again."
+        ),
+        "place_unlisted": (
+            "Warning. Neither the city profile nor a delivered register of sensors knows the counter: its rows are "
+            "kept and counted in no mart. Deliver the register, or add the place to the city profile: what is "
+            "published from then on counts them."
         ),
         "place_unnamed": "The place has no name. Name it and deliver the row again.",
         "coordinates_missing": "The place has no coordinates. Add them and deliver the row again.",

@@ -422,6 +422,14 @@ SILO = Silo(
             recognise=header_has(_TAB, _PVE_REQUIRED),
             to_delivered=_from_pve,
             layout=PVE_COLUMNS,
+            told_in={
+                "record": ("DI_Id",),
+                "occurred_on": ("MI_DateHeureInfraction",),
+                "second_of_day": ("MI_DateHeureInfraction",),
+                "lon": ("MIFVAO_CoordGPSLongitude",),
+                "lat": ("MIFVAO_CoordGPSLatitude",),
+                "offence_code": ("NI_CodeNatinf",),
+            },
             kinds={
                 "DI_Id": Kind.NUMBER,
                 "NI_CodeNatinf": Kind.NUMBER,
@@ -437,6 +445,14 @@ SILO = Silo(
             recognise=header_has(_COMMA, _LOS_ANGELES_REQUIRED),
             to_delivered=_from_los_angeles,
             may_be_blank=("Issue time", "Latitude", "Longitude"),
+            told_in={
+                "record": ("Ticket number",),
+                "occurred_on": ("Issue Date",),
+                "second_of_day": ("Issue time",),
+                "lon": ("Latitude", "Longitude"),
+                "lat": ("Latitude", "Longitude"),
+                "offence_code": ("Violation code",),
+            },
             kinds={"Ticket number": Kind.NUMBER, "Issue Date": Kind.MONTH_FIRST},
         ),
         Format(
@@ -448,6 +464,7 @@ SILO = Silo(
             recognise=_looks_like_essen,
             to_delivered=_from_essen,
             occurrence_columns=("date", "street", "tbnr"),
+            told_in={"occurred_on": ("date",), "offence_code": ("tbnr",)},
         ),
     ),
     rules={

@@ -110,8 +110,8 @@ def _crowd(lake: Lake) -> dict[str, Counted]:
     delivered = lake.tables["crowd_places"].filter(~pl.col("place_id").is_in(places["place_id"].implode()))
     known = pl.concat([places.select("place_id", "place_name"), delivered.select("place_id", "place_name")])
     axis = pl.concat([known, pl.DataFrame({"place_id": [UNKNOWN], "place_name": ["Unknown place"]})])
-    flows = _covered(lake.tables["crowd_flows"]).with_columns(
-        place_id=_known_or(UNKNOWN, "place_id", axis["place_id"]),
+    told = _covered(lake.tables["crowd_flows"])
+    flows = told.filter(pl.col("place_id").is_in(known["place_id"].implode())).with_columns(
         hour="local_hour",
         iso_weekday=pl.col("event_date").dt.weekday().cast(pl.Int32),
     )

@@ -257,6 +257,28 @@ def test_a_declared_correction_replaces_the_delivery_and_nothing_else(lake: Sett
     assert receipt.days == (essai.day(0), essai.day(1), essai.day(5))  # day 5 lost a row
 
 
+def test_of_two_corrections_of_one_delivery_it_is_said_which_stands(lake: Settings) -> None:
+    silo = new_silo()
+    wrong, first, second = records([(1, 0, 1)]), records([(1, 0, 2), (2, 0, 2)]), records([(1, 0, 0)])
+    with essai.registered(silo):
+        for name, content, corrects in (
+            ("wrong.csv", wrong, None),
+            ("first.csv", first, delivery_id(wrong)),
+            ("second.csv", second, delivery_id(wrong)),
+        ):
+            essai.deliver(lake, silo.name, name, content, corrects=corrects)
+            landing.sweep(lake, silo.name)
+        told = [receipt.reason for receipt in pipeline.ingest(lake, silo.name)]
+    assert told[:2] == [None, None]
+    assert told[2] is not None
+    assert told[2].startswith(f"second.csv: {delivery_id(wrong)[:12]} was corrected by first.csv ")
+    assert "All of these corrections stand" in told[2]
+    assert contents(lake, silo) == {
+        ("r1", essai.day(0), 0, delivery_id(second)),
+        ("r2", essai.day(0), 2, delivery_id(first)),
+    }
+
+
 def test_a_correction_that_waits_with_what_it_corrects_comes_after_it(lake: Settings) -> None:
     silo = new_silo()
     wrong, right = records([(1, 0, 1), (2, 0, 1)]), records([(1, 0, 2)])

@@ -257,12 +257,12 @@ def test_a_steward_sees_rules_and_row_numbers_and_no_value(lake: Settings, monke
     with database.connect(lake, "steward", "lake") as connection:
         [listed] = review.deliveries(connection, silo.name)
     assert (listed["delivery"], listed["quarantined"], listed["rows_in"]) == (first, 3, 5)
-    found = review.rules(lake, silo.name, first, None, most=1)
+    found = review.rules(lake, silo.name, first, None, most=1, first_row=2)
     assert found.select("rule", "severity", "rows", "row_numbers").rows() == [
-        ("unlucky", "error", 2, [2]),
-        ("value_negative", "error", 1, [1]),
-        ("lucky", "warning", 1, [5]),
+        ("unlucky", "error", 2, [3]),
+        ("value_negative", "error", 1, [2]),
+        ("lucky", "warning", 1, [6]),
     ]
     assert found["meaning"][0] == "Thirteen is refused."
-    assert review.rules(lake, silo.name, first, "unlucky", most=9)["row_numbers"].to_list() == [[2, 4]]
-    assert review.rules(lake, silo.name, "0" * 64, None, most=9).is_empty()
+    assert review.rules(lake, silo.name, first, "unlucky", most=9, first_row=2)["row_numbers"].to_list() == [[3, 5]]
+    assert review.rules(lake, silo.name, "0" * 64, None, most=9, first_row=2).is_empty()

@@ -33,6 +33,7 @@ class Outcome:
     accepted: Format
     tally: Tally
     rows: pl.DataFrame
+    rejects: pl.DataFrame
 
 
 Deliver = Callable[[str, Path, City], Outcome]
@@ -84,4 +85,4 @@ def run(silo_name: str, path: Path, city: City, keys: Keys, scratch: Path) -> Ou
     )
     empty = pl.DataFrame(schema={**polars_schema(dataset), "format": pl.String, "delivery_id": pl.String})
     rows = pl.concat([empty, *(pl.read_parquet(file.path) for file in conformed.files)])
-    return Outcome(accepted, conformed.tally, rows)
+    return Outcome(accepted, conformed.tally, rows, conformed.rejects.collect())

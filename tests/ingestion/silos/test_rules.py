@@ -104,6 +104,7 @@ CASES = [
     Case("crowd_flows", "place_missing", "melbourne", {"SensorID": "NaN"}),
     Case("crowd_flows", "place_missing", "melbourne_sensors", {"Sensor ID": ""}),
     Case("crowd_flows", "place_unknown", "counter", {"place_id": "champs-elysees"}),
+    Case("crowd_flows", "place_unlisted", "moers", {"Lage": "Hauptstraße"}, warning=True),
     Case("crowd_flows", "place_unnamed", "melbourne_sensors", {"Sensor Description": ""}),
     Case("crowd_flows", "coordinates_missing", "melbourne_sensors", {"Latitude": "", "Longitude": ""}),
     Case("crowd_flows", "coordinates_unreadable", "melbourne_sensors", {"Latitude": "south"}),
@@ -172,6 +173,8 @@ def test_a_rule_finds_the_record_that_breaks_it_and_no_other(
     assert (clean.accepted, clean.tally.accepted, clean.tally.by_rule) == (accepted, 2, {})
     broken = deliver(case.silo, write(path, accepted, [{**good, **case.changes}, other]), city)
 
+    told = {name for named in broken.rejects["column"].drop_nulls() for name in named.split(", ")}
+    assert told <= {*accepted.required, *accepted.optional}  # the sender's names, not ours
     gained = {name: count - clean.tally.warnings.get(name, 0) for name, count in broken.tally.warnings.items()}
     if case.warning:
         assert (broken.tally.accepted, broken.tally.quarantined) == (2, 0)

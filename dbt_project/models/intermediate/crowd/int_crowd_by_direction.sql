@@ -24,12 +24,12 @@ counted as (
 
 select
     counted.month_start,
-    coalesce(places.place_id, 'unknown') as place_id,
+    counted.place_id,
     counted.direction,
     cast(sum(counted.people) as bigint) as people
 from counted
-left join places on counted.place_id = places.place_id
+inner join places on counted.place_id = places.place_id
 group by
     counted.month_start,
-    coalesce(places.place_id, 'unknown'),
+    counted.place_id,
     counted.direction

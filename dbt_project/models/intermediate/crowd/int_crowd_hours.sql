@@ -28,7 +28,7 @@ select
     calendar.quarter_start,
     calendar.iso_weekday,
     counted.event_date as day,
-    coalesce(places.place_id, 'unknown') as place_id,
+    counted.place_id,
     counted.local_hour as hour,
     cast(sum(counted.minutes) as bigint) as minutes,
     max(coalesce(counted.area_m2, places.area_m2)) as area_m2,
@@ -36,10 +36,10 @@ select
     cast(sum(counted.people) as bigint) as people
 from counted
 inner join calendar on counted.event_date = calendar.day
-left join places on counted.place_id = places.place_id
+inner join places on counted.place_id = places.place_id
 group by
     calendar.quarter_start,
     calendar.iso_weekday,
     counted.event_date,
-    coalesce(places.place_id, 'unknown'),
+    counted.place_id,
     counted.local_hour
