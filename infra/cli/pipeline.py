@@ -215,13 +215,19 @@ def collect(settings: Settings) -> tuple[dict[str, SiloReport], dict[str, dict[s
 
 def show(silos: dict[str, SiloReport], marts: dict[str, dict[str, Any]]) -> None:
     """Print the report as tables."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    deliveries = Table(
-        "silo", "deliveries", "refused", "parked", "rows in", "accepted", "quarantined", title="Deliveries"
-    )
-    rules = Table("silo", "rule", "rows", "", title="Rows by rule")
+    def table(title: str, *columns: str) -> Table:
+        """One that shows every id and figure whole at 80 columns."""
+        made = Table(*columns, title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+        for column in made.columns:
+            column.no_wrap = True
+        return made
+
+    deliveries = table("Deliveries", "silo", "files", "refused", "parked", "rows in", "accepted", "quarantined")
+    rules = table("Rows by rule", "silo", "rule", "rows", "")
     for name, found in silos.items():
         figures = (
             *(found.deliveries, found.refused, found.parked),
@@ -231,17 +237,15 @@ def show(silos: dict[str, SiloReport], marts: dict[str, dict[str, Any]]) -> None
         for counts, became in ((found.by_rule, "quarantined"), (found.warnings, "warned of")):
             for rule, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
                 rules.add_row(name, rule, f"{count:,}", became)
-    released = Table("mart", "release", "rows", "from", "to", "late rows", title="Marts")
+    released = table("Marts", "mart", "release", "rows", "from", "to", "late rows")
     for name, mart in marts.items():
         version, first, last = mart["release"], mart["period_start"], mart["period_end"]
         last_columns = (first or "", last or "", f"{mart['late_rows']:,}")
         released.add_row(name, f"v{version}" if version else "none", f"{mart['rows']:,}", *last_columns)
     console = Console(highlight=False)
-    for table in (deliveries, rules, released):
-        for column in table.columns[1:]:
-            column.no_wrap = True
-        if table.row_count:
-            console.print(table)
+    for shown in (deliveries, rules, released):
+        if shown.row_count:
+            console.print(shown)
     for name, mart in marts.items():
         if mart["held_back"]:
             console.print(
