@@ -19,10 +19,10 @@ import polars as pl
 from dbt.adapters.duckdb.plugins import BasePlugin
 from duckdb import DuckDBPyConnection
 
-from infra import compute, noise
+from infra import compute, noise, privacy_plan
 from infra.build_spec import REGISTERS, UNKNOWN, BuildSpec, Place
 from infra.keys import Keys, open_keys
-from infra.noise import GaussianNoise, LaplaceNoise, derive
+from infra.noise import GaussianNoise, derive
 from infra.settings import Settings
 
 SPEC_VARIABLE = "CALANQUE_BUILD_SPEC"
@@ -150,18 +150,16 @@ def units(spec: BuildSpec) -> pl.DataFrame:
 def register_noise(connection: DuckDBPyConnection, keys: Keys) -> None:
     """Give the connection function ``noise`` (:mod:`infra.noise.sql`), drawn with the keys of the lake.
 
-    Its name for noise is ``<mechanism> <spends> <bound> <mart> <edition> <first day of the unit>``, the first three as
-    the privacy plan tells them (:mod:`infra.privacy_plan`). The key is derived from the noise key of the unit's month,
-    mart, edition and unit, so that no two of them share any noise.
+    Its name for noise is ``<spends> <bound> <mart> <edition> <first day of the unit>``, the first two as the privacy
+    plan tells them (:mod:`infra.privacy_plan`). The key is derived from the noise key of the unit's month, mart,
+    edition and unit, so that no two of them share any noise.
     """
 
     @lru_cache(maxsize=4096)
-    def draw(name: str) -> LaplaceNoise | GaussianNoise:
-        mechanism, spends, bound, mart, edition, unit = name.split()
+    def draw(name: str) -> GaussianNoise:
+        spends, bound, mart, edition, unit = name.split()
         key = derive(keys.get_or_create(NOISE_KEYS, unit[:7]), "cell", mart, edition, unit)
-        if mechanism == "laplace":
-            return LaplaceNoise(key, Fraction(spends), int(bound))
-        return GaussianNoise(key, int(bound) / (2 * Fraction(spends)))
+        return GaussianNoise(key, privacy_plan.variance(int(bound), Fraction(spends)))
 
     noise.register(connection, draw)
 

@@ -16,12 +16,11 @@ from typing import Any, Literal
 import psycopg
 from psycopg.rows import class_row
 
-from infra import catalog, clock, contract_versions, database, ledger, object_store, registry
+from infra import catalog, clock, contract_versions, database, ledger, object_store
 from infra.contract_versions import Document
-from infra.privacy_plan import plan
 from infra.settings import Settings
 from publication import corrections
-from publication.ledger import Book, RefusedError, correction_line, exact, period
+from publication.ledger import Book, RefusedError
 
 ROLE = "publisher"
 BUCKET = "receipts"
@@ -90,38 +89,13 @@ def _recorded(connection: psycopg.Connection, reference: str) -> Approval:
 
 
 def propose_correction(settings: Settings, mart: str, first_day: date, reason: str) -> str:
-    """What a correction would do, in Markdown, for whoever has to approve it.
+    """What a correction would do, in Markdown, for whoever has to approve it. More eyes than the steward's see it, so
+    it does not say whether anything changed (:meth:`publication.corrections.Offer.warning`).
 
     Raises:
         publication.ledger.RefusedError: it is not possible, so nobody need be asked.
     """
-    with database.connect(settings, ROLE, catalog.DATABASE) as connection:
-        silos = {name: row.manifest["silo"] for name, row in registry.newest_releases(connection).items()}
-        book = Book(ledger.lines(connection))
-    _, line = correction_line(book, mart, first_day, reason)
-    last_day = date.fromisoformat(line["last_day"])
-    together = [
-        each.mart
-        for each in book.published()
-        if (each.first_day, each.last_day) == (first_day, last_day)
-        and silos.get(each.mart) == silos.get(mart)
-        and (each.mart == mart or book.may_be_corrected(each.mart, each.first_day))
-    ]
-    late = {each.mart: rows for each, rows in book.late() if each.first_day == first_day}
-    what = f"**{mart} of {period(first_day, last_day)}** is to be published once more, from today's data, with noise of"
-    lines = [
-        f"{what} its own. A period can be corrected once. Whoever has the first edition keeps it.",
-        "",
-        f"*Reason given:* {reason}",
-        "",
-        "| published again | spends once more | rows that came too late |",
-        "|---|---|---|",
-    ]
-    for name in sorted(together):
-        share = plan().marts.get(name)
-        spends = f"{exact(share.spends)} {plan().budget_of(name).currency}" if share else "nothing"
-        lines.append(f"| {name} | {spends} | {late.get(name, 0):,} |")
-    return "\n".join(lines)
+    return f"{corrections.offer(settings, mart, first_day).text()}\n\n*Reason given:* {reason}"
 
 
 def carry_out_correction(settings: Settings, approval: Approval, mart: str, first_day: date) -> list[str]:

@@ -104,7 +104,11 @@ class Dimension:
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure with a display rule: shown from ``threshold`` on, otherwise null with the label ``<threshold``."""
+    """A measure with a display rule: shown from ``threshold`` on, otherwise null with the label ``<threshold``.
+
+    Of a mean, ``double``, the threshold is that of the count which it is made from: divided as the count is, it is
+    another number in each label.
+    """
 
     column: str
     type: str
@@ -116,7 +120,20 @@ class Measure:
 
     @property
     def hidden(self) -> str:
+        """The label of a hidden count."""
         return f"<{self.threshold}"
+
+    @property
+    def shown(self) -> pl.Expr:
+        """Whether a value may be shown."""
+        least = 0 if self.type == "double" else self.threshold
+        return _finite(self) & (pl.col(self.column) >= least)
+
+    @property
+    def labelled(self) -> pl.Expr:
+        """Whether a label is one of a hidden value."""
+        label = pl.col(self.label)
+        return label.str.contains(r"^<[1-9]\d*$") if self.type == "double" else label == self.hidden
 
 
 @dataclass(frozen=True)
@@ -193,12 +210,10 @@ class Contract:
         for name in hideable:
             columns[name].nullable = True
         columns[self.measure.column].checks = [
-            _check(
-                "shown_from_threshold", _finite(self.measure) & (pl.col(self.measure.column) >= self.measure.threshold)
-            ),
+            _check("shown_from_threshold", self.measure.shown),
         ]
         columns[self.measure.label].checks = [
-            _check("label_text", pl.col(self.measure.label) == self.measure.hidden),
+            _check("label_text", self.measure.labelled),
         ]
         for companion in self.companions:
             columns[companion.column].checks = [_check("range", _within(companion))]
@@ -376,7 +391,7 @@ def _contract(
     dimensions: tuple[Dimension, ...],
     measure: Callable[[str], Measure],
     *companions: Companion,
-    version: str = "1.0.0",
+    version: str = "2.0.0",
 ) -> Contract:
     return Contract(mart, period, dimensions, measure(mart), companions, version)
 
@@ -391,6 +406,7 @@ CONTRACTS: Mapping[str, Contract] = {
         _contract("fines_by_nature", "month", (AREA, NATURE_GROUP), FINES),
         _contract("fines_profile", "quarter", (AREA, DAY_TYPE, TIME_BAND), FINES),
         _contract("tows_by_month", "month", (), TOWS),
+        _contract("tows_by_month_and_reason", "month", (REASON_GROUP,), TOWS, version="1.0.0"),
         _contract("tows_by_area", "quarter", (AREA,), TOWS),
         _contract("tows_by_reason", "quarter", (REASON_GROUP,), TOWS),
         _contract("tows_delay", "quarter", (DELAY_GROUP,), TOWS),

@@ -18,7 +18,7 @@ from typing import Any
 from infra import clock
 from infra.build_spec import Unit
 from infra.ledger import Line
-from infra.privacy_plan import Plan
+from infra.privacy_plan import CURRENCY, Plan
 
 RELEASE = "release"
 CORRECTION = "correction"
@@ -61,7 +61,9 @@ class History:
 
 @dataclass(frozen=True)
 class Account:
-    """One month of one budget: what first editions spent of the limit, and what corrections spent once more."""
+    """One month of one budget, as the lines say it: what first editions spent of the limit, and what corrections spent
+    once more.
+    """
 
     budget: str
     unit: str
@@ -74,6 +76,10 @@ class Account:
     @property
     def left(self) -> Fraction:
         return self.limit - self.spent
+
+    @property
+    def left_for_corrections(self) -> Fraction:
+        return self.limit - self.corrections
 
 
 def exact(amount: Fraction) -> str:
@@ -95,6 +101,7 @@ class Book:
         # By budget, month and edition, then by mart: the units of one mart are of different days, so however many of
         # them touch a month, a privacy unit loses no more to the mart than its share, which is of the month.
         self._spent: dict[tuple[str, str, int], dict[str, Fraction]] = defaultdict(dict)
+        self._terms: dict[str, tuple[str, str, Fraction]] = {}  # unit, currency and limit of a budget, as told last
         self.add(lines)
 
     def add(self, lines: Iterable[Line]) -> None:
@@ -122,7 +129,8 @@ class Book:
             )
             unit.withdrawn = None
             unit.late_rows = 0
-            for month in _months(first_day, last_day):
+            self._terms[body["budget"]] = (body["unit"], body["currency"], Fraction(body["limit"]))
+            for month in months(first_day, last_day):
                 by_mart = self._spent[body["budget"], month, body["edition"]]
                 by_mart[body["mart"]] = max(Fraction(body["spends"]), by_mart.get(body["mart"], Fraction(0)))
         elif line.kind == CORRECTION:
@@ -166,26 +174,68 @@ class Book:
         history = self.unit(mart, first_day)
         return history is not None and history.newest is not None and history.correction is None
 
+    def correctable(self, mart: str, first_day: date) -> Published:
+        """The unit whose correction may be asked for, as it is published.
+
+        Raises:
+            RefusedError: it was never published, or asked for before, or the ledger is of another currency.
+        """
+        self.refuse_other_currency()
+        history, published = _must_exist(self, mart, first_day)
+        if history.correction:
+            done = "was made" if 2 in history.editions else "was asked for"
+            raise RefusedError(
+                f"{mart} of {period(first_day, published.last_day)}: its one correction {done} already: "
+                f"{history.correction}"
+            )
+        return published
+
     # --- budgets -----------------------------------------------------------------------------------------------------
 
-    def accounts(self, plan: Plan) -> list[Account]:
+    def accounts(self) -> list[Account]:
         """Every month of every budget from which something was spent, in order."""
-        return [self._account(plan, *each) for each in sorted({(budget, month) for budget, month, _ in self._spent})]
+        return [self._account(*each) for each in sorted({(budget, month) for budget, month, _ in self._spent})]
 
-    def _account(self, plan: Plan, budget: str, month: str) -> Account:
-        declared = plan.budgets.get(budget)
+    def _account(self, budget: str, month: str) -> Account:
+        unit, currency, limit = self._terms[budget]
         return Account(
             budget=budget,
-            unit=declared.unit if declared else "",
-            currency=declared.currency if declared else "",
+            unit=unit,
+            currency=currency,
             month=month,
-            limit=declared.limit if declared else Fraction(0),
+            limit=limit,
             spent=self._sum(budget, month, 1),
             corrections=self._sum(budget, month, 2),
         )
 
     def _sum(self, budget: str, month: str, edition: int) -> Fraction:
         return sum(self._spent.get((budget, month, edition), {}).values(), Fraction(0))
+
+    def committed_to_corrections(self, plan: Plan, budget: str, month: str) -> Fraction:
+        """What corrections of a month have spent of a budget, and will: those asked for and not made yet count."""
+        by_mart = dict(self._spent.get((budget, month, 2), {}))
+        for (mart, first_day), history in self._units.items():
+            share, first = plan.marts.get(mart), history.editions.get(1)
+            waits = history.correction is not None and 2 not in history.editions
+            if waits and first and share and share.budget == budget and month in months(first_day, first.last_day):
+                by_mart.setdefault(mart, share.spends)
+        return sum(by_mart.values(), Fraction(0))
+
+    def refuse_other_currency(self) -> None:
+        """Let nothing new be published, or asked for, when lines spend in another currency than this version does.
+
+        Raises:
+            RefusedError: some do; the message says what stays and what to do.
+        """
+        others = sorted({currency for _, currency, _ in self._terms.values()} - {CURRENCY})
+        if others:
+            from_then_on = clock.add_months(date.fromisoformat(f"{max(month for _, month, _ in self._spent)}-01"), 1)
+            raise RefusedError(
+                f"nothing more is published by this lake: its ledger counts in {' and '.join(others)}, this version of "
+                f"Calanque in {CURRENCY}, and the two cannot be added up to one promise. What was published stays, and "
+                f"`calanque ledger` goes on verifying it. Begin another lake (another CALANQUE_HOME) and deliver to it "
+                f"what happens from {from_then_on} on: the months before have spent their budgets here"
+            )
 
     # --- what is refused ---------------------------------------------------------------------------------------------
 
@@ -209,6 +259,7 @@ class Book:
                     f"published, so the code, the city or the key of its noise changed; {_remedy(unit)}"
                 )
             return False
+        self.refuse_other_currency()
         if unit.edition == 1 and history:
             raise RefusedError(f"{unit.mart} of {days}: edition 1 comes after its correction")
         if unit.edition > 1:
@@ -245,14 +296,14 @@ class Book:
     def _refuse_overdraft(self, plan: Plan, unit: Unit, days: str) -> None:
         share = plan.marts[unit.mart]
         budget = plan.budgets[share.budget]
-        for month in _months(unit.first_day, unit.last_day):
+        for month in months(unit.first_day, unit.last_day):
             by_mart = self._spent.get((share.budget, month, unit.edition), {})
             others = sum((spent for mart, spent in by_mart.items() if mart != unit.mart), Fraction(0))
             if others + max(share.spends, by_mart.get(unit.mart, Fraction(0))) > budget.limit:
                 what = "corrections" if unit.edition > 1 else "other marts"
                 raise RefusedError(
                     f"{unit.mart} of {days}: budget {share.budget} would be overdrawn: of {exact(budget.limit)} "
-                    f"{budget.currency} per {budget.unit}, {what} have spent {exact(others)} in {month}, and this "
+                    f"{CURRENCY} per {budget.unit}, {what} have spent {exact(others)} in {month}, and this "
                     f"needs {exact(share.spends)}"
                 )
 
@@ -263,7 +314,8 @@ def _remedy(unit: Unit) -> str:
     return f"`calanque correct {unit.mart} {unit.first_day} --reason ...` asks for its one correction"
 
 
-def _months(first_day: date, last_day: date) -> Iterator[str]:
+def months(first_day: date, last_day: date) -> Iterator[str]:
+    """The months that have one of these days, in order."""
     month = clock.month_start(first_day)
     while month <= last_day:
         yield f"{month:%Y-%m}"
@@ -286,10 +338,9 @@ def release_line(
         "sha256": sha256,
         "budget": share.budget,
         "unit": budget.unit,
-        "currency": budget.currency,
+        "currency": CURRENCY,
         "limit": exact(budget.limit),
         "spends": exact(share.spends),
-        "mechanism": share.mechanism,
         "bound": share.bound,
         "threshold": share.threshold,
         "code_version": code_version,
@@ -301,14 +352,9 @@ def correction_line(book: Book, mart: str, first_day: date, reason: str) -> tupl
     """The line that asks for the correction of a published unit.
 
     Raises:
-        RefusedError: it was never published, or asked for before.
+        RefusedError: it was never published, or asked for before, or the ledger is of another currency.
     """
-    history, first = _must_exist(book, mart, first_day)
-    if history.correction:
-        done = "was made" if 2 in history.editions else "was asked for"
-        raise RefusedError(
-            f"{mart} of {period(first_day, first.last_day)}: its one correction {done} already: {history.correction}"
-        )
+    first = book.correctable(mart, first_day)
     return CORRECTION, {**_unit(mart, first_day, first.last_day, 2), "reason": _said(reason)}
 
 

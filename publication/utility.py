@@ -15,7 +15,7 @@ import duckdb
 import polars as pl
 
 from infra.build_spec import Unit
-from infra.privacy_plan import Plan
+from infra.privacy_plan import CURRENCY, Plan
 from publication import fingerprints
 from publication.candidates import Mart
 from publication.contracts import Contract
@@ -42,19 +42,14 @@ def sentence(plan: Plan, mart: str) -> str:
     budget = plan.budgets[share.budget]
     return (
         f"Noise was added before publication: nineteen times out of twenty it changes a measured count by "
-        f"{margin(plan, mart)} at most. Figures under {share.threshold} are not shown. Of the {budget.currency} of "
+        f"{margin(plan, mart)} at most. Counts under {share.threshold} are not shown. Of the {CURRENCY} of "
         f"{float(budget.limit):g} that may be spent per {budget.unit}, this table spends {float(share.spends):g}."
     )
 
 
 def margin(plan: Plan, mart: str) -> int:
     """The smallest m such that the noise of one measured count is within m, either way, 95 % of the time."""
-    share = plan.marts[mart]
-    if share.mechanism == "laplace":
-        # Of discrete Laplace noise, P(|X| > m) = 2 a^(m + 1) / (1 + a) with a = exp(-spends / bound).
-        a = math.exp(-share.spends / share.bound)
-        return max(0, math.ceil(math.log(0.05 * (1 + a) / 2) / math.log(a)) - 1)
-    return math.ceil(1.96 * math.sqrt(share.bound / (2 * share.spends)))
+    return math.ceil(1.96 * math.sqrt(plan.marts[mart].variance) - 0.5)
 
 
 def reports(

@@ -12,7 +12,6 @@ from minio import Minio
 
 from infra import catalog, database, ledger, object_store, registry
 from infra.ledger import LedgerBrokenError, Line
-from infra.privacy_plan import Plan, plan
 from infra.settings import Settings
 from infra.signed_copies import Copies
 from publication.ledger import RELEASE, WITHDRAWAL, Book, exact, period
@@ -48,7 +47,7 @@ def verify(settings: Settings) -> Verification:
             *_copies(Copies(settings, store), chain),
             *_files(store, chain),
             *_manifests(connection, store, book),
-            *_overdrafts(plan(), book),
+            *_overdrafts(book),
         ]
     return Verification(tuple(chain), book, tuple(found))
 
@@ -114,8 +113,8 @@ def _manifests(connection: psycopg.Connection, store: Minio, book: Book) -> Iter
         yield f"{mart} of {period(part.first_day, part.last_day)} is in its manifest but not in the ledger"
 
 
-def _overdrafts(plan: Plan, book: Book) -> Iterator[str]:
-    for account in book.accounts(plan):
+def _overdrafts(book: Book) -> Iterator[str]:
+    for account in book.accounts():
         for what, spent in (("marts have", account.spent), ("corrections have", account.corrections)):
             if spent > account.limit:
                 yield (
@@ -124,10 +123,10 @@ def _overdrafts(plan: Plan, book: Book) -> Iterator[str]:
                 )
 
 
-def by_year(book: Book, plan: Plan) -> Mapping[tuple[str, str], tuple[Fraction, Fraction]]:
+def by_year(book: Book) -> Mapping[tuple[str, str], tuple[Fraction, Fraction]]:
     """By budget and year, what first editions and corrections spent of its months together."""
     sums: dict[tuple[str, str], tuple[Fraction, Fraction]] = {}
-    for account in book.accounts(plan):
+    for account in book.accounts():
         spent, corrections = sums.get((account.budget, account.month[:4]), (Fraction(0), Fraction(0)))
         sums[account.budget, account.month[:4]] = (spent + account.spent, corrections + account.corrections)
     return sums

@@ -26,8 +26,8 @@
     an array of how each goes on. The function is registered by the dbt plugin (infra/dbt_plugin.py).
 
     The noise of a cell is a function of the noise key and of mart, edition, unit and cell, so the same unit measured
-    again is the same, and an other edition has noise of its own. Its size is the privacy plan's: of discrete Laplace
-    noise, bound / epsilon; of discrete Gaussian noise, the variance bound / (2 rho).
+    again is the same, and an other edition has noise of its own. It is discrete Gaussian noise, of the variance that the
+    privacy plan comes to: bound / (2 spends).
 -#}
 {% macro noise(mart, edition, unit_start, cells_begin, cells_end) -%}
     {{ return(adapter.dispatch('noise')(mart, edition, unit_start, cells_begin, cells_end)) }}
@@ -35,6 +35,6 @@
 
 {% macro duckdb__noise(mart, edition, unit_start, cells_begin, cells_end) -%}
     {%- set plan = privacy_plan(mart) -%}
-    {%- set source = plan['mechanism'] ~ ' ' ~ plan['spends'] ~ ' ' ~ plan['bound'] ~ ' ' ~ mart -%}
+    {%- set source = plan['spends'] ~ ' ' ~ plan['bound'] ~ ' ' ~ mart -%}
     noise(concat_ws(' ', '{{ source }}', {{ edition }}, {{ unit_start }}), {{ cells_begin }}, {{ cells_end }})
 {%- endmacro %}

@@ -8,7 +8,7 @@
 {%- endmacro %}
 
 
-{#- The smallest noisy value that a mart shows. -#}
+{#- The smallest measured count, noise included, that a mart shows. -#}
 {% macro display_threshold(mart) -%}
     {{ return(privacy_plan(mart)['threshold']) }}
 {%- endmacro %}
@@ -17,6 +17,5 @@
 {#- What a mart's measurements are worth beside those of its siblings: the inverse of their variance, as an integer. -#}
 {% macro precision_of(mart) -%}
     {%- set plan = privacy_plan(mart) -%}
-    {%- set scale = plan['bound'] / (plan['spends'] | float) -%}
-    {{ return((1000000000 / (scale * scale)) | round | int) }}
+    {{ return((2000000000 * (plan['spends'] | float) / plan['bound']) | round | int) }}
 {%- endmacro %}

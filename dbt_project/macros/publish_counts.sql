@@ -9,20 +9,30 @@
     6. display rule                             publish_counts, below
     7. ledger, 8. settling                      publication/ledger.py, publication/settling.py
 
-    This macro is the last of them in SQL: a value under the mart's threshold is hidden, and its label says so. It is
-    decided on the noisy value, so it tells nothing new about anybody.
+    This macro is the last of them in SQL: a count under the mart's threshold is hidden, and its label says so. It is
+    decided on the noisy count, so it tells nothing new about anybody.
 
-    cells: name of a CTE. value: an expression over it, the noisy value. measure: the name it is published under.
+    cells: name of a CTE. value: an expression over it, the noisy count. measure: the name it is published under. hours:
+    an expression for the public number of hours that the count is divided by, where a mean is published; a mean is
+    hidden where its count is, or where there are no hours, and its label has the threshold divided like the count.
     companions: expressions by name, derived from noisy values and public facts only; they are hidden with the measure.
 -#}
-{% macro publish_counts(mart, cells, value, measure, companions={}) -%}
-    {%- set shown = value ~ ' >= ' ~ display_threshold(mart) -%}
+{% macro publish_counts(mart, cells, value, measure, hours=none, companions={}) -%}
+    {%- set least = display_threshold(mart) -%}
+    {%- set shown = value ~ ' >= ' ~ least ~ (' and ' ~ hours ~ ' > 0' if hours else '') -%}
+    {%- set divided = ' / cast(' ~ hours ~ ' as double)' if hours else '' -%}
     select
         *,
-        case when {{ shown }} then {{ value }} end as {{ measure }},
+        case when {{ shown }} then {{ value }}{{ divided }} end as {{ measure }},
         {%- for name, companion in companions.items() %}
         case when {{ shown }} then {{ companion }} end as {{ name }},
         {%- endfor %}
-        case when {{ shown }} then null else '<{{ display_threshold(mart) }}' end as {{ measure }}_label
+        case
+            when {{ shown }} then null
+            {%- if hours %}
+            when {{ hours }} > 0 then '<' || cast(ceil({{ least }}{{ divided }}) as bigint)
+            {%- endif %}
+            else '<{{ least }}'
+        end as {{ measure }}_label
     from {{ cells }}
 {%- endmacro %}

@@ -170,9 +170,9 @@ def give(connection: duckdb.DuckDBPyConnection, settings: Settings, city: City) 
         [
             {
                 "name": name,
-                "distribution": f"{mart.mechanism} {mart.spends} {mart.bound} {name}",
+                "distribution": f"{mart.spends} {mart.bound} {name}",
                 "least": mart.threshold,
-                "precision": round(1e9 / (mart.bound / float(mart.spends)) ** 2),
+                "precision": round(2e9 * float(mart.spends) / mart.bound),
             }
             for name, mart in privacy_plan.plan().marts.items()
         ]

@@ -16,6 +16,7 @@ _FIRST_DAY = typer.Argument(
     metavar="FIRST_DAY", formats=["%Y-%m-%d"], help="The first day of the published period, as in the ledger."
 )
 _REASON = typer.Option("--reason", help="Why, in a sentence: it stays in the ledger.")
+_WANTED = typer.Option("--reason", help="Why, in a sentence: it stays in the ledger. Without it nothing is done.")
 _LOGIN = typer.Option("--as", metavar="LOGIN", help="The Airflow login of who asks; admin by default.")
 
 
@@ -50,26 +51,35 @@ def ledger(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for 
 def correct(
     mart: Annotated[str, _MART],
     first_day: Annotated[datetime, _FIRST_DAY],
-    reason: Annotated[str, _REASON],
+    reason: Annotated[str | None, _WANTED] = None,
     login: Annotated[str | None, _LOGIN] = None,
 ) -> None:
     """Have a published period published once more, from today's data, with noise of its own. Possible once.
 
+    Tells first what is published again, what that spends of the privacy budget, what is left of it and its limit, and
+    warns when nothing changed. Without [bold]--reason[/] that is all.
+
     In a lake that runs with Airflow this asks a steward, who approves or refuses under Required Actions (DAG
     correct_release): nothing is done before. Ask with [bold]--as[/] your own login, so that it says who asked. Without
     Airflow it is done at once, and recorded as decided by whoever ran the command. Then the next build makes the second
-    edition. Marts of the same silo and period agree with each other, so they are corrected together. It spends their
-    share of the privacy budget once more.
+    edition. Marts of the same silo and period agree with each other, so they are corrected together.
 
     Example: [bold]calanque correct fines_by_day 2026-03-01 --reason "a file of 12 March was missing"[/]
     """
     from infra.cli import asking
     from infra.settings import Settings
-    from publication import approvals
+    from publication import approvals, corrections
 
     settings = Settings()
     day = first_day.date()
-    approvals.propose_correction(settings, mart, day, reason)  # nobody is asked for what cannot be done
+    offered = corrections.offer(settings, mart, day)  # nobody is asked for what cannot be done
+    typer.echo(offered.text())
+    if warning := offered.warning():
+        typer.secho(f"\n{warning}", fg="yellow")
+    if reason is None:
+        typer.echo("\nnothing is done: to ask for it, say why (--reason)")
+        return
+    typer.echo("")
     if asking.has_airflow(settings):
         at = asking.ask(settings, "correct_release", {"mart": mart, "first_day": str(day), "reason": reason}, login)
         typer.echo(f"a steward has to approve the correction of {mart} of the period that begins on {day}: {at}")
@@ -96,7 +106,6 @@ def withdraw(
 
 
 def _document(found: Verification) -> dict[str, Any]:
-    from infra.privacy_plan import plan
     from publication.ledger import CORRECTION, WITHDRAWAL, exact
     from publication.verifying import by_year
 
@@ -116,11 +125,11 @@ def _document(found: Verification) -> dict[str, Any]:
                 "left": exact(account.left),
                 "corrections": exact(account.corrections),
             }
-            for account in book.accounts(plan())
+            for account in book.accounts()
         ],
         "years": [
             {"budget": budget, "year": year, "spent": exact(spent), "corrections": exact(corrections)}
-            for (budget, year), (spent, corrections) in by_year(book, plan()).items()
+            for (budget, year), (spent, corrections) in by_year(book).items()
         ],
         "published": [
             {**_unit(each.mart, each.first_day, each.last_day, each.edition), "release": each.release}

@@ -57,9 +57,19 @@ def exp_neg_float(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 class GaussianNoise:
-    """Discrete Gaussian noise under one key, ready to be drawn again and again: ``noise(cells)``.
+    """Discrete Gaussian noise under one key, ready to be drawn again and again: ``noise(cells)`` is one integer a cell,
+    P(X = x) proportional to exp(-x**2 / (2 * variance)).
 
-    The variance takes part in the key, as the rate does in :class:`infra.noise.laplace.LaplaceNoise`.
+    The variance takes part in the key: other variances under the same key give unrelated noise, so that two releases of
+    one cell at two variances cannot be subtracted from each other.
+
+    Args:
+        key: 32 secret bytes, from :func:`infra.noise.derive`.
+        variance: the parameter of the distribution, exact; from 1 on, the variance itself to within 1e-7.
+
+    Raises:
+        TypeError: the variance is a float.
+        ValueError: a key of another length, a variance <= 0 or beyond 2**40 or below 2**-40.
     """
 
     def __init__(self, key: bytes, variance: Fraction | int) -> None:
@@ -75,7 +85,12 @@ class GaussianNoise:
         self._laplace = laplace(Fraction(1, self._scale))
 
     def __call__(self, cells: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
-        """The noise of each cell; see :func:`discrete_gaussian`."""
+        """The noise of each cell: identities, strings or bytes of any length. Equal identities have equal noise.
+
+        Raises:
+            TypeError: cells are not an Arrow array of strings or bytes.
+            ValueError: a cell is null.
+        """
         chunks = [self._draw(states) for states in self._prf.states(cells)]
         return np.concatenate(chunks) if chunks else np.empty(0, np.int64)
 
@@ -106,18 +121,3 @@ def accept(draws: Draws, proposed: npt.NDArray[np.int64], variance: Fraction, sc
         exact = (abs(int(proposed[row])) - variance / scale) ** 2 / (2 * variance)
         accepted[row] = draws.uniform(int(row), _SLOT).below(exp_neg(exact))
     return accepted
-
-
-def discrete_gaussian(key: bytes, cells: pa.Array | pa.ChunkedArray, variance: Fraction | int) -> npt.NDArray[np.int64]:
-    """Integer noise, one value a cell, P(X = x) proportional to exp(-x**2 / (2 * variance)).
-
-    Args:
-        key: 32 secret bytes, from :func:`infra.noise.derive`.
-        cells: identities, strings or bytes of any length. Equal identities have equal noise.
-        variance: the parameter of the distribution, exact; from 1 on, the variance itself to within 1e-7.
-
-    Raises:
-        TypeError: cells are not an Arrow array of strings or bytes; variance is a float.
-        ValueError: a null cell, a key of another length, a variance <= 0 or beyond 2**40 or below 2**-40.
-    """
-    return GaussianNoise(key, variance)(cells)

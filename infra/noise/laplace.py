@@ -1,4 +1,4 @@
-"""The discrete Laplace distribution, exact: P(X = x) proportional to exp(-|x| * rate), rate = epsilon / sensitivity.
+"""The discrete Laplace distribution, exact: P(X = x) proportional to exp(-|x| * rate). Gaussian noise is drawn from it.
 
 With p = exp(-rate): X < 0 with probability p / (1 + p); then X = -1 - G, else X = G, where P(G >= m) = p**m. Hence
 P(X = x) = p**|x| * (1 - p) / (1 + p) on both sides. The two digits of G in base 4096 are independent: the higher one is
@@ -14,29 +14,20 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from infra.noise.exact import Bounds, Real, exp_neg, zero
 from infra.noise.inversion import Inversion, thresholds
-from infra.noise.prf import Draws, Prf, derive
+from infra.noise.prf import Draws
 
 BASE = 1 << 12
-LEAST_RATE = Fraction(1, 1 << 21)
-"""A scale of two million: beyond it the table of the higher digit would no longer be small."""
 
 
 class Laplace:
-    """Draws with the given rate; uses words 0 to 2 of a cell.
-
-    Raises:
-        ValueError: the rate is below ``LEAST_RATE``.
+    """Draws with the given rate; uses words 0 to 2 of a cell. The greater the scale (1 / rate), the greater its tables:
+    a few thousand entries for a million.
     """
 
     def __init__(self, rate: Fraction) -> None:
-        if rate < LEAST_RATE:
-            raise ValueError(
-                f"a noise scale of {float(1 / rate):.3g} is above {1 / LEAST_RATE}, the greatest supported"
-            )
         self.parts = (negative(rate), digit(rate, BASE), digit(rate * BASE))
 
     def draw(self, draws: Draws) -> npt.NDArray[np.int64]:
@@ -100,47 +91,3 @@ def digit(rate: Fraction, base: int | None = None) -> Inversion:
 def laplace(rate: Fraction) -> Laplace:
     """The tables of a rate, built once: some milliseconds for a great scale."""
     return Laplace(rate)
-
-
-class LaplaceNoise:
-    """Discrete Laplace noise under one key, ready to be drawn again and again: ``noise(cells)``.
-
-    The distribution takes part in the key: other scales under the same key give unrelated noise, so that two releases
-    of one cell at two scales cannot be subtracted from each other.
-    """
-
-    def __init__(self, key: bytes, epsilon: Fraction | int, sensitivity: int = 1) -> None:
-        if not isinstance(epsilon, Fraction | int):
-            raise TypeError(f"epsilon must be a Fraction, exact as written, not {type(epsilon).__name__}")
-        if epsilon <= 0:
-            raise ValueError(f"epsilon must be greater than 0, not {epsilon}")
-        if not isinstance(sensitivity, int):
-            raise TypeError(f"sensitivity must be an integer, not {type(sensitivity).__name__}")
-        if sensitivity < 1:
-            raise ValueError(f"sensitivity must be 1 or more, not {sensitivity}")
-        rate = Fraction(epsilon, sensitivity)
-        self._prf = Prf(derive(key, "discrete laplace", f"{rate.numerator}/{rate.denominator}"))
-        self._laplace = laplace(rate)
-
-    def __call__(self, cells: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
-        """The noise of each cell; see :func:`discrete_laplace`."""
-        chunks = [self._laplace.draw(self._prf.draws(states)) for states in self._prf.states(cells)]
-        return np.concatenate(chunks) if chunks else np.empty(0, np.int64)
-
-
-def discrete_laplace(
-    key: bytes, cells: pa.Array | pa.ChunkedArray, epsilon: Fraction | int, sensitivity: int = 1
-) -> npt.NDArray[np.int64]:
-    """Integer noise, one value a cell, P(X = x) proportional to exp(-|x| * epsilon / sensitivity).
-
-    Args:
-        key: 32 secret bytes, from :func:`infra.noise.derive`.
-        cells: identities, strings or bytes of any length. Equal identities have equal noise.
-        epsilon: the privacy parameter, exact.
-        sensitivity: by how much one privacy unit can change the counts.
-
-    Raises:
-        TypeError: cells are not an Arrow array of strings or bytes; epsilon is a float; sensitivity is no integer.
-        ValueError: a null cell, a key of another length, epsilon <= 0, sensitivity < 1, a scale above two million.
-    """
-    return LaplaceNoise(key, epsilon, sensitivity)(cells)

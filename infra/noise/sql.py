@@ -16,9 +16,8 @@ import pyarrow.compute as pc
 from duckdb.func import ARROW, SPECIAL
 
 from infra.noise.gaussian import GaussianNoise
-from infra.noise.laplace import LaplaceNoise
 
-Draw = Callable[[str], LaplaceNoise | GaussianNoise]
+Draw = Callable[[str], GaussianNoise]
 """The noise that a name stands for."""
 
 

@@ -179,11 +179,9 @@ def _mart(mart: Mart, privacy: Plan, manifest: Mapping[str, Any], lineage: Linea
         privacy=Privacy(
             budget=described.budget,
             unit=budget.unit,
-            currency=budget.currency,
             limit=budget.limit,
             spends=described.spends,
             release=described.release,
-            mechanism=described.mechanism,
             bound=described.bound,
             threshold=described.threshold,
             noise=margin(privacy, mart.name),

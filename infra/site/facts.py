@@ -88,11 +88,9 @@ class Privacy:
 
     budget: str
     unit: str
-    currency: Literal["epsilon", "rho"]
     limit: Fraction
     spends: Fraction
     release: Literal["day", "month", "quarter"]
-    mechanism: Literal["laplace", "gaussian"]
     bound: int
     threshold: int
     noise: int

@@ -57,7 +57,7 @@ class Words:
         return Markup(_CODE.sub(r"<code>\1</code>", str(escape(self.say(text)))))  # noqa: S704 (escaped first)
 
     def number(self, value: float) -> str:
-        return format_decimal(value, locale=self.language)
+        return format_decimal(value, locale=self.language, decimal_quantization=False)
 
     def day(self, day: date | None) -> str:
         return format_date(day, "d MMM y", locale=self.language) if day else ""

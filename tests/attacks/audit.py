@@ -22,7 +22,7 @@ from infra.build_spec import UNKNOWN, CityReference, DayRange, Zone
 from infra.privacy_plan import Plan
 from tests.attacks import local
 from tests.attacks.findings import Control, Finding
-from tests.attacks.measures import Area, Floats, auc, epsilon_bound, randomised_response_auc
+from tests.attacks.measures import DELTA, Area, Floats, auc, epsilon_at, epsilon_bound, gaussian_auc
 
 MARTS = ("fines_by_day", "fines_by_month", "fines_by_nature", "fines_profile")
 DAYS = DayRange(first_day=date(2025, 3, 3), last_day=date(2025, 3, 7))
@@ -58,25 +58,30 @@ def city(trials: int) -> CityReference:
 class Trials:
     """What was published of each area, one row a trial, and in which of them the vehicle was fined.
 
-    ``seen``: one column for each cell that the vehicle may have changed; ``epsilon``: what its mart spends. ``first``:
+    ``seen``: one column for each cell that the vehicle may have changed; ``rho``: what its mart spends. ``first``:
     whether the cell is one that the vehicle's first fine counts in.
     """
 
     seen: Floats
-    epsilon: Floats
+    rho: Floats
     first: npt.NDArray[np.bool_]
     present: npt.NDArray[np.bool_]
 
     def likelihood(self, cells: npt.NDArray[np.bool_]) -> Floats:
-        """The exact logarithm of the likelihood ratio, if each of ``cells`` holds one more: Laplace noise, hence
-        plus or minus epsilon, whichever side of the middle the published value lies on.
+        """The exact logarithm of the likelihood ratio, if each of ``cells`` holds one more: Gaussian noise, hence the
+        distance of the published value from the middle, over the variance, 1 / (2 rho).
         """
-        return np.asarray(np.sign(self.seen - self.middle)[:, cells] @ self.epsilon[cells])
+        return np.asarray((self.seen - self.middle)[:, cells] @ (2 * self.rho[cells]))
+
+    @property
+    def declared(self) -> float:
+        """The rho that all these marts together spend of a vehicle's month."""
+        return float(self.rho[self.first].sum())
 
     @property
     def middle(self) -> Floats:
         """Half way between what a cell shows without the vehicle and with it, as the attacker finds by trying."""
-        return np.asarray(np.median(self.seen, axis=0) + 1e-6)
+        return np.asarray(np.median(self.seen, axis=0))
 
 
 def rows(present: npt.NDArray[np.bool_]) -> pl.DataFrame:
@@ -126,7 +131,7 @@ def run(folder: Path, trials: int, plan: Plan, *, project: Path = local.PROJECT)
     present = np.arange(trials) % 2 == 1
     lake = local.make(folder, {"verbalisations": rows(present)}, city(trials), DAYS)
     made = local.build(lake, MARTS, project=project, threads=2)
-    seen, epsilon, first = [], [], []
+    seen, rho, first = [], [], []
     for mart in MARTS:
         cells = made[mart].filter(_busy(made[mart].columns)).sort("period_start", made[mart].columns[3])
         each = cells["fines"].fill_null(plan.marts[mart].threshold - 1).to_numpy().astype(float)
@@ -134,9 +139,9 @@ def run(folder: Path, trials: int, plan: Plan, *, project: Path = local.PROJECT)
             raise local.BuildFailedError(f"{mart} has {len(each)} cells for {trials} trials")
         for day, values in enumerate(each.reshape(-1, trials)):
             seen.append(values)
-            epsilon.append(float(plan.marts[mart].spends))
+            rho.append(float(plan.marts[mart].spends))
             first.append(day == 0)
-    return Trials(np.stack(seen, axis=1), np.array(epsilon), np.array(first), present)
+    return Trials(np.stack(seen, axis=1), np.array(rho), np.array(first), present)
 
 
 def _busy(columns: Sequence[str]) -> pl.Expr:
@@ -152,9 +157,9 @@ def _scores(trials: Trials, training: npt.NDArray[np.bool_]) -> dict[str, Floats
     """Attackers: one who computes the likelihood ratio of the first fine, one who thinks that all fines count, and one
     who learnt from trials whose answer he was given.
     """
-    everything = np.ones(len(trials.epsilon), bool)
-    off = trials.seen - trials.middle
-    features = np.concatenate([np.sign(off), np.clip(off * trials.epsilon, -1, 1), off * trials.epsilon / 8], axis=1)
+    everything = np.ones(len(trials.rho), bool)
+    off = (trials.seen - trials.middle) * np.sqrt(2 * trials.rho)  # in standard deviations
+    features = np.concatenate([np.sign(off), np.clip(off, -1, 1), off / 8], axis=1)
     return {
         "likelihood ratio, first fine": trials.likelihood(trials.first),
         "likelihood ratio, all fines": trials.likelihood(everything),
@@ -209,28 +214,55 @@ def membership(trials: Trials, months: int, cells: npt.NDArray[np.bool_]) -> Are
     return auc(sums[True], sums[False])
 
 
-def attack_epsilon(trials: Trials, broken_trials: Trials, broken_build: str) -> Finding:
-    """P8."""
-    declared = float(trials.epsilon[trials.first].sum())
+def proven_area(trials: Trials) -> tuple[Area, str]:
+    """How well the best attacker tells presence, with the interval that holds it, and which one: chosen on one half of
+    the trials, judged on the other.
+    """
+    training = np.arange(len(trials.present)) // 2 % 2 == 0
+
+    def area(score: Floats, of: npt.NDArray[np.bool_]) -> Area:
+        return auc(score[of & trials.present], score[of & ~trials.present])
+
+    scores = _scores(trials, training)
+    best = max(scores, key=lambda name: area(scores[name], training).value)
+    return area(scores[best], ~training), best
+
+
+def attack_presence(trials: Trials, broken_trials: Trials, broken_build: str) -> list[Finding]:
+    """P8: what pairs of neighbours prove the tables of fines to lose, at least."""
+    pairs = len(trials.present) // 2
+    epsilon, worst = epsilon_at(trials.declared), gaussian_auc(trials.declared)
     bound, attacker = proven_epsilon(trials)
     broken, broken_attacker = proven_epsilon(broken_trials)
-    return Finding(
-        "P8",
-        f"epsilon that {len(trials.present) // 2} neighbouring pairs prove all fines tables to lose, at least",
-        limit=declared,
-        measured=bound,
-        control=Control(broken_build, broken, declared + 0.05),
-        details={"marts": list(MARTS), "attacker": attacker, "control: attacker": broken_attacker},
-    )
+    area, ranker = proven_area(trials)
+    broken_area, broken_ranker = proven_area(broken_trials)
+    return [
+        Finding(
+            "P8",
+            f"epsilon at delta {DELTA:g} that {pairs} neighbouring pairs prove all fines tables to lose, at least",
+            limit=epsilon,
+            measured=bound,
+            control=Control(broken_build, broken, epsilon + 0.05),
+            details={"marts": list(MARTS), "attacker": attacker, "control: attacker": broken_attacker},
+        ),
+        Finding(
+            "P8",
+            f"AUC of telling presence that {pairs} neighbouring pairs prove of all fines tables, at least",
+            limit=worst,
+            measured=area.interval.low,
+            interval=area.interval,
+            control=Control(broken_build, broken_area.interval.low, worst),
+            details={"marts": list(MARTS), "attacker": ranker, "control: attacker": broken_ranker},
+        ),
+    ]
 
 
 def attack_membership(trials: Trials, broken_trials: Trials, broken_build: str) -> list[Finding]:
     """P9, over a month and over a year."""
     findings = []
-    epsilons = [float(each) for each in trials.epsilon[trials.first]]
-    everything = np.ones(len(broken_trials.epsilon), bool)
+    everything = np.ones(len(broken_trials.rho), bool)
     for months in (1, 12):
-        theory = randomised_response_auc(epsilons, months)
+        theory = gaussian_auc(trials.declared * months)
         area = membership(trials, months, trials.first)
         broken = membership(broken_trials, months, everything)
         findings.append(

@@ -19,7 +19,7 @@ import polars as pl
 
 from infra.privacy_plan import Plan
 from tests.attacks.findings import Control, Finding
-from tests.attacks.measures import Interval, clopper_pearson, laplace_variance
+from tests.attacks.measures import Interval, clopper_pearson
 from tests.attacks.published import Table
 from tests.attacks.truth import Truth, period_of, seed
 
@@ -40,6 +40,7 @@ class Family:
 FAMILIES = (
     Family(("fines_by_day", "fines_by_month", "fines_by_nature"), ("fines_profile",)),
     Family(("tows_by_area", "tows_by_reason", "tows_delay"), ("tows_profile", "tows_by_month")),
+    Family(("tows_by_month", "tows_by_month_and_reason"), ()),
 )
 
 
@@ -96,7 +97,7 @@ def _rows(cells: pl.DataFrame, family: Family, plan: Plan | None) -> Iterator[tu
 def _off(plan: Plan | None, cells: Mapping[str, int]) -> float:
     if plan is None:
         return 0.0
-    variance = sum(count * laplace_variance(float(plan.marts[mart].spends)) for mart, count in cells.items())
+    variance = sum(count * plan.marts[mart].variance for mart, count in cells.items())
     return SLACK * math.sqrt(variance)
 
 

@@ -16,7 +16,7 @@ import polars as pl
 
 from infra.privacy_plan import Plan
 from tests.attacks.findings import Control, Finding
-from tests.attacks.measures import Interval, laplace_variance, spread
+from tests.attacks.measures import Interval, spread
 from tests.attacks.published import Table
 from tests.attacks.truth import Truth
 
@@ -36,11 +36,7 @@ class Differences:
 
 
 def _leaf_variances(plan: Plan) -> dict[str, float]:
-    return {
-        mart: laplace_variance(float(each.spends) / each.bound)
-        for mart, each in plan.marts.items()
-        if each.mechanism == "laplace"
-    }
+    return {mart: float(each.variance) for mart, each in plan.marts.items()}
 
 
 def _sums(table: Table, exact: pl.DataFrame, by: By) -> pl.DataFrame:
@@ -126,10 +122,13 @@ def differences(tables: Mapping[str, Table], truth: Truth, plan: Plan) -> list[D
     tows = dict.fromkeys(("tows_by_area", "tows_by_reason", "tows_delay"), quarter)
     months, of_fines = totals("fines of an area and month", tables, exact, plan, fines)
     _, of_tows = totals("tows of a quarter", tables, exact, plan, tows)
+    monthly = {mart: {"period": month} for mart in ("tows_by_month", "tows_by_month_and_reason")}
+    _, of_months = totals("tows of a month", tables, exact, plan, monthly)
     profile = "fines_profile"
     return [
         *of_fines,
         *of_tows,
+        *of_months,
         across_units(months, profile, tables[profile], exact[profile], plan),
         *(leaves(mart, tables[mart], exact[mart], plan) for mart in exact),
     ]

@@ -73,9 +73,9 @@ def threshold(value: int) -> Breakage:
     return Breakage("low threshold", "dbt_project.yml", r"threshold: \d+", f"threshold: {value}")
 
 
-def spending(mart: str, epsilon: str) -> Breakage:
+def spending(mart: str, rho: str) -> Breakage:
     """One mart spends far more than its share."""
-    return Breakage(f"{mart} spends {epsilon}", "dbt_project.yml", rf'({mart}: .*?spends: )"[^"]+"', rf'\1"{epsilon}"')
+    return Breakage(f"{mart} spends {rho}", "dbt_project.yml", rf'({mart}: .*?spends: )"[^"]+"', rf'\1"{rho}"')
 
 
 def broken(folder: Path, *breakages: Breakage) -> Path:

@@ -118,7 +118,7 @@ def on_mechanism(scratch: Path, say: Say, *, pairs: int = PAIRS, quick: bool = F
     """
     unbounded = "no contribution bounding", (local.NO_BOUNDING,)
     daily = (
-        "epsilon 1 a day, five days a month, no contribution bounding",
+        "rho 1 a day, five days a month, no contribution bounding",
         (local.NO_BOUNDING, local.spending("fines_by_day", "1")),
     )
     builds: dict[str, tuple[local.Breakage, ...]] = dict([("real", ()), daily, *([] if quick else [unbounded])])
@@ -129,7 +129,7 @@ def on_mechanism(scratch: Path, say: Say, *, pairs: int = PAIRS, quick: bool = F
         trials[name] = audit.run(scratch / f"lake-{number}", 2 * pairs, plan(), project=project)
     worse, much_worse = daily[0] if quick else unbounded[0], daily[0]
     return [
-        audit.attack_epsilon(trials["real"], trials[worse], worse),
+        *audit.attack_presence(trials["real"], trials[worse], worse),
         *audit.attack_membership(trials["real"], trials[much_worse], much_worse),
     ]
 

@@ -12,11 +12,12 @@ import pytest
 from tests.attacks import columns
 from tests.attacks.findings import Control, Finding, Report
 from tests.attacks.measures import (
+    DELTA,
     auc,
     clopper_pearson,
+    epsilon_at,
     epsilon_bound,
-    laplace_variance,
-    randomised_response_auc,
+    gaussian_auc,
     spread,
     stratified_auc,
 )
@@ -51,18 +52,35 @@ def test_a_stratum_alone_is_no_merit() -> None:
     assert stratified_auc(scores, positive, strata).value == pytest.approx(0.5, abs=0.05)
 
 
-def test_what_an_epsilon_gives_away() -> None:
-    assert randomised_response_auc([1.0]) == pytest.approx(math.e / (1 + math.e))
-    assert randomised_response_auc([1.0], 30) > 0.99
-    noise = np.arange(-400, 401)
-    weights = np.exp(-0.2 * np.abs(noise))
-    assert laplace_variance(0.2) == pytest.approx(float((weights * noise**2).sum() / weights.sum()))
+@pytest.mark.parametrize("rho", [0.025, 0.1, 0.2, 1.2, 2.4])
+def test_epsilon_of_a_rho_is_close_above_what_a_continuous_draw_costs(rho: float) -> None:
+    """Against the exact delta of one draw of continuous Gaussian noise (Balle and Wang 2018, theorem 8)."""
+    shift, epsilon = math.sqrt(2 * rho), epsilon_at(rho)
+
+    def delta(epsilon: float) -> float:
+        high, low = (math.erfc((epsilon / shift + side * shift / 2) / math.sqrt(2)) / 2 for side in (-1, 1))
+        return high - math.exp(epsilon) * low
+
+    assert delta(epsilon) < DELTA
+    assert delta(0.9 * epsilon) > DELTA
+    simple = rho + 2 * math.sqrt(-rho * math.log(DELTA))  # Bun and Steinke 2016, proposition 1.3: not as tight
+    assert epsilon < simple
+
+
+def test_what_a_rho_gives_away() -> None:
+    assert gaussian_auc(0.1) == pytest.approx(0.6241, abs=1e-4)
+    random = np.random.default_rng(5)
+    shift = math.sqrt(2 * 0.1)
+    area = auc(random.normal(shift, 1, 40_000), random.normal(0, 1, 40_000))
+    assert area.value == pytest.approx(gaussian_auc(0.1), abs=0.006)
+    assert gaussian_auc(12 * 0.1) == pytest.approx(0.8634, abs=1e-4)
     assert epsilon_bound(7311, 10_000, 2689, 10_000) == pytest.approx(1.0, abs=0.06)
     assert epsilon_bound(7311, 10_000, 2689, 10_000) < 1.0
+    assert epsilon_bound(7311, 10_000, 2689, 10_000, delta=0.1) < 0.9
 
 
 def test_spread_is_one_for_what_was_declared() -> None:
-    value, interval = spread(np.random.default_rng(3).laplace(0, 1 / math.sqrt(2), 20_000))
+    value, interval = spread(np.random.default_rng(3).normal(0, 1, 20_000))
     assert interval.low < 1 < interval.high
     assert value == pytest.approx(1, abs=0.05)
 

@@ -73,6 +73,9 @@ def all_counts(lake: Lake) -> dict[str, Counted]:
             _by(_banded(fines), "quarter", ["area_id", "day_type", "time_band"], count),
         ),
         "tows_by_month": Counted("month", (), _by(tows, "month", [], count)),
+        "tows_by_month_and_reason": Counted(
+            "month", (_axis("reason_group", REASON_GROUPS),), _by(tows, "month", ["reason_group"], count)
+        ),
         "tows_by_area": Counted("quarter", (_AREAS,), _by(tows, "quarter", ["area_id"], count)),
         "tows_by_reason": Counted(
             "quarter", (_axis("reason_group", REASON_GROUPS),), _by(tows, "quarter", ["reason_group"], count)

@@ -153,7 +153,7 @@ def privacy() -> dict[str, Any]:
     for name, of in real["marts"].items():
         of["spends"] = "1"
         of["bound"] = min(of["bound"], 20)
-        of["threshold"] = 20 if name.startswith("footfall") else 11
+        of["threshold"] = 200 if name.startswith("footfall") else 11
     return real
 
 

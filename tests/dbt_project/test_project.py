@@ -170,7 +170,7 @@ def test_the_plan_spends_no_more_than_its_budgets_and_says_what_marts_say(manife
     assert set(known.marts) == set(MARTS)
     for name, mart in known.marts.items():
         contract = CONTRACTS[name]
-        assert contract.measure.threshold == mart.threshold >= (20 if name.startswith("footfall") else 11)
+        assert contract.measure.threshold == mart.threshold
         assert {"day": 0, "month": 1, "quarter": 2}[contract.period] <= {"day": 0, "month": 1, "quarter": 2}[
             mart.release
         ]
@@ -178,16 +178,10 @@ def test_the_plan_spends_no_more_than_its_budgets_and_says_what_marts_say(manife
         assert f"'{name}'" in code
 
 
-def test_thresholds_show_only_figures_whose_noise_is_small() -> None:
-    """Half of all figures at the threshold are within 6 % (decision 10); means are told an hour, measured in sums."""
-    hours = {"footfall_by_day": 24, "footfall_by_month": 93, "footfall_profile": 13, "crowd_profile": 13}
-    cells = {"crowd_by_day": 24}
-    for name, mart in plan().marts.items():
-        if mart.mechanism == "laplace":
-            scale = mart.bound / float(mart.spends)
-            several = cells.get(name, 1)
-            typical = scale * math.log(2) if several == 1 else 0.6745 * scale * math.sqrt(2 * several)
-        else:
-            # The band of a month that is observed the shortest, mornings, has the largest noise for its length.
-            typical = 0.6745 * math.sqrt(mart.bound / (2 * float(mart.spends)))
-        assert typical / hours.get(name, 1) / mart.threshold <= 0.0605, name
+def test_thresholds_are_those_from_which_half_of_all_figures_are_within_six_percent() -> None:
+    """Of a day of a crowd, the figure is the sum of the 24 hours that were measured (decision 24)."""
+    measured = {"crowd_by_day": 24}
+    assert {name: mart.threshold for name, mart in plan().marts.items()} == {
+        name: max(11, math.ceil(0.6745 * math.sqrt(mart.bound / (2 * mart.spends) * measured.get(name, 1)) / 0.06))
+        for name, mart in plan().marts.items()
+    }

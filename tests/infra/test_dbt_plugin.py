@@ -150,7 +150,7 @@ def drawn(keys: KeyStore, mart: str = "m", edition: int = 1, unit: str = "2026-0
             value
             for (value,) in connection.execute(
                 "select unnest(noise(?, 'cell ', list(i::varchar order by i))) from range(5000) as cells (i)",
-                [f"laplace 0.5 1 {mart} {edition} {unit}"],
+                [f"0.5 1 {mart} {edition} {unit}"],
             ).fetchall()
         ]
 
@@ -179,7 +179,7 @@ def test_noise_of_several_units_and_lots_in_one_query_is_that_of_each(tmp_path: 
                 day,
                 lot,
                 unnest(ends) as cell,
-                unnest(noise('gaussian 0.5 9 m 1 2026-03-0' || day, lot || '|', ends)) as noise
+                unnest(noise('0.5 9 m 1 2026-03-0' || day, lot || '|', ends)) as noise
             from (
                 select 1 + i % 3 as day, chr(97 + i::int % 7) as lot, range(i % 5)::varchar[] as ends
                 from range(3000) as lots (i)
@@ -195,7 +195,7 @@ def test_noise_of_several_units_and_lots_in_one_query_is_that_of_each(tmp_path: 
             for lot in "abcdefg"
             for cell in range(4)
             for (noise,) in connection.execute(
-                f"select unnest(noise('gaussian 0.5 9 m 1 2026-03-0{day}', '', ['{lot}|{cell}']))"
+                f"select unnest(noise('0.5 9 m 1 2026-03-0{day}', '', ['{lot}|{cell}']))"
             ).fetchall()
         ]
     assert mixed == alone

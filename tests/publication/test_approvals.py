@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from fractions import Fraction
 from pathlib import Path
 
 import psycopg
@@ -13,14 +14,16 @@ import pytest
 import tampering
 from typer.testing import CliRunner
 
-from infra import database, endpoints, ledger, object_store
+from infra import database, endpoints, ledger, object_store, registry
+from infra.build_spec import Unit
 from infra.cli import app, asking
 from infra.contract_versions import Column, ContractHeldError, Document, Side, admit, in_force, put_in_force
+from infra.privacy_plan import plan
 from infra.settings import Settings
 from ingestion.contract_documents import named
-from publication import approvals
+from publication import approvals, corrections
 from publication.approvals import Approval
-from publication.ledger import CORRECTION, RefusedError
+from publication.ledger import CORRECTION, Book, RefusedError, exact
 
 pytestmark = pytest.mark.live
 
@@ -69,11 +72,54 @@ def test_a_proposal_says_what_is_published_again_and_what_it_spends(published: S
     proposal = approvals.propose_correction(published, "fines_by_month", MARCH, "a file was missing")
     assert "fines_by_month of 2026-03-01 to 2026-03-31" in proposal
     assert "a file was missing" in proposal
-    assert [line.split("|")[1].strip() for line in proposal.splitlines()[6:]] == sorted(tampering.MARTS)
-    assert re.search(r"\| fines_by_month \| 0\.\d+ epsilon \| 0 \|", proposal)
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in proposal.splitlines() if line[:1] == "|"]
+    shares = {mart: plan().marts[mart].spends for mart in tampering.MARTS}
+    assert [row for row in table if row[0] in shares] == [[mart, exact(shares[mart])] for mart in sorted(shares)]
+    spends, limit = sum(shares.values(), Fraction(0)), plan().budgets["vehicles"].limit
+    assert table[-1] == ["vehicles, per vehicle-month", "2026-03", *map(exact, (limit, limit, spends, limit - spends))]
+    assert "hanged" not in proposal, "whoever may see the question is not told whether anything changed"
     assert not corrections_of(published)  # asking does nothing
     with pytest.raises(RefusedError, match="was ever published"):
         approvals.propose_correction(published, "fines_by_month", date(2026, 4, 1), "no such month")
+
+
+def test_a_correction_over_the_limit_is_refused_before_anybody_is_asked(
+    published: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    approvals.carry_out_correction(published, approval(), "fines_by_month", MARCH)
+    with database.connect(published, "publisher", "lake") as connection:
+        book = Book(ledger.lines(connection))
+    asked_for = sum((plan().marts[mart].spends for mart in tampering.MARTS), Fraction(0))
+    assert book.committed_to_corrections(plan(), "vehicles", "2026-03") == asked_for
+    tight = plan().budgets["vehicles"].model_copy(update={"limit": asked_for})
+    small = plan().model_copy(update={"budgets": {**plan().budgets, "vehicles": tight}})
+    monkeypatch.setattr(corrections, "plan", lambda: small)
+    unit = Unit(mart="fines_profile", first_day=date(2026, 1, 1), last_day=date(2026, 3, 31))
+    with pytest.raises(RefusedError, match=r"overdraw budget vehicles: .*, 0 is left for corrections in 2026-03"):
+        list(corrections._prices(book, ["fines_profile"], unit))
+
+
+def test_a_correction_of_what_did_not_change_is_offered_with_a_warning(published: Settings) -> None:
+    offered = CliRunner().invoke(app, ["correct", "fines_by_month", "2026-03-01"])
+    assert offered.exit_code == 0, offered.output
+    assert "| fines_by_day | " in offered.stdout
+    assert "Nothing changed: since fines_by_month of 2026-03-01 to 2026-03-31 was published" in offered.stdout
+    assert "nothing is done: to ask for it, say why (--reason)" in offered.stdout
+    assert not corrections_of(published)
+    with database.connect(published, "pipeline", "lake") as connection:
+        for delivery, day in (("e", date(2026, 3, 11)), ("f", date(2026, 3, 12))):  # the first one was published
+            registry.add_commit(
+                connection,
+                silo="verbalisations",
+                dataset="verbalisations",
+                delivery_id=delivery * 64,
+                days=[day],
+                snapshot_id=None,
+            )
+        connection.commit()
+    offered = CliRunner().invoke(app, ["correct", "fines_by_month", "2026-03-01"])
+    assert offered.exit_code == 0, offered.output
+    assert "Nothing changed" not in offered.stdout
 
 
 def test_what_was_approved_is_done_once_and_recorded(published: Settings) -> None:

@@ -15,6 +15,7 @@ from infra.ledger import Line, breaks
 from infra.privacy_plan import plan
 from publication import settling
 from publication.ledger import Book, RefusedError, correction_line, exact, late_line, release_line, withdrawal_line
+from publication.verifying import _overdrafts
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 YEAR = DayRange(first_day=date(2026, 1, 1), last_day=date(2026, 12, 31))
@@ -38,7 +39,7 @@ def every_unit(days: DayRange = YEAR) -> list[Unit]:
 
 def test_a_year_of_everything_spends_every_month_to_the_limit_and_no_more() -> None:
     book = Book(chain(*map(released, every_unit())))
-    accounts = book.accounts(plan())
+    accounts = book.accounts()
     assert {(account.budget, account.month) for account in accounts} == {
         (budget, f"2026-{month:02}") for budget in plan().budgets for month in range(1, 13)
     }
@@ -53,7 +54,7 @@ def test_days_of_a_month_spend_the_share_of_the_month_once() -> None:
     share = plan().marts["crowd_by_day"]
     days = list(settling.units("crowd_by_day", "day", DayRange(first_day=date(2026, 2, 1), last_day=date(2026, 2, 28))))
     for count in (1, 14, 28):
-        (account,) = Book(chain(*map(released, days[:count]))).accounts(plan())
+        (account,) = Book(chain(*map(released, days[:count]))).accounts()
         assert (account.month, account.spent) == ("2026-02", share.spends)
 
 
@@ -61,7 +62,7 @@ def test_a_quarter_spends_in_each_of_its_months() -> None:
     (unit,) = settling.units(
         "fines_profile", "quarter", DayRange(first_day=date(2026, 2, 3), last_day=date(2026, 2, 3))
     )
-    accounts = Book(chain(released(unit))).accounts(plan())
+    accounts = Book(chain(released(unit))).accounts()
     assert [(account.month, account.spent) for account in accounts] == [
         (month, plan().marts["fines_profile"].spends) for month in ("2026-01", "2026-02", "2026-03")
     ]
@@ -78,7 +79,7 @@ def asked(*lines: tuple[str, object]) -> tuple[str, object]:
 def test_a_correction_spends_its_share_once_more_apart() -> None:
     first = released(MARCH)
     book = Book(chain(first, asked(first), released(AGAIN, "g", "a late file")))
-    (account,) = book.accounts(plan())
+    (account,) = book.accounts()
     share = plan().marts[MARCH.mart].spends
     assert (account.spent, account.corrections) == (share, share)
     assert [each.edition for each in book.published()] == [2]
@@ -142,12 +143,46 @@ def test_an_overdraft_is_refused_in_every_month_of_the_unit() -> None:
         Book(chain(released(MARCH))).is_new(tight, unit, "f", "s")
 
 
+def in_epsilon(line: tuple[str, object]) -> tuple[str, object]:
+    """A line as versions wrote it that counted in pure differential privacy."""
+    kind, body = line
+    assert isinstance(body, dict)
+    return kind, {**body, "currency": "epsilon", "limit": "1", "spends": "0.37", "mechanism": "laplace"}
+
+
+def test_a_ledger_in_epsilon_is_read_in_its_own_terms_and_nothing_is_added_to_it() -> None:
+    book = Book(chain(in_epsilon(released(MARCH))))
+    (account,) = book.accounts()
+    assert (account.currency, account.limit, account.spent) == ("epsilon", 1, Fraction("0.37"))
+    assert list(_overdrafts(book)) == []
+    assert [each.mart for each in book.published()] == [MARCH.mart]
+    assert not book.is_new(plan(), MARCH, "f", "s")
+    april = Unit(mart="fines_by_month", first_day=date(2026, 4, 1), last_day=date(2026, 4, 30))
+    remedy = r"counts in epsilon, .* verifying it\. Begin another lake .* from 2026-04-01 on"
+    with pytest.raises(RefusedError, match=remedy):
+        book.is_new(plan(), april, "f", "s")
+    with pytest.raises(RefusedError, match=remedy):
+        book.correctable(MARCH.mart, MARCH.first_day)
+
+
+def test_corrections_that_wait_count_beside_those_that_were_made() -> None:
+    first = released(MARCH)
+    share = plan().marts[MARCH.mart].spends
+    for lines, committed in (
+        ([first], Fraction(0)),
+        ([first, asked(first)], share),
+        ([first, asked(first), released(AGAIN)], share),
+    ):
+        assert Book(chain(*lines)).committed_to_corrections(plan(), "vehicles", "2026-03") == committed
+    assert Book(chain(first, asked(first))).committed_to_corrections(plan(), "vehicles", "2026-04") == 0
+
+
 def test_a_withdrawal_gives_nothing_back_and_is_made_once() -> None:
     first = released(MARCH)
     line = withdrawal_line(Book(chain(first)), MARCH.mart, MARCH.first_day, 2, "a mistake")
     book = Book(chain(first, line))
     assert list(book.published()) == []
-    assert book.accounts(plan()) == Book(chain(first)).accounts(plan())
+    assert book.accounts() == Book(chain(first)).accounts()
     assert book.due_edition(MARCH.mart, MARCH.first_day) is None
     with pytest.raises(RefusedError, match="is withdrawn already: a mistake"):
         withdrawal_line(book, MARCH.mart, MARCH.first_day, 3, "again")

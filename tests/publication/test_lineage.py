@@ -25,7 +25,7 @@ FLOWS = {"place_id": "public", "starts_at": "public", "people": "statistic", "ev
 ZONES = {"zone_id": "public", "zone_name": "public"}
 GRID = "(select distinct zone_id, zone_name from reference.zones) as grid"
 FIRST = "select * from staging.fines qualify row_number() over (partition by vehicle order by occurred_at) = 1"
-NOISY = "coalesce(counted.n, 0) + noise('laplace 1 1', '', grid.zone_id)"
+NOISY = "coalesce(counted.n, 0) + noise('1 1', '', grid.zone_id)"
 
 
 def model(name: str, sql: str, meta: Mapping[str, Any] | None = None, macros: Iterable[str] = ()) -> dict[str, Any]:

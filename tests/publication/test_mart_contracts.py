@@ -60,7 +60,10 @@ BREAKS: dict[str, Break] = {
         frame, _hidden(frame, contract), **{contract.measure.label: None}
     ),
     "shown_from_threshold": lambda frame, contract: _with(
-        frame, _shown(frame, contract), **{contract.measure.column: contract.measure.threshold - 1}
+        frame,
+        _shown(frame, contract),
+        # A mean may be small: the threshold is that of the count which it is made from.
+        **{contract.measure.column: -1 if contract.measure.type == "double" else contract.measure.threshold - 1},
     ),
     "name_of_id": lambda frame, contract: _with(
         frame, 0, **{next(each.name for each in contract.dimensions if each.name): "Elsewhere"}

@@ -148,7 +148,7 @@ def test_a_withdrawn_unit_is_gone_from_all_that_can_be_read_and_stays_spent(
     release.release(clean_lake, "b1")
     with database.connect(clean_lake, "publisher", "bi", autocommit=True) as connection:
         connection.execute(f"analyze marts.{name}")  # as the server does by itself, sooner or later
-    spent = verifying.verify(clean_lake).book.accounts(plan())
+    spent = verifying.verify(clean_lake).book.accounts()
 
     (withdrawn,) = release.withdraw(clean_lake, name, march.first_day, "a sensor that counted twice")
     left = whole.filter(pl.col("period_start") > march.last_day)
@@ -178,7 +178,7 @@ def test_a_withdrawn_unit_is_gone_from_all_that_can_be_read_and_stays_spent(
     assert [(unit.first_day, why) for unit, why in found.book.withdrawn()] == [
         (march.first_day, "a sensor that counted twice")
     ]
-    assert found.book.accounts(plan()) == spent
+    assert found.book.accounts() == spent
     with pytest.raises(RefusedError, match="is withdrawn already: a sensor that counted twice"):
         release.withdraw(clean_lake, name, march.first_day, "again")
     with pytest.raises(RefusedError, match="no unit of tows_delay that begins on 2026-03-01 was ever published"):
@@ -196,7 +196,7 @@ def test_a_withdrawn_unit_is_gone_from_all_that_can_be_read_and_stays_spent(
     assert in_bi(analyst, contract).equals(pl.concat([mended, left]))
     found = verifying.verify(clean_lake)
     assert found.breaks == ()
-    (account,) = (each for each in found.book.accounts(plan()) if each.month == "2026-03")
+    (account,) = (each for each in found.book.accounts() if each.month == "2026-03")
     share = plan().marts[name].spends
     assert (account.spent, account.corrections) == (share, share)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
-from fractions import Fraction
 
 import duckdb
 import numpy as np
@@ -12,7 +11,7 @@ import pyarrow as pa
 import pytest
 from synthetic_marts import declared
 
-from infra.noise import GaussianNoise, LaplaceNoise
+from infra.noise import GaussianNoise
 from infra.privacy_plan import plan
 from publication import utility
 from publication.contracts import CONTRACTS
@@ -23,11 +22,7 @@ MARCH = date(2026, 3, 1)
 @pytest.mark.parametrize("mart", plan().marts)
 def test_the_margin_holds_nineteen_times_out_of_twenty_and_none_smaller_does(mart: str) -> None:
     share = plan().marts[mart]
-    noise = (
-        LaplaceNoise(bytes(32), Fraction(share.spends), share.bound)
-        if share.mechanism == "laplace"
-        else GaussianNoise(bytes(32), share.bound / (2 * Fraction(share.spends)))
-    )
+    noise = GaussianNoise(bytes(32), share.bound / (2 * share.spends))
     drawn = np.abs(np.asarray(noise(pa.array([f"cell {number}" for number in range(40_000)]))))
     margin = utility.margin(plan(), mart)
     assert np.mean(drawn <= margin) >= 0.945
@@ -38,8 +33,8 @@ def test_the_sentence_is_made_of_declared_figures() -> None:
     share = plan().marts["fines_by_day"]
     assert utility.sentence(plan(), "fines_by_day") == (
         f"Noise was added before publication: nineteen times out of twenty it changes a measured count by "
-        f"{utility.margin(plan(), 'fines_by_day')} at most. Figures under {share.threshold} are not shown. Of the "
-        f"epsilon of 1 that may be spent per vehicle-month, this table spends {float(share.spends)}."
+        f"{utility.margin(plan(), 'fines_by_day')} at most. Counts under {share.threshold} are not shown. Of the "
+        f"rho of 0.1 that may be spent per vehicle-month, this table spends {float(share.spends)}."
     )
 
 

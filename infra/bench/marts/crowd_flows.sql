@@ -1,5 +1,5 @@
 -- The family of crowds, by hand. Views: events (conformed rows), places; tables: directions, weekdays, hours; macros:
--- source, threshold.
+-- source, threshold, mean_of, mean_label_of.
 create table by_hour as
 select
     counted.day,
@@ -108,11 +108,11 @@ from (
 create table crowd_profile as
 select
     quarter as quarter_start, quarter as period_start, period_end, place_id, place_name, iso_weekday, hour,
-    case when mean >= threshold('crowd_profile') then round(mean, 1) end as mean_people,
-    case when mean >= threshold('crowd_profile') then null else '<' || threshold('crowd_profile') end as mean_people_label,
-    case when mean >= threshold('crowd_profile') then round(mean / 4 / area_m2, 6) end as mean_density
+    round(mean_of('crowd_profile', measured, observed), 1) as mean_people,
+    mean_label_of('crowd_profile', measured, observed) as mean_people_label,
+    round(mean_of('crowd_profile', measured, observed) / 4 / area_m2, 6) as mean_density
 from (
-    select *, cast(coalesce(people, 0) + noise as double) * 60 / minutes as mean
+    select *, coalesce(people, 0) + noise as measured, cast(minutes as double) / 60 as observed
     from (
         select
             quarter, period_end, place_id, place_name, iso_weekday, cast(unnest(hours) as integer) as hour,

@@ -1,6 +1,14 @@
 -- What all families need beside their own query. Table plan: name, distribution, least, precision.
 create macro source(mart, unit) as concat_ws(' ', (select distribution from plan where name = mart), 1, unit);
 create macro threshold(mart) as (select least from plan where name = mart);
+create macro mean_of(mart, measured, hours) as
+case when measured >= threshold(mart) and hours > 0 then measured / cast(hours as double) end;
+create macro mean_label_of(mart, measured, hours) as
+case
+    when measured >= threshold(mart) and hours > 0 then null
+    when hours > 0 then '<' || cast(ceil(threshold(mart) / cast(hours as double)) as bigint)
+    else '<' || threshold(mart)
+end;
 create macro noise_of(source, cell) as noise(source, cell, [''])[1];
 create macro weight(mart) as (select precision from plan where name = mart);
 

@@ -1,5 +1,5 @@
 -- The family of footfall, by hand. Views: events (conformed rows), zones; tables: footfall_categories, weekdays, hours;
--- macros: source, threshold.
+-- macros: source, mean_of, mean_label_of.
 create table summed as
 select
     event_date as day,
@@ -36,10 +36,10 @@ having last_day(quarter + interval 2 month) = max(day);
 create table footfall_by_day as
 select
     quarter as quarter_start, day as period_start, day as period_end, area_id, area_name, category,
-    case when mean >= threshold('footfall_by_day') then round(mean, 1) end as mean_people,
-    case when mean >= threshold('footfall_by_day') then null else '<' || threshold('footfall_by_day') end as mean_people_label
+    round(mean_of('footfall_by_day', measured, observed), 1) as mean_people,
+    mean_label_of('footfall_by_day', measured, observed) as mean_people_label
 from (
-    select *, cast(coalesce(people, 0) + noise as double) / observed as mean
+    select *, coalesce(people, 0) + noise as measured
     from (
         select
             quarter, day, unnest(ids) as area_id, unnest(names) as area_name, unnest(categories) as category,
@@ -66,10 +66,10 @@ from (
 create table footfall_by_month as
 select
     quarter as quarter_start, month as period_start, period_end as period_end, zone_id, zone_name, time_band, category,
-    case when mean >= threshold('footfall_by_month') then round(mean, 1) end as mean_people,
-    case when mean >= threshold('footfall_by_month') then null else '<' || threshold('footfall_by_month') end as mean_people_label
+    round(mean_of('footfall_by_month', measured, observed), 1) as mean_people,
+    mean_label_of('footfall_by_month', measured, observed) as mean_people_label
 from (
-    select *, cast(coalesce(people, 0) + noise as double) / observed as mean
+    select *, coalesce(people, 0) + noise as measured
     from (
         select
             quarter, month, period_end, zone_id, zone_name, unnest(bands) as time_band, unnest(categories) as category,
@@ -97,10 +97,10 @@ from (
 create table footfall_profile as
 select
     quarter as quarter_start, quarter as period_start, period_end as period_end, zone_id, zone_name, iso_weekday, hour, category,
-    case when mean >= threshold('footfall_profile') then round(mean, 1) end as mean_people,
-    case when mean >= threshold('footfall_profile') then null else '<' || threshold('footfall_profile') end as mean_people_label
+    round(mean_of('footfall_profile', measured, observed), 1) as mean_people,
+    mean_label_of('footfall_profile', measured, observed) as mean_people_label
 from (
-    select *, cast(coalesce(people, 0) + noise as double) / observed as mean
+    select *, coalesce(people, 0) + noise as measured
     from (
         select
             quarter, period_end, zone_id, zone_name, iso_weekday, unnest(hours) as hour, unnest(categories) as category,

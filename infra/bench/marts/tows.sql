@@ -40,6 +40,18 @@ select *, exact + noise_of(source('tows_by_month', month), cell) as measured fro
     where last_day(month) = day
 );
 
+create table by_month_and_reason as
+select *, exact + noise_of(source('tows_by_month_and_reason', month), cell) as measured from (
+    select
+        quarter, month, cast(day as date) as period_end, reason_group, coalesce(tows, 0) as exact,
+        concat_ws('|', month, reason_group) as cell, cast(month as varchar) as parent, reason_group as tie
+    from calendar
+    cross join (select distinct reason_group from tow_reasons)
+    left join (select month, reason_group, sum(tows) as tows from counted join tow_reasons using (reason) group by all)
+        using (month, reason_group)
+    where last_day(month) = day
+);
+
 create table by_area as
 select *, exact + noise_of(source('tows_by_area', quarter), cell) as measured from (
     select
@@ -94,7 +106,15 @@ from (
 )
 group by all;
 
-create table month_totals as select parent, greatest(sum(measured), 0) as total from by_month group by all;
+create table month_totals as
+select parent, cast(greatest((2 * sum(w * estimate) + sum(w)) // (2 * sum(w)), 0) as bigint) as total
+from (
+    select parent, sum(measured) as estimate, weight('tows_by_month') // count(*) as w from by_month group by all
+    union all
+    select parent, sum(measured), weight('tows_by_month_and_reason') // count(*) from by_month_and_reason group by all
+)
+group by all;
+
 create table band_totals as select parent, greatest(sum(measured), 0) as total from by_band group by all;
 
 create table tows_by_month as
@@ -103,6 +123,16 @@ select
     case when fitted >= threshold('tows_by_month') then fitted end as tows,
     case when fitted >= threshold('tows_by_month') then null else '<' || threshold('tows_by_month') end as tows_label
 from fitted('by_month', 'month_totals');
+
+create table tows_by_month_and_reason as
+select
+    quarter as quarter_start, month as period_start, period_end, reason_group,
+    case when fitted >= threshold('tows_by_month_and_reason') then fitted end as tows,
+    case
+        when fitted >= threshold('tows_by_month_and_reason') then null
+        else '<' || threshold('tows_by_month_and_reason')
+    end as tows_label
+from fitted('by_month_and_reason', 'month_totals');
 
 create table tows_by_area as
 select

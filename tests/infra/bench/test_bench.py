@@ -82,7 +82,7 @@ def test_a_quick_run_measures_everything_and_leaves_only_figures(folder: Path) -
         assert 2**24 < floor["peak_bytes"] < 2**36
     assert size["marts"]["sql_seconds"] > 0
     quarterly = {"tows_by_area", "tows_by_reason", "tows_delay", "tows_profile"}
-    assert set(size["marts"]["rows"]) == {"tows_by_month", *quarterly}
+    assert set(size["marts"]["rows"]) == {"tows_by_month", "tows_by_month_and_reason", *quarterly}
     assert all(rows > 0 for rows in size["marts"]["rows"].values())
     for peak in (size["ingest"]["peak_bytes"], size["marts"]["peak_bytes"]):
         assert 2**24 < peak < 2**36

@@ -12,6 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from infra.noise import GaussianNoise
+
 Cdf = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]]
 
 KEY = bytes(range(32))
@@ -22,20 +24,8 @@ def cells(count: int = SAMPLES, prefix: str = "verbalisations|3") -> pa.Array:
     return pc.binary_join_element_wise(prefix, pa.array(np.arange(count)).cast(pa.string()), "|")
 
 
-def laplace_cdf(rate: float) -> Cdf:
-    """P(X <= x) of the discrete Laplace distribution."""
-
-    def cdf(x: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        p = math.exp(-rate)
-        tail = np.exp(-rate * np.where(x < 0, -x, x + 1).astype(float)) / (1 + p)
-        return np.where(x < 0, tail, 1 - tail)
-
-    return cdf
-
-
-def laplace_variance(rate: float) -> float:
-    p = math.exp(-rate)
-    return 2 * p / math.expm1(-rate) ** 2
+def discrete_gaussian(key: bytes, cells: pa.Array, variance: Fraction) -> npt.NDArray[np.int64]:
+    return GaussianNoise(key, variance)(cells)
 
 
 def gaussian_cdf(variance: float) -> Cdf:

@@ -1,6 +1,6 @@
 with tows as (
     select * from {{ ref('int_tows_counted') }}
-    where grain = 'month'
+    where grain = 'reason'
 ),
 
 grid as (

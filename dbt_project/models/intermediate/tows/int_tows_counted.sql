@@ -25,9 +25,8 @@ counted as (
     -- One pass over the lake for all the grains that marts need.
     select
         case
-            when grouping(calendar.month_start) = 0 then 'month'
-            when grouping(first_of_month.zone_id) = 0 then 'zone'
             when grouping(first_of_month.reason) = 0 then 'reason'
+            when grouping(first_of_month.zone_id) = 0 then 'zone'
             when grouping(first_of_month.delay_band) = 0 then 'delay'
             else 'hour'
         end as grain,
@@ -41,9 +40,8 @@ counted as (
     from first_of_month
     inner join calendar on first_of_month.event_date = calendar.day
     group by grouping sets ( -- noqa: PRS, RF02
-        (calendar.month_start),
+        (calendar.quarter_start, calendar.month_start, first_of_month.reason),
         (calendar.quarter_start, first_of_month.zone_id),
-        (calendar.quarter_start, first_of_month.reason),
         (calendar.quarter_start, first_of_month.delay_band),
         (calendar.quarter_start, first_of_month.local_hour)
     )

@@ -23,7 +23,7 @@ averaged as (
     select
         measured.*,
         counters.area_m2,
-        cast(measured.measured as double) * 60 / counters.minutes as people_an_hour
+        cast(counters.minutes as double) / 60 as hours
     from measured
     left join counters
         on
@@ -37,9 +37,10 @@ published as (
     {{ publish_counts(
         'crowd_profile',
         cells='averaged',
-        value='people_an_hour',
+        value='measured',
         measure='mean_people',
-        companions={'mean_density': 'round(people_an_hour / 4 / area_m2, 6)'}
+        hours='hours',
+        companions={'mean_density': 'round(measured / hours / 4 / area_m2, 6)'}
     ) }}
 )
 

@@ -18,13 +18,19 @@ observed as (
 averaged as (
     select
         measured.*,
-        cast(measured.measured as double) / cast(observed.hours_observed as double) as people_present
+        observed.hours_observed
     from measured
     left join observed on measured.period_start = observed.period_start
 ),
 
 published as (
-    {{ publish_counts('footfall_by_day', cells='averaged', value='people_present', measure='mean_people') }}
+    {{ publish_counts(
+        'footfall_by_day',
+        cells='averaged',
+        value='measured',
+        measure='mean_people',
+        hours='hours_observed'
+    ) }}
 )
 
 select

@@ -19,7 +19,7 @@ observed as (
 averaged as (
     select
         measured.*,
-        cast(measured.measured as double) / cast(observed.hours_observed as double) as people_present
+        observed.hours_observed
     from measured
     left join observed
         on
@@ -28,7 +28,13 @@ averaged as (
 ),
 
 published as (
-    {{ publish_counts('footfall_by_month', cells='averaged', value='people_present', measure='mean_people') }}
+    {{ publish_counts(
+        'footfall_by_month',
+        cells='averaged',
+        value='measured',
+        measure='mean_people',
+        hours='hours_observed'
+    ) }}
 )
 
 select

@@ -1,0 +1,29 @@
+with measured as (
+    select * from {{ ref('int_tows_by_month_and_reason_measured') }}
+),
+
+totals as (
+    select * from {{ ref('int_tows_month_totals') }}
+),
+
+fitted as (
+    {{ fit_to_totals(
+        leaves='measured',
+        totals='totals',
+        parent=['unit_start'],
+        order_by=['reason_group']
+    ) }}
+),
+
+published as (
+    {{ publish_counts('tows_by_month_and_reason', cells='fitted', value='fitted', measure='tows') }}
+)
+
+select
+    quarter_start,
+    period_start,
+    period_end,
+    reason_group,
+    tows,
+    tows_label
+from published
