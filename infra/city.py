@@ -7,7 +7,7 @@ one point per zone, polygons of a GeoJSON file, or H3 cells. ``CALANQUE_GEO`` re
 from __future__ import annotations
 
 import json
-import tomllib
+import math
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
@@ -24,12 +24,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from shapely.lib import GEOSException
 
 from infra.days_off import Calendar
+from infra.documents import DocumentError, read_json, read_toml
 from infra.profiles import ProfileError, profile_path
 from infra.settings import Settings
-from infra.zoning import Box, H3Locator, Locator, PolygonLocator, cell_polygons, h3_cells
+from infra.zoning import Box, H3Locator, Locator, PolygonLocator, cell_polygons, cells_expected, h3_cells
 
 UNKNOWN = "unknown"
 """The zone of what cannot be placed; every city has it."""
+
+MOST_ZONES = 100_000
+"""More are a mistake in the profile: each is a row of every grid."""
 
 ZONES = ("zone_id", "zone_name", "area_id", "area_name", "published_zone_id", "published_zone_name")
 
@@ -208,7 +212,7 @@ def load_city(settings: Settings) -> City:
                 raise ProfileError(
                     f"{path}: CALANQUE_GEO gives polygons, but this profile is cut into H3 cells: unset CALANQUE_GEO"
                 )
-            table, locator = _h3_zones(zoning)
+            table, locator = _h3_zones(path, zoning)
         case _Cells() | _Polygons():
             table = _read_table(path.parent / zoning.table)
             polygons = settings.geo or (path.parent / zoning.file if isinstance(zoning, _Polygons) else None)
@@ -231,9 +235,9 @@ def load_city(settings: Settings) -> City:
 
 def _read_profile(path: Path) -> _Profile:
     try:
-        return _Profile.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProfileError(f"{path}: not a TOML file: {error}") from None
+        return _Profile.model_validate(read_toml(path))
+    except DocumentError as error:
+        raise ProfileError(f"{path}: {error}") from None
     except ValidationError as error:
         faults = "; ".join(
             f"key {'.'.join(str(part) for part in fault['loc']) or '(whole file)'}: {fault['msg']}"
@@ -260,6 +264,8 @@ def _read_table(path: Path) -> pl.DataFrame:
         raw = pl.read_csv(path, infer_schema=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise ProfileError(f"{path}: cannot be read as the CSV table of zones: {error}") from None
+    if raw.height > MOST_ZONES:
+        raise ProfileError(f"{path}: {raw.height:,} zones, and {MOST_ZONES:,} are the most")
     missing = [column for column in _TABLE if column not in raw.columns]
     if missing:
         raise ProfileError(f"{path}: the table of zones lacks the columns {', '.join(missing)}")
@@ -275,8 +281,14 @@ def _read_table(path: Path) -> pl.DataFrame:
     return table
 
 
-def _h3_zones(zoning: _H3) -> tuple[pl.DataFrame, Locator]:
+def _h3_zones(path: Path, zoning: _H3) -> tuple[pl.DataFrame, Locator]:
     boxes = [Box(box.name, box.west, box.south, box.east, box.north) for box in zoning.box]
+    wanted = sum(cells_expected(box, zoning.resolution) for box in boxes)
+    if wanted > MOST_ZONES:
+        raise ProfileError(
+            f"{path}: key zoning.resolution: its boxes hold about {wanted:,.0f} cells, of at most {MOST_ZONES:,}: name "
+            "a coarser resolution or smaller boxes"
+        )
     cells = h3_cells(boxes, zoning.resolution)
     parents = [h3.cell_to_parent(cell, zoning.area_resolution) for cell in cells["zone_id"]]
     areas = [h3.cell_area(cell, unit="km^2") for cell in cells["zone_id"]]
@@ -324,7 +336,7 @@ def _match_polygons(file: Path, keys: _GeoJson, table: pl.DataFrame) -> list[Any
         area = str(properties.get(keys.area_property.casefold()) or "") if keys.area_property else ""
         position = known.get((_plain(area), _plain(name)))
         if position is None:
-            strangers.append(f"feature {number} ({area} {name})".replace("( ", "("))
+            strangers.append(f"feature {number} ({area[:60]} {name[:60]})".replace("( ", "("))
         else:
             found.setdefault(position, []).append(geometry)
     lost = [table["zone_name"][index] for index in range(table.height) if index not in found]
@@ -340,16 +352,26 @@ def _match_polygons(file: Path, keys: _GeoJson, table: pl.DataFrame) -> list[Any
 def _features(file: Path) -> list[tuple[dict[str, Any], Any]]:
     """Properties (keys in lower case) and polygonal geometry of each feature of a GeoJSON file."""
     try:
-        features = json.loads(file.read_bytes())["features"]
+        features = read_json(file)["features"]
         properties = [{key.casefold(): value for key, value in each["properties"].items()} for each in features]
         geometries = shapely.from_geojson(np.array([json.dumps(each["geometry"]) for each in features], dtype=object))
-    except OSError as error:
-        raise ProfileError(f"{file}: cannot be read: {error.strerror}") from None
+    except DocumentError as error:
+        raise ProfileError(f"{file}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, GEOSException) as error:
-        raise ProfileError(f"{file}: not a GeoJSON feature collection: {type(error).__name__} {error}") from None
+        why = f"{type(error).__name__} {error}"[:200]
+        raise ProfileError(f"{file}: not a GeoJSON feature collection: {why}") from None
+    if len(features) > MOST_ZONES:
+        raise ProfileError(f"{file}: {len(features):,} features, and {MOST_ZONES:,} are the most")
     for number, geometry in enumerate(geometries, start=1):
         if geometry is None or geometry.geom_type not in {"Polygon", "MultiPolygon"}:
             raise ProfileError(f"{file}: feature {number} is not a polygon")
+        west, south, east, north = geometry.bounds if geometry.area else (math.nan,) * 4
+        if math.isnan(west):
+            raise ProfileError(f"{file}: feature {number} is a polygon without an area")
+        if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
+            raise ProfileError(
+                f"{file}: feature {number} is not in degrees of longitude and latitude (WGS 84): convert the file"
+            )
     return list(zip(properties, geometries, strict=True))
 
 

@@ -67,6 +67,14 @@ MIGRATIONS = (
         update registry.mart set tells_exact = true where build_id is not null;
         """,
     ),
+    Migration(
+        5,
+        "attempts have an order, and a refused delivery remembers which formats were known",
+        """
+        alter table registry.delivery add column if not exists last_attempt bigint;
+        alter table registry.delivery add column if not exists known_formats text;
+        """,
+    ),
 )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from infra.documents import DocumentError, read_toml
 from infra.settings import Settings
 
 PROFILES = Path(__file__).parent / "cities"
@@ -39,9 +39,9 @@ def time_zone(settings: Settings) -> str:
     """
     path = profile_path(settings.city)
     try:
-        named = tomllib.loads(path.read_text("utf-8"))["time_zone"]
+        named = read_toml(path)["time_zone"]
         return ZoneInfo(named).key
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProfileError(f"{path}: not a TOML file: {error}") from None
+    except DocumentError as error:
+        raise ProfileError(f"{path}: {error}") from None
     except (KeyError, TypeError, ValueError, ZoneInfoNotFoundError):
         raise ProfileError(f"{path}: key time_zone: not the name of a time zone such as Europe/Paris") from None

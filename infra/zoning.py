@@ -21,6 +21,8 @@ RASTER_CELLS = 25_000
 """Cells of the raster, roughly. More take longer to fill at each start than a million points gain by them."""
 OUTSIDE, MIXED = -1, -2
 
+_EARTH_RADIUS_KM = 6371.0
+
 
 class Locator(Protocol):
     def locate(self, lon: pl.Series, lat: pl.Series) -> pl.Series: ...
@@ -155,6 +157,13 @@ def cell_polygons(points: pl.DataFrame, reach: float, margin_km: float) -> list[
     diagram = shapely.voronoi_polygons(shapely.multipoints(centres), extend_to=city, ordered=True)
     cells = shapely.intersection(shapely.get_parts(diagram), city)
     return list(shapely.transform(cells, lambda xy: xy / np.array([squeeze, 1.0])))
+
+
+def cells_expected(box: Box, resolution: int) -> float:
+    """About how many H3 cells a box holds, without making them."""
+    height = math.sin(math.radians(box.north)) - math.sin(math.radians(box.south))
+    km2 = _EARTH_RADIUS_KM**2 * math.radians(box.east - box.west) * height
+    return km2 / float(h3.average_hexagon_area(resolution, unit="km^2"))
 
 
 def h3_cells(boxes: Sequence[Box], resolution: int) -> pl.DataFrame:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 
 NOTE_SUFFIX = ".delivery.json"
 UNFINISHED = (".part", ".tmp", ".partial", ".filepart", ".crdownload")
+LONGEST_NAME = 200
+"""Bytes of a file's name: a file system takes 255, and notes, reasons and numbers are added to it."""
+
+_NOT_IN_A_NAME = re.compile(r"[\x00-\x1f\x7f/\\]")
 
 
 class Arrival(NamedTuple):
@@ -42,3 +47,16 @@ def waiting(folder: Path) -> list[Arrival]:
     except FileNotFoundError:
         return []
     return sorted(arrived)
+
+
+def acceptable(name: str) -> str:
+    """``name`` as a file may be called in a drop folder: it does not say that it is unfinished, hidden or a note."""
+    name = _NOT_IN_A_NAME.sub("_", name)
+    while name.lower().endswith((*UNFINISHED, NOTE_SUFFIX)):
+        name = name.rpartition(".")[0]
+    return shortened(name.lstrip(".")).lstrip(".") or "delivery"
+
+
+def shortened(name: str) -> str:
+    """The end of ``name``, where its extension is, in at most :data:`LONGEST_NAME` bytes."""
+    return os.fsencode(name)[-LONGEST_NAME:].decode("utf-8", "ignore")

@@ -8,7 +8,6 @@ the metadata ``format`` and ``corrects`` of the object, which come with it in th
 from __future__ import annotations
 
 import os
-import re
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -17,17 +16,13 @@ from minio import Minio
 
 from infra import object_store
 from infra.settings import Settings
-from ingestion.arrivals import NOTE_SUFFIX, UNFINISHED
-from ingestion.notes import Note
+from ingestion.arrivals import acceptable
 
 ROLE = "landing"
 BUCKET = "drop"
 
-_SAID = tuple(Note.model_fields)
 _METADATA = "x-amz-meta-"
 _CHUNK_BYTES = 2**20
-_NAME_CHARACTERS = 60  # of four bytes at most, and the file system takes 255
-_NOT_IN_A_NAME = re.compile(r"[\x00-\x1f\x7f/\\]")
 
 
 class Put(NamedTuple):
@@ -39,11 +34,8 @@ class Put(NamedTuple):
 
     @property
     def file_name(self) -> str:
-        """A name that is safe in a folder, and does not say that the file is unfinished or a note."""
-        name = _NOT_IN_A_NAME.sub("_", PurePosixPath(self.key).name)
-        while name.lower().endswith((*UNFINISHED, NOTE_SUFFIX)):
-            name = name.rpartition(".")[0]
-        return name.lstrip(".")[-_NAME_CHARACTERS:].lstrip(".") or "delivery"
+        """A name that is safe in a folder."""
+        return acceptable(PurePosixPath(self.key).name)
 
 
 def waiting(settings: Settings, silo: str) -> list[Put]:
@@ -60,7 +52,7 @@ def waiting(settings: Settings, silo: str) -> list[Put]:
 
 
 def fetch(store: Minio, put: Put, target: Path) -> dict[str, str]:
-    """Write the bytes to ``target``, on the disk when this returns; what the sender says of them."""
+    """Write the bytes to ``target``, on the disk when this returns; the object's metadata."""
     response = store.get_object(BUCKET, put.key, version_id=put.version)
     try:
         with target.open("wb") as file:
@@ -68,7 +60,8 @@ def fetch(store: Minio, put: Put, target: Path) -> dict[str, str]:
                 file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
-        return {name: value for name in _SAID if (value := response.headers.get(f"{_METADATA}{name}"))}
+        told = {name.lower(): value for name, value in response.headers.items()}
+        return {name.removeprefix(_METADATA): told[name] for name in told if name.startswith(_METADATA)}
     finally:
         response.close()
         response.release_conn()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from functools import cache
+from importlib.metadata import version
 
 import pandera.polars as pa
 from pandera.engines import polars_engine
@@ -51,6 +54,12 @@ def of(silo: Silo, dataset: Dataset) -> Document:
         delivered=_side(dataset.delivered),
         table=_side(dataset.conformed),
     )
+
+
+def known_formats(silo: Silo) -> str:
+    """A digest of what this release reads of a silo: another release, or another format, may read more."""
+    layouts = [(accepted.name, _layout(accepted).model_dump(mode="json")) for accepted in silo.formats]
+    return hashlib.sha256(json.dumps([version("calanque"), layouts]).encode()).hexdigest()
 
 
 def _layout(accepted: Format) -> Layout:

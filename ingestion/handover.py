@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from infra.settings import Settings
@@ -29,12 +29,12 @@ def folder(settings: Settings, silo: str) -> Path:
 def give(settings: Settings, silo: str, delivery_id: str, path: Path) -> Path | None:
     """Move a landed file out of the drop folder, and say where to; None when it cannot be moved, only copied."""
     target = folder(settings, silo) / delivery_id
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.rename(target)
     except FileNotFoundError:
         raise
-    except OSError:  # another file system
+    except OSError:  # another file system, mostly
         return None
     return target
 
@@ -87,4 +87,5 @@ def clear(settings: Settings, silo: str, waiting: Collection[str]) -> None:
         return
     for path in given:
         if path.name not in waiting:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # what cannot be removed is in nobody's way
+                path.unlink()

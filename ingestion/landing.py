@@ -7,29 +7,37 @@ order.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import itertools
 import json
 import logging
 import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
 import psycopg
 from minio import Minio
+from minio.error import MinioException
+from urllib3.exceptions import HTTPError
 
 from infra import clock, database, logs, object_store, registry
+from infra.endpoints import NotRunning
+from infra.secrets import SecretMissing
 from infra.settings import Settings
+from infra.transient import Several, disk_full, explained
 from ingestion import collecting, handover, notes
-from ingestion.arrivals import NOTE_SUFFIX, waiting
+from ingestion.arrivals import LONGEST_NAME, NOTE_SUFFIX, acceptable, shortened, waiting
 from ingestion.notes import Note
 from ingestion.opening import open_inside, open_regular
 from ingestion.refusal import Refused, printable
 from ingestion.register import silos
+from ingestion.retention import limits
 
 BUCKET = "landing"
 REFUSED_FOLDER = ".refused"
@@ -41,9 +49,22 @@ _EXTENSION = re.compile(r"\.([A-Za-z0-9]{1,8})$")
 _log = logging.getLogger(__name__)
 
 
+class StoredOtherwiseError(OSError):
+    """The store took bytes, and does not hold as many."""
+
+
+# Faults that are the lake's, as is a full disk, when it lands nothing at all.
+_OF_THE_LAKE = (psycopg.Error, MinioException, HTTPError, StoredOtherwiseError, NotRunning, SecretMissing)
+_STAYS = frozenset({"still_changing", "not_removed"})  # of a file that is refused, but not set aside
+
+
+Outcome = Literal["new", "again", "restored", "reopened"]
+
+
 @dataclass(frozen=True)
 class Landed:
-    """A delivery that is in landing. ``outcome``: it is new, was there already, or is there to be tried again.
+    """A delivery that is in landing. ``outcome``: it is new, was there already, or is there to be tried again, or its
+    bytes had been lost and are there again.
 
     ``refusal`` is the sentence for which a delivery that was there already had been refused.
     """
@@ -52,7 +73,7 @@ class Landed:
     delivery_id: str
     file_name: str
     bytes: int
-    outcome: Literal["new", "again", "reopened"]
+    outcome: Outcome
     refusal: str | None = None
 
     @property
@@ -61,7 +82,9 @@ class Landed:
             "new": "landed",
             "again": "the same bytes were delivered before: nothing changes"
             if self.refusal is None
-            else f"the same bytes were delivered before and refused, and still are: {self.refusal.rstrip('.')}",
+            else f"the same bytes were delivered before and refused, and still are: {self.refusal} "
+            "They are tried again when formats change, and by `calanque replay`",
+            "restored": "the same bytes were delivered before, but the store had lost them: they have landed again",
             "reopened": "not accepted before, it will be tried again as it is delivered now",
         }
         return f"{self.file_name}: {said[self.outcome]} (delivery {self.delivery_id[:12]})"
@@ -98,54 +121,112 @@ def land(
         return landing.land(path, Note(format=format, corrects=corrects))
 
 
+class LandingError(Several):
+    """Files that could not be landed because of the lake; they wait where they are, and will be tried again."""
+
+
 def sweep(settings: Settings, silo: str) -> Sweep:
     """Land every file of the drop folder of ``silo``, in order of arrival; each leaves the folder once landed, and
     waits for ingestion on this machine (:mod:`ingestion.handover`). What partners put into the object store is fetched
     into the folder first (:mod:`ingestion.collecting`).
 
     Left alone: names that begin with a dot or end in one of :data:`ingestion.arrivals.UNFINISHED`. What can never be
-    landed (a link, a folder...) is moved to the sub-folder :data:`REFUSED_FOLDER` with the reason beside it. A file
-    that is still changing stays for the next sweep.
+    landed (a link, a folder...) is moved to the sub-folder :data:`REFUSED_FOLDER` with the reason beside it. What may
+    be landed another time (a file that is still changing, one that the disk cannot read...) stays for the next sweep.
+    Whatever is wrong with a file, the next is landed.
+
+    Raises:
+        LandingError: files met faults of the lake, and none landed. Others, when store or database are away.
+        KeyError: no such silo.
+        OSError: the drop folder cannot be read.
     """
     folder = drop_folder(settings, silo)
-    result = Sweep([], [])
-    _collect(settings, silo, folder)
+    result = Sweep([], _collect(settings, silo, folder))
     arrived = waiting(folder)
-    if not arrived:
-        return result
-    with logs.stage(settings, "land", silo=silo), closing(_Landing(settings, silo)) as landing:
-        for path in (folder / arrival.name for arrival in arrived):
-            try:
-                landed = landing.land(path, notes.read(folder, path), take_away=True)
-            except FileNotFoundError:
-                continue  # taken by another sweep
-            except Refused as refused:
-                _log.warning("%s: %s", silo, refused.sentence)
-                result.turned_away.append(refused)
-                if refused.rule != "still_changing":
-                    _set_aside(folder, path, refused)
-            else:
-                with logs.context(delivery_id=landed.delivery_id, bytes=landed.bytes, outcome=landed.outcome):
-                    _log.info("%s: %s", silo, landed.sentence)
-                result.landed.append(landed)
+    if arrived:
+        with logs.stage(settings, "land", silo=silo), closing(_Landing(settings, silo)) as landing:
+            for path in (folder / arrival.name for arrival in arrived):
+                became = _land_or_say_why_not(landing, folder, path)
+                if isinstance(became, Landed):
+                    with logs.context(delivery_id=became.delivery_id, bytes=became.bytes, outcome=became.outcome):
+                        _log.info("%s: %s", silo, became.sentence)
+                    result.landed.append(became)
+                elif became is not None:
+                    _log.warning("%s: %s", silo, became.sentence)
+                    result.turned_away.append(became)
+                    if _of_the_lake(became):
+                        landing.require_answers()
+    faults = [left for left in result.turned_away if _of_the_lake(left)]
+    if faults and not result.landed:  # else it is not the lake that is to blame
+        said = "\n".join(f"{silo}: {left.sentence}" for left in faults)
+        raise LandingError(said, [left.__cause__ for left in faults if left.__cause__])
     return result
 
 
-def _collect(settings: Settings, silo: str, folder: Path) -> None:
-    """Bring what was put into the object store to the drop folder. Killed half-way, the same bytes come twice."""
+def _land_or_say_why_not(landing: _Landing, folder: Path, path: Path) -> Landed | Refused | None:
+    """Land one file of the drop folder, whatever it is; None when another sweep took it meanwhile."""
+    try:
+        try:
+            _require_name(path)
+            return landing.land(path, notes.read(folder, path), take_away=True)
+        except Refused as refused:
+            if refused.rule not in _STAYS:
+                _set_aside(folder, path, refused)
+            return refused
+    except Exception as error:  # whatever it is, it must not stop the next file
+        landing.recover()
+        if isinstance(error, FileNotFoundError) and not os.path.lexists(path):
+            return None
+        return _left(path.name, error)
+
+
+def _of_the_lake(left: Refused) -> bool:
+    error = left.__cause__
+    return error is not None and (isinstance(error, _OF_THE_LAKE) or disk_full(error))
+
+
+def _require_name(path: Path) -> None:
+    size = len(os.fsencode(path.name))
+    if size > LONGEST_NAME:
+        problem = f"its name has {size} bytes, and {LONGEST_NAME} are the most"
+        raise Refused("name_too_long", path.name, problem, "Deliver it under a shorter name")
+
+
+def _left(name: str, error: Exception) -> Refused:
+    """What is said of a file that met an error nobody foresaw; the error is its cause."""
+    why = explained(error) or (isinstance(error, OSError) and error.strerror) or type(error).__name__
+    problem = f"it could not be landed, and stays where it is ({why})"
+    left = Refused("not_landed", name, problem, "It is tried again; should it stay, look at it, or take it away")
+    left.__cause__ = error
+    return left
+
+
+def _collect(settings: Settings, silo: str, folder: Path) -> list[Refused]:
+    """Bring what was put into the object store to the drop folder; what could not be brought stays there.
+
+    Killed half-way, the same bytes come twice.
+    """
+    left: list[Refused] = []
     arrived = collecting.waiting(settings, silo)
     if not arrived:
-        return
+        return left
     folder.mkdir(parents=True, exist_ok=True)
     store = object_store.client(settings, collecting.ROLE)
     for put in arrived:
-        with _reserved(folder, put.file_name) as target:
-            said = collecting.fetch(store, put, _draft_path(target))
-            if said:
-                notes.path_of(target).write_text(json.dumps(said))
-            _draft_path(target).rename(target)
-        _sync(folder)
-        collecting.take_away(store, put)
+        try:
+            with _reserved(folder, put.file_name) as target:
+                metadata = collecting.fetch(store, put, _draft_path(target))
+                if said := {name: metadata[name] for name in Note.model_fields if name in metadata}:
+                    notes.path_of(target).write_text(json.dumps(said))
+                _draft_path(target).rename(target)
+            _sync(folder)
+            collecting.take_away(store, put)
+        except Exception as error:  # as above
+            left.append(_left(put.file_name, error))
+            _log.warning("%s: bucket %s: %s", silo, collecting.BUCKET, left[-1].sentence)
+            if _of_the_lake(left[-1]):
+                collecting.waiting(settings, silo)  # is it the store?
+    return left
 
 
 def drop(
@@ -164,11 +245,14 @@ def drop(
     folder = drop_folder(settings, silo)
     folder.mkdir(parents=True, exist_ok=True)
     note = Note(format=format, corrects=corrects)
-    with open_regular(path, path.name) as source, _reserved(folder, path.name.lstrip(".") or "delivery") as target:
+    with open_regular(path, path.name) as source, _reserved(folder, acceptable(path.name)) as target:
         draft = _draft_path(target)
         with draft.open("wb") as copy:
             shutil.copyfileobj(source, copy, _CHUNK_BYTES)
         notes.write(target, note)
+        for written in (draft, notes.path_of(target)):
+            if written.exists():  # whoever may read the folder may read what is in it, whatever the umask
+                written.chmod(0o600 | (folder.stat().st_mode & 0o044))
         draft.rename(target)
     return target
 
@@ -197,6 +281,17 @@ class _Landing:
     def close(self) -> None:
         self._connection.close()
 
+    def recover(self) -> None:
+        """Be ready for the next file, whatever the last one met."""
+        if not self._connection.closed:
+            self._connection.rollback()
+
+    def require_answers(self) -> None:
+        """Have it raised now if store or database are away: the next file would only meet the same."""
+        object_store.exists(self._store, BUCKET, f"{self._silo}/")
+        self._connection.execute("select 1")
+        self._connection.commit()
+
     def land(self, path: Path, note: Note, *, take_away: bool = False) -> Landed:
         with open_inside(self._folder, path) as stream:
             before = os.fstat(stream.fileno())
@@ -206,16 +301,20 @@ class _Landing:
             delivery_id, size = _digest(stream)
             outcome, refusal = self._record(path, stream, delivery_id, size, note)
             if take_away:
-                self._take_away(path, before, None if outcome == "again" else delivery_id)
+                awaited = outcome in {"new", "reopened"} and _made_private(stream)
+                self._take_away(path, before, delivery_id if awaited else None)
         return Landed(self._silo, delivery_id, printable(path.name), size, outcome, refusal)
 
     def _record(
         self, path: Path, stream: BinaryIO, delivery_id: str, size: int, note: Note
-    ) -> tuple[Literal["new", "again", "reopened"], str | None]:
+    ) -> tuple[Outcome, str | None]:
         known = registry.delivery(self._connection, self._silo, delivery_id)
         self._connection.commit()
         if known is not None and known.status not in {"refused", "parked"}:
-            return "again", None
+            if self._still_kept(known):
+                return "again", None
+            self._upload(path, stream, known.object_key, delivery_id, size)
+            return "restored", None
         if known is not None and known.status == "refused" and self._says_nothing_new(known, note):
             return "again", known.reason
         key = f"{self._silo}/dt={clock.now(self._settings).date()}/{delivery_id}.{_extension(path)}"
@@ -244,6 +343,16 @@ class _Landing:
         self._connection.commit()
         return "new" if added else "again", None
 
+    def _still_kept(self, known: registry.DeliveryRow) -> bool:
+        """Whether the store has all bytes of a delivery, or need not have them any longer."""
+        oldest = limits.landing(self._silo).first_day_kept(clock.now(self._settings).date())
+        return known.landed_at.date() < oldest or self._stored(known.object_key) == [known.bytes]
+
+    def _stored(self, key: str) -> list[int | None]:
+        """The size of the object with this key; nothing when there is none."""
+        found = self._store.list_objects(BUCKET, prefix=key)
+        return [each.size for each in found if each.object_name == key]
+
     def _says_nothing_new(self, refused: registry.DeliveryRow, note: Note) -> bool:
         """Whether the same bytes would be refused again: they are still there, and nothing else is said of them."""
         kept = object_store.exists(self._store, BUCKET, refused.object_key)
@@ -256,9 +365,9 @@ class _Landing:
         except object_store.ObjectChangedError:
             raise _still_changing(path) from None
         # The store checked the digest of every request as it came; that all of them count is seen by the size.
-        stored = [found.size for found in self._store.list_objects(BUCKET, prefix=key) if found.object_name == key]
+        stored = self._stored(key)
         if stored != [size]:
-            raise OSError(
+            raise StoredOtherwiseError(
                 f"object {key} of bucket {BUCKET} holds {stored} bytes where {size} were sent: check the store"
             )
 
@@ -269,13 +378,29 @@ class _Landing:
         """
         if not _unchanged(path, before):
             raise _still_changing(path)  # what landed is a delivery all the same; what is there now is another
-        notes.path_of(path).unlink(missing_ok=True)
-        given = handover.give(self._settings, self._silo, awaited, path) if awaited else None
-        if given is None:
-            path.unlink()
-        elif not _unchanged(given, before):  # swapped at the last moment
+        try:
+            notes.path_of(path).unlink(missing_ok=True)
+            given = handover.give(self._settings, self._silo, awaited, path) if awaited else None
+            if given is None:
+                path.unlink()
+        except FileNotFoundError:
+            raise
+        except OSError:
+            problem = "it has landed, but the lake may not remove it from the drop folder"
+            remedy = "Let the lake's account write to that folder, or remove the file"
+            raise Refused("not_removed", path.name, problem, remedy) from None
+        if given is not None and not _unchanged(given, before):  # swapped at the last moment
             given.rename(path)
             raise _still_changing(path)
+
+
+def _made_private(stream: BinaryIO) -> bool:
+    """Take the file from all but its owner; False when that is somebody else."""
+    try:
+        os.fchmod(stream.fileno(), 0o600)
+    except PermissionError:
+        return False
+    return True
 
 
 def _unchanged(path: Path, before: os.stat_result) -> bool:
@@ -315,11 +440,11 @@ def _reserved(folder: Path, name: str) -> Iterator[Path]:
     for candidate in (name, *(f"{count}-{name}" for count in range(1, 1000))):
         target = folder / candidate
         try:
-            _draft_path(target).touch(0o644, exist_ok=False)
+            _draft_path(target).touch(0o600, exist_ok=False)
         except FileExistsError:
             continue
         try:
-            if not os.path.lexists(target):
+            if not os.path.lexists(target) and not os.path.lexists(notes.path_of(target)):
                 yield target
                 return
         finally:
@@ -341,15 +466,27 @@ def _draft_path(target: Path) -> Path:
 
 
 def _set_aside(folder: Path, path: Path, refused: Refused) -> None:
-    """Move what cannot be landed out of the way, itself and not what it may point to, with the reason beside it."""
+    """Move what cannot be landed out of the way, itself and not what it may point to, with the reason beside it.
+
+    Raises:
+        OSError: it cannot be moved.
+    """
     aside = folder / REFUSED_FOLDER
-    aside.mkdir(exist_ok=True)
-    name = path.name
-    count = 1
-    while os.path.lexists(aside / name):
-        name = f"{count}-{path.name}"
-        count += 1
-    path.rename(aside / name)
-    if os.path.lexists(notes.path_of(path)):
-        notes.path_of(path).rename(aside / (name + NOTE_SUFFIX))
-    (aside / f"{name}.why.txt").write_text(refused.sentence + "\n")
+    aside.mkdir(mode=0o700, exist_ok=True)
+    if aside.is_symlink():
+        raise OSError(errno.ELOOP, f"{REFUSED_FOLDER} is a link")
+    called = shortened(path.name)
+    for name in itertools.chain([called], (f"{count}-{called}" for count in itertools.count(1))):
+        # Each was delivered under a name of its own choice, and may be a link, or a pipe that nobody reads.
+        moved, why, note = (aside / f"{name}{suffix}" for suffix in ("", ".why.txt", NOTE_SUFFIX))
+        if not any(map(os.path.lexists, (moved, why, note))):
+            break
+    try:
+        with why.open("x") as reason:
+            reason.write(refused.sentence + "\n")
+        path.rename(moved)
+    except BaseException:
+        why.unlink(missing_ok=True)
+        raise
+    with suppress(OSError):  # there is none, or the name is too long for one
+        notes.path_of(path).rename(note)

@@ -50,7 +50,7 @@ from ingestion.pseudonyms import Pseudonymiser
 from ingestion.reading import read_batches
 from ingestion.receipts import Receipt
 from ingestion.recognition import named, recognise, sample
-from ingestion.refusal import Refused
+from ingestion.refusal import BY_FORMAT, Refused
 from ingestion.register import Dataset, Format, Silo, silos
 from ingestion.staging import DataFile
 
@@ -121,8 +121,9 @@ def ingest(settings: Settings, silo: str, report: Callable[[Receipt], None] | No
 
     One process at a time works on a silo; another waits, and finds nothing left to do.
 
-    An attempt that the lake spoilt does not count, unless another delivery went through after it; one that was cut
-    short does. After :data:`ATTEMPTS` a delivery is parked, so that no delivery stops its silo for ever.
+    An attempt that came to nothing, since the lake spoilt it or the process was killed, counts when another delivery
+    of the silo went through after it. After :data:`ATTEMPTS` that count a delivery is parked; until then it is the last
+    to be tried, so that it keeps no other waiting.
 
     Args:
         settings: of the lake.
@@ -137,12 +138,12 @@ def ingest(settings: Settings, silo: str, report: Callable[[Receipt], None] | No
     done: list[Receipt] = []
     failures: list[str] = []
     causes: list[Exception] = []
-    spoilt: list[tuple[DeliveryRow, str, int]] = []  # with its reason, and how many were done before
     with (
         logs.stage(settings, "ingest", silo=silo),
         closing(database.connect(settings, "pipeline", "lake")) as connection,
         registry.locked(connection, f"silo {silo}"),
     ):
+        _reopen_refused(settings, declared, connection)
         waiting = registry.landed_deliveries(connection, silo)
         connection.commit()
         handover.clear(settings, silo, {delivery.delivery_id for delivery in waiting})
@@ -164,8 +165,10 @@ def ingest(settings: Settings, silo: str, report: Callable[[Receipt], None] | No
                     connection.rollback()
                 failures.append(f"{silo}: {delivery.file_name} ({delivery.delivery_id[:12]}): {_told(error)}")
                 causes.append(error)
-                spoilt.append((delivery, _told(error), len(done)))
                 _log.error("%s", failures[-1])  # without a traceback, which may quote values
+                with suppress(psycopg.Error):  # it is told anyway
+                    registry.fail_attempt(connection, silo, delivery.delivery_id, _told(error))
+                    connection.commit()
                 continue
             tally = receipt.tally
             with logs.context(**_figures(receipt)):
@@ -183,11 +186,6 @@ def ingest(settings: Settings, silo: str, report: Callable[[Receipt], None] | No
             done.append(receipt)
             if report is not None:
                 report(receipt)
-        with suppress(psycopg.Error):  # whether an attempt counts is not worth another failure
-            for delivery, reason, before in spoilt:
-                counted = len(done) > before  # the lake was able to serve another one since
-                registry.fail_attempt(connection, silo, delivery.delivery_id, reason, counted=counted)
-            connection.commit()
     outbox.send(settings)
     if failures:
         raise IngestionError(failures, done, causes)
@@ -204,6 +202,24 @@ def changed_days(settings: Settings, silo: str, *, since: int) -> list[date]:
     """The event days whose rows the commits of ``silo`` after sequence number ``since`` changed, in order."""
     with closing(database.connect(settings, "pipeline", "lake")) as connection:
         return registry.changed_days(connection, silo, since)
+
+
+def _reopen_refused(settings: Settings, silo: Silo, connection: psycopg.Connection) -> None:
+    """Have the deliveries tried again that were refused when other formats were known, if their bytes are kept."""
+    for refused in registry.refused_before(connection, silo.name, contract_documents.known_formats(silo)):
+        if object_store.exists(object_store.client(settings, "pipeline"), landing.BUCKET, refused.object_key):
+            registry.reopen_delivery(
+                connection,
+                silo.name,
+                refused.delivery_id,
+                object_key=refused.object_key,
+                format_name=refused.format,
+                corrects=refused.corrects,
+            )
+            _log.info("%s: %s: refused before today's formats: it is tried again", silo.name, refused.file_name)
+        else:
+            registry.forget_known_formats(connection, silo.name, refused.delivery_id)
+    connection.commit()
 
 
 def _in_order(deliveries: list[DeliveryRow]) -> Iterator[DeliveryRow]:
@@ -302,11 +318,11 @@ class _Worker:
         )
         with _scratch(self._settings.work_dir / "ingest" / delivery.silo / delivery.delivery_id) as scratch:
             try:
-                if delivery.attempts >= ATTEMPTS:
+                attempts = registry.begin_attempt(self._connection, delivery.silo, delivery.delivery_id)
+                self._connection.commit()
+                if attempts > ATTEMPTS:
                     receipt = replace(receipt, status="parked", reason=_worn_out(delivery))
                 else:
-                    registry.begin_attempt(self._connection, delivery.silo, delivery.delivery_id)
-                    self._connection.commit()
                     receipt = self._accept(delivery, receipt, stages, scratch)
             except Refused as refused:
                 receipt = replace(receipt, status="refused", rule=refused.rule, reason=refused.sentence)
@@ -330,6 +346,7 @@ class _Worker:
             reason=receipt.reason,
             format_name=receipt.format,
             tally=receipt.tally,
+            known_formats=contract_documents.known_formats(self._silo) if receipt.rule in BY_FORMAT else None,
         )
         self._connection.commit()
         return receipt
@@ -524,8 +541,8 @@ def _of_the_lake(error: Exception) -> bool:
 def _worn_out(delivery: DeliveryRow) -> str:
     last = f"the last one said: {delivery.reason}" if delivery.reason else "the process ended in the middle of it"
     return (
-        f"{delivery.file_name}: {delivery.attempts} attempts to ingest it came to nothing ({last}); it is too much for "
-        "this machine, or there is something in it that was not foreseen"
+        f"{delivery.file_name}: {ATTEMPTS} attempts to ingest it came to nothing while others went through ({last}); "
+        "it is too much for this machine, or there is something in it that was not foreseen: try `calanque replay`"
     )
 
 

@@ -29,6 +29,9 @@ REFUSALS: Mapping[str, str] = {
     "columns_missing": "a column that the format requires is missing or was renamed",
     "columns_repeated": "a column that the format reads appears twice",
     "still_changing": "a file that changed while it was being landed",
+    "name_too_long": "a name longer than a file of the drop folder may have",
+    "not_landed": "a file that met an error nobody foresaw, and is tried again",
+    "not_removed": "a file that has landed, in a drop folder from which the lake may remove nothing",
     "too_large": "more bytes than one object can hold",
     "note_unreadable": "the note that goes with the file does not say what a note says",
     "correction_unknown": "a correction of a delivery that the silo never received",
@@ -37,6 +40,14 @@ REFUSALS: Mapping[str, str] = {
     "individual_level": "rows about individuals where only aggregates are accepted",
 }
 """Every rule by which a delivery may be refused, and what it means."""
+
+BY_FORMAT = frozenset(
+    {
+        *("format_unknown", "format_ambiguous", "format_mismatch", "wrong_silo"),
+        *("header_not_first", "header_missing", "columns_missing", "columns_repeated"),
+    }
+)
+"""Refusals that may be none once other formats are accepted."""
 
 _LONGEST_NAME = 120
 

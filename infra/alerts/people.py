@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter, ValidationError
 
+from infra.documents import DocumentError, read_toml
 from infra.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -52,11 +52,9 @@ def read(settings: Settings) -> dict[str, tuple[str, ...]]:
         return {}
     what = "the file of CALANQUE_ALERT_OWNERS"
     try:
-        given = _OWNERS.validate_python(tomllib.loads(settings.alert_owners.read_text("utf-8")), strict=True)
-    except OSError as error:
-        raise PeopleError(f"{what} cannot be read ({type(error).__name__})") from None
-    except tomllib.TOMLDecodeError as error:
-        raise PeopleError(f"{what} is no TOML: {error}") from None
-    except (ValidationError, UnicodeDecodeError):
+        given = _OWNERS.validate_python(read_toml(settings.alert_owners), strict=True)
+    except DocumentError as error:
+        raise PeopleError(f"{what} is not used: {error}") from None
+    except ValidationError:
         raise PeopleError(f'{what} is to have lines such as "data-platform" = ["it@example.org"]') from None
     return {owner: tuple(addresses) for owner, addresses in given.items()}

@@ -267,7 +267,7 @@ def _compare(settings: Settings) -> None:
 
 def _ingest(settings: Settings, silo: str) -> bool:
     """Land and ingest one silo, telling what happened; False when something has to be looked at and run again."""
-    from infra.transient import explained
+    from infra.transient import Several, explained
     from ingestion import landing, pipeline
     from ingestion.receipts import Receipt
 
@@ -292,7 +292,7 @@ def _ingest(settings: Settings, silo: str) -> bool:
         for turned_away in swept.turned_away:
             typer.secho(f"{silo}: {turned_away.sentence}", fg=typer.colors.YELLOW, err=True)
         pipeline.ingest(settings, silo, tell)
-    except pipeline.IngestionError as failure:
+    except Several as failure:
         typer.secho(str(failure), fg=typer.colors.RED, err=True)
         return False
     except Exception as failure:

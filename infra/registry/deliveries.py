@@ -34,6 +34,8 @@ class DeliveryRow:
     settled_at: datetime | None
     seq: int
     replays: int = 0
+    last_attempt: int | None = None
+    known_formats: str | None = None
 
 
 @dataclass(frozen=True)
@@ -122,10 +124,34 @@ def delivery(connection: psycopg.Connection, silo: str, delivery_id: str) -> Del
 
 
 def landed_deliveries(connection: psycopg.Connection, silo: str) -> list[DeliveryRow]:
-    """The deliveries of a silo that are not settled yet, in order of landing."""
+    """The deliveries of a silo that are not settled yet, in order of landing.
+
+    Last come those with attempts that came to nothing: one that takes its process with it keeps no other waiting.
+    """
     with connection.cursor(row_factory=class_row(DeliveryRow)) as cursor:
-        cursor.execute("select * from registry.delivery where silo = %s and status = 'landed' order by seq", [silo])
+        cursor.execute(
+            "select * from registry.delivery where silo = %s and status = 'landed' order by attempts > 0, seq", [silo]
+        )
         return cursor.fetchall()
+
+
+def refused_before(connection: psycopg.Connection, silo: str, known_formats: str) -> list[DeliveryRow]:
+    """The deliveries of a silo that were refused when other formats were known than ``known_formats``."""
+    with connection.cursor(row_factory=class_row(DeliveryRow)) as cursor:
+        cursor.execute(
+            """
+            select * from registry.delivery where silo = %s and status = 'refused' and known_formats <> %s order by seq
+            """,
+            [silo, known_formats],
+        )
+        return cursor.fetchall()
+
+
+def forget_known_formats(connection: psycopg.Connection, silo: str, delivery_id: str) -> None:
+    """Have a refused delivery not looked at again when formats change."""
+    connection.execute(
+        "update registry.delivery set known_formats = null where silo = %s and delivery_id = %s", [silo, delivery_id]
+    )
 
 
 def parked_deliveries(connection: psycopg.Connection, silo: str | None = None) -> list[DeliveryRow]:
@@ -212,22 +238,36 @@ def abandon_replay(connection: psycopg.Connection, silo: str, delivery_id: str, 
     )
 
 
-def begin_attempt(connection: psycopg.Connection, silo: str, delivery_id: str) -> None:
-    """Count an attempt to ingest a delivery before it is made: one that takes its process with it counts too."""
-    connection.execute(
-        "update registry.delivery set attempts = attempts + 1 where silo = %s and delivery_id = %s",
-        [silo, delivery_id],
-    )
+def begin_attempt(connection: psycopg.Connection, silo: str, delivery_id: str) -> int:
+    """Count an attempt to ingest a delivery before it is made; how many count, this one included.
 
-
-def fail_attempt(connection: psycopg.Connection, silo: str, delivery_id: str, reason: str, *, counted: bool) -> None:
-    """Record why the last attempt failed; it does not count when the lake was to blame."""
-    connection.execute(
+    One that came to nothing, whether it failed or was cut short, counts when another delivery of the silo went through
+    after it: what ended it was not the end of all.
+    """
+    row = connection.execute(
         """
-        update registry.delivery set reason = %s, attempts = greatest(attempts - %s, 0)
-        where silo = %s and delivery_id = %s and status = 'landed'
+        update registry.delivery as mine
+        set
+            reason = null,
+            last_attempt = (select coalesce(max(last_attempt), 0) + 1 from registry.delivery where silo = mine.silo),
+            attempts = greatest(1, attempts + (exists (
+                select from registry.delivery as other
+                where other.silo = mine.silo and other.status <> 'landed' and other.last_attempt > mine.last_attempt
+            ))::integer)
+        where silo = %s and delivery_id = %s
+        returning attempts
         """,
-        [reason, 0 if counted else 1, silo, delivery_id],
+        [silo, delivery_id],
+    ).fetchone()
+    assert row is not None  # noqa: S101 - a delivery that waits is there
+    return int(row[0])
+
+
+def fail_attempt(connection: psycopg.Connection, silo: str, delivery_id: str, reason: str) -> None:
+    """Record why the last attempt failed."""
+    connection.execute(
+        "update registry.delivery set reason = %s where silo = %s and delivery_id = %s and status = 'landed'",
+        [reason, silo, delivery_id],
     )
 
 
@@ -310,13 +350,17 @@ def settle_delivery(
     reason: str | None,
     format_name: str | None,
     tally: Tally,
+    known_formats: str | None,
 ) -> None:
-    """Record that a delivery is ``committed``, ``refused`` or ``parked``, and what became of its rows."""
+    """Record that a delivery is ``committed``, ``refused`` or ``parked``, and what became of its rows.
+
+    ``known_formats``: those of a delivery that other formats might have accepted.
+    """
     connection.execute(
         """
         update registry.delivery
         set status = %s, reason = %s, format = coalesce(%s, format), rows_in = %s, accepted = %s, quarantined = %s,
-            by_rule = %s, warnings = %s, settled_at = now(), attempts = 0
+            by_rule = %s, warnings = %s, settled_at = now(), attempts = 0, known_formats = %s
         where silo = %s and delivery_id = %s
         """,
         [
@@ -328,6 +372,7 @@ def settle_delivery(
             tally.quarantined,
             Jsonb(tally.by_rule),
             Jsonb(tally.warnings),
+            known_formats,
             silo,
             delivery_id,
         ],

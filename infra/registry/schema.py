@@ -15,7 +15,7 @@ create table if not exists registry.delivery (
     corrects     text,                              -- delivery_id that this one was declared to correct
     status       text not null check (status in ('landed', 'committed', 'refused', 'parked')),
     reason       text,                              -- why it was refused or parked, or why the last attempt failed
-    attempts     integer not null default 0,        -- begun and not settled, those to blame on the lake not counted
+    attempts     integer not null default 0,        -- begun and not settled, as far as they count: begin_attempt
     rows_in      bigint not null default 0,
     accepted     bigint not null default 0,
     quarantined  bigint not null default 0,
@@ -25,6 +25,8 @@ create table if not exists registry.delivery (
     settled_at   timestamptz,                       -- committed, refused or parked
     seq          bigint generated always as identity,   -- order of landing: of two deliveries, the later one is right
     replays      integer not null default 0,        -- how often it was asked for to be conformed again
+    last_attempt bigint,                            -- its place among all attempts of the silo
+    known_formats text,                             -- digest of the formats that did not explain it, when refused
     primary key (silo, delivery_id),
     check (rows_in = accepted + quarantined)
 );

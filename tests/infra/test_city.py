@@ -16,7 +16,10 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.city import UNKNOWN, ZONES, City, load_city
+from infra import documents
+from infra.alerts import people
+from infra.alerts.people import PeopleError
+from infra.city import MOST_ZONES, UNKNOWN, ZONES, City, load_city
 from infra.profiles import PROFILES, ProfileError, time_zone
 from infra.settings import Settings
 from infra.zoning import PolygonLocator
@@ -250,6 +253,62 @@ def test_a_file_that_is_no_geojson_is_told(tmp_path: Path, content: bytes) -> No
         toy(tmp_path, geo=file)
     with pytest.raises(ProfileError, match=r"gone\.geojson: cannot be read"):
         toy(tmp_path, geo=tmp_path / "gone.geojson")
+
+
+def feature(coordinates: str) -> str:
+    geometry = f'{{"type": "Polygon", "coordinates": {coordinates}}}'
+    return f'{{"type": "Feature", "properties": {{"zone": "Rive", "area": "10"}}, "geometry": {geometry}}}'
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("[" * 65_000, "nested too deep"),
+        ('{"features": [' + feature("[" * 65_000 + "]" * 65_000) + "]}", "nested too deep"),
+        ('{"features": [' + feature("[" * 400 + "0" + "]" * 400) + "]}", "not a GeoJSON feature collection"),
+        (" " * documents.LARGEST_JSON + "{}", "larger than"),
+        ('{"features": [' + ",".join([feature("[]")] * (MOST_ZONES + 1)) + "]}", "100,001 features"),
+        ('{"features": [' + feature("[]") + "]}", "feature 1 is a polygon without an area"),
+        ('{"features": [' + feature("[[[0, 0], [1, 1], [2, 2], [0, 0]]]") + "]}", "feature 1 is a polygon without an"),
+        ('{"features": [' + feature("[[[6e6, 0], [7e6, 0], [7e6, 1], [6e6, 0]]]") + "]}", "feature 1 is not in deg"),
+        ('{"features": [' + feature("[[[NaN, 0], [1, 0], [1, 1], [NaN, 0]]]") + "]}", "not a GeoJSON|without an area"),
+    ],
+    ids=["brackets", "deep", "less deep", "large", "many", "empty", "flat", "metres", "nan"],
+)  # fmt: skip
+def test_a_geojson_that_would_stop_its_reader_is_told(tmp_path: Path, content: str, told: str) -> None:
+    file = tmp_path / "odd.geojson"
+    file.write_text(content)
+    with pytest.raises(ProfileError, match=rf"odd\.geojson: .*({told})") as caught:
+        toy(tmp_path, geo=file)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("a = " + "[" * 65_000, "nested too deep"),
+        ("a = " + "{a = " * 65_000, "nested too deep"),
+        ("#" * (documents.LARGEST_TOML + 1), "larger than 1,048,576 bytes"),
+        ("a = '\0'", "not a TOML file"),
+    ],
+    ids=["brackets", "braces", "large", "nul"],
+)
+def test_a_toml_that_would_stop_its_reader_is_told(tmp_path: Path, content: str, told: str) -> None:
+    file = tmp_path / "odd.toml"
+    file.write_text(content)
+    for read in (load_city, time_zone):
+        with pytest.raises(ProfileError, match=rf"odd\.toml: .*{told}"):
+            read(Settings(city=str(file), geo=None))
+    with pytest.raises(PeopleError, match=f"CALANQUE_ALERT_OWNERS .*{told}"):
+        people.read(Settings(alert_owners=file))
+
+
+def test_cells_are_counted_before_they_are_made(tmp_path: Path) -> None:
+    profile = (PROFILES / "elsewhere.toml").read_text()
+    file = tmp_path / "fine.toml"
+    file.write_text(re.sub(r"(?m)^resolution = .*", "resolution = 15", profile))
+    with pytest.raises(ProfileError, match=r"key zoning\.resolution: its boxes hold about .* name a coarser"):
+        load_city(Settings(city=str(file), geo=None))
 
 
 @pytest.mark.parametrize(

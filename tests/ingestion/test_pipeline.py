@@ -8,6 +8,7 @@ import logging
 import re
 import shutil
 import uuid
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -453,15 +454,111 @@ def test_a_delivery_that_comes_to_nothing_again_and_again_is_parked(
         landing.sweep(lake, silo.name)
         monkeypatch.setattr(pipeline, "conform", exhausting)
         for number in range(pipeline.ATTEMPTS):
-            essai.deliver(lake, silo.name, f"{number}.csv", records([(number + 2, 0, 1)]))
-            landing.sweep(lake, silo.name)
             with pytest.raises(KeyboardInterrupt if killed else pipeline.IngestionError):
                 pipeline.ingest(lake, silo.name)
+            essai.deliver(lake, silo.name, f"{number}.csv", records([(number + 2, 0, 1)]))
+            landing.sweep(lake, silo.name)
         done = {receipt.file_name: receipt for receipt in pipeline.ingest(lake, silo.name)}
     assert done["poisoned.csv"].status == "parked"
     assert f"{pipeline.ATTEMPTS} attempts" in str(done["poisoned.csv"].reason)
     assert ("the process ended in the middle of it" in str(done["poisoned.csv"].reason)) is killed
     assert len(contents(lake, silo)) == pipeline.ATTEMPTS
+
+
+def test_kills_while_nothing_else_goes_through_are_not_the_delivery_s_fault(
+    lake: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that is restarted again and again, over whatever happens to be worked on."""
+    silo = new_silo()
+
+    def killed(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with essai.registered(silo):
+        for number in range(2):
+            essai.deliver(lake, silo.name, f"{number}.csv", records([(number, 0, 1)]))
+        landing.sweep(lake, silo.name)
+        with monkeypatch.context() as patch:
+            patch.setattr(pipeline, "conform", killed)
+            for _ in range(3 * pipeline.ATTEMPTS):
+                with pytest.raises(KeyboardInterrupt):
+                    pipeline.ingest(lake, silo.name)
+        assert [receipt.status for receipt in pipeline.ingest(lake, silo.name)] == ["committed"] * 2
+
+
+def test_a_delivery_that_takes_its_process_with_it_keeps_no_other_waiting(
+    lake: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silo, poisoned = new_silo(), records([(1, 0, 1)])
+    conform = conforming.conform
+
+    def exhausting(read: Any, **named: Any) -> Any:
+        if named["delivery_id"] == delivery_id(poisoned):
+            raise KeyboardInterrupt
+        return conform(read, **named)
+
+    with essai.registered(silo):
+        essai.deliver(lake, silo.name, "poisoned.csv", poisoned)
+        essai.deliver(lake, silo.name, "other.csv", records([(2, 0, 1)]))
+        landing.sweep(lake, silo.name)
+        monkeypatch.setattr(pipeline, "conform", exhausting)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                pipeline.ingest(lake, silo.name)
+    assert {record for record, *_ in contents(lake, silo)} == {"r2"}
+
+
+@pytest.mark.parametrize("ingested", [True, False])
+def test_bytes_that_the_store_lost_land_again(lake: Settings, ingested: bool) -> None:
+    silo, content = new_silo(), records([(1, 0, 1)])
+    store = object_store.client(lake, "admin")
+    with essai.registered(silo):
+        essai.deliver(lake, silo.name, "a.csv", content)
+        landing.sweep(lake, silo.name)
+        if ingested:
+            pipeline.ingest(lake, silo.name)
+        with database.connect(lake, "steward", "lake") as connection:
+            row = registry.delivery(connection, silo.name, delivery_id(content))
+        assert row is not None
+        store.remove_object("landing", row.object_key)
+        assert not object_store.exists(store, "landing", row.object_key)
+        shutil.rmtree(lake.work_dir / "landed" / silo.name, ignore_errors=True)
+
+        essai.deliver(lake, silo.name, "a.csv", content)
+        [landed] = landing.sweep(lake, silo.name).landed
+        assert (landed.outcome, "had lost them" in landed.sentence) == ("restored", True)
+        assert object_store.get_bytes(store, "landing", row.object_key) == content
+        essai.deliver(lake, silo.name, "a.csv", content)
+        assert [again.outcome for again in landing.sweep(lake, silo.name).landed] == ["again"]
+        assert len(pipeline.ingest(lake, silo.name)) == (0 if ingested else 1)
+    assert {record for record, *_ in contents(lake, silo)} == {"r1"}
+
+
+def test_a_file_refused_before_its_format_existed_is_tried_again(lake: Settings) -> None:
+    after = new_silo()
+    before = replace(
+        after,
+        formats=tuple(known for known in after.formats if known.name != "records"),
+        datasets=(replace(after.datasets[0], version="0.9.0"), *after.datasets[1:]),
+    )
+    content, strange = records([(1, 0, 1)]), b"a;b\n1;2\n"
+    with essai.registered(before):
+        essai.deliver(lake, before.name, "early.csv", content)
+        essai.deliver(lake, before.name, "strange.csv", strange)
+        landing.sweep(lake, before.name)
+        assert [receipt.status for receipt in pipeline.ingest(lake, before.name)] == ["refused", "refused"]
+        assert pipeline.ingest(lake, before.name) == []
+        essai.deliver(lake, before.name, "early.csv", content)
+        [again] = landing.sweep(lake, before.name).landed
+        assert "calanque replay" in again.sentence
+    with essai.registered(after):
+        receipts = pipeline.ingest(lake, after.name)
+        assert {receipt.file_name: receipt.status for receipt in receipts} == {
+            "early.csv": "committed",
+            "strange.csv": "refused",
+        }
+        assert pipeline.ingest(lake, after.name) == []
+    assert {record for record, *_ in contents(lake, after)} == {"r1"}
 
 
 @pytest.mark.parametrize("kept", [True, False])
