@@ -11,6 +11,9 @@ from typing import Literal
 from pydantic import AwareDatetime, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+PRIVATE = 0o077
+"""The umask of every process of a lake: what it makes is for its owner only."""
+
 
 class Settings(BaseSettings):
     """Where this lake lives and what it stands on.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,3 +49,15 @@ def running(*, airflow: bool, prefix: str = "calanque-test-") -> Iterator[Settin
         if not kept:
             services.down(settings)
             shutil.rmtree(home, ignore_errors=True)
+
+
+def open_to_others(home: Path) -> list[str]:
+    """What others may read, write or enter; under root they may pass through two folders, see `close_to_others`."""
+    passed = {home, home / "data"} if os.getuid() == 0 else set()
+    found = []
+    for path in (home, *home.rglob("*")):
+        mode = path.lstat().st_mode
+        allowed = 0o011 if path in passed else 0
+        if not stat.S_ISLNK(mode) and mode & 0o077 & ~allowed:
+            found.append(f"{stat.filemode(mode)} {path.relative_to(home)}")
+    return found

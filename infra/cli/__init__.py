@@ -26,6 +26,7 @@ from infra.cli import (
     watching,
 )
 from infra.endpoints import beside_proxies
+from infra.settings import PRIVATE
 
 app = typer.Typer(
     name="calanque",
@@ -59,6 +60,7 @@ demo.register(app)
 def main() -> None:
     """Run the command line; what can be expected to go wrong ends in a sentence, anything else in a traceback."""
     os.environ.update(beside_proxies(os.environ))
+    os.umask(PRIVATE)
     try:
         app()
     except Exception as failure:

@@ -21,7 +21,7 @@ from infra.services import accounts, minio, postgres, processes, remedies, seawe
 from infra.services import airflow as airflow_service
 from infra.services import metrics as metrics_service
 from infra.services.model import NotReady, Service, ServiceError
-from infra.services.places import socket_dir
+from infra.services.places import close_to_others, socket_dir
 from infra.services.ports import LOOPBACK, choose, load
 from infra.services.supervision import FAILED, RUNNING, ProcessState, Supervisor
 from infra.settings import Settings
@@ -135,6 +135,7 @@ def up(settings: Settings, *, airflow: bool = True, report: Progress = _SILENT) 
         ServiceError: a service did not come up; the message has its last log lines and a remedy.
     """
     with exclusive(settings, report):
+        close_to_others(settings)
         supervisor = Supervisor(settings)
         if supervisor.is_alive() and (not _has_ports(settings) or _configure(settings, supervisor)):
             report.wait("the configuration has changed: stopping the lake to start it again")

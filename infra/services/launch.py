@@ -13,7 +13,7 @@ from infra.services import processes
 from infra.services.accounts import as_account
 from infra.services.lake import services
 from infra.services.model import ServiceError
-from infra.settings import Settings
+from infra.settings import PRIVATE, Settings
 
 # Workers whose scheduler was killed take no notice of being asked; what they were doing will be done again.
 _ORPHAN_SECONDS = 5
@@ -23,7 +23,7 @@ def launch(name: str) -> None:
     """Replace this process by the service ``name`` of the lake that the environment describes."""
     settings = Settings()
     service = next(candidate for candidate in services(settings) if candidate.name == name)
-    os.umask(0o077)
+    os.umask(PRIVATE)
     processes.stop_left_over(settings, name, seconds=_ORPHAN_SECONDS)
     for path in service.leavings:
         path.unlink(missing_ok=True)

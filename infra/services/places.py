@@ -31,6 +31,19 @@ def socket_dir(settings: Settings) -> Path:
     return folder
 
 
+def close_to_others(settings: Settings) -> None:
+    """Take every right to the lake's folder, and to what is directly in it, from all but its owner.
+
+    Under root, others may pass through the two that lead PostgreSQL's account to its data, and not look.
+    """
+    passed = {settings.home, settings.data_dir} if os.getuid() == 0 else set()
+    for path in (settings.home, *settings.home.iterdir()):
+        found = path.lstat()
+        excess = found.st_mode & (0o066 if path in passed else 0o077)
+        if excess and not stat.S_ISLNK(found.st_mode):
+            path.chmod(stat.S_IMODE(found.st_mode) & ~excess)
+
+
 def write_private(target: Path, content: str) -> bool:
     """Make ``target`` hold ``content``, readable by its owner only, in one step; whether that changed anything."""
     if target.exists() and target.read_text() == content:

@@ -20,7 +20,7 @@ from infra import secrets
 from infra.services import processes, remedies
 from infra.services.model import Service, ServiceError
 from infra.services.places import socket_dir, write_private
-from infra.settings import Settings
+from infra.settings import PRIVATE, Settings
 
 _USER = "calanque"
 _LOG_BYTES = 10 * 1024 * 1024
@@ -194,7 +194,7 @@ class Supervisor:
                 "logfile_backups": _LOG_BACKUPS,
                 "pidfile": run / "supervisord.pid",
                 "childlogdir": logs,
-                "umask": "077",
+                "umask": f"{PRIVATE:o}",
                 "minfds": 1024,
             },
             "rpcinterface:supervisor": {
