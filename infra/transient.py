@@ -43,6 +43,8 @@ _SQL_CLASSES = ("08", "40", "53", "55P03", "57", "58")
 _SQL_DISK_FULL = "53100"
 _SQL_LOCKED = "55P03"
 
+_NO_CONNECTION = re.compile(r"too many clients|too many connections|remaining connection slots")
+
 _S3_CODES = frozenset(
     {
         "InternalError",
@@ -128,6 +130,8 @@ def _said_of_itself(error: BaseException) -> str | None:
         return str(error)
     if isinstance(error, OSError) and error.errno in _CLOSED and error.filename is not None:
         return f"{error.filename} {_CLOSED[error.errno]}"
+    if isinstance(error, psycopg.OperationalError) and _NO_CONNECTION.search(str(error)):
+        return "the database has no connection left for this: `calanque doctor` shows who holds them"
     if getattr(error, "sqlstate", None) == _SQL_LOCKED:
         return "another session of the database keeps what this needs locked: `calanque doctor` says which"
     return None

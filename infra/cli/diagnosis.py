@@ -22,6 +22,7 @@ _GIGABYTE = 1024**3
 _LEAST_DISK, _ENOUGH_DISK = 1 * _GIGABYTE, 5 * _GIGABYTE
 _LEAST_MEMORY, _ENOUGH_MEMORY = 1 * _GIGABYTE, 3 * _GIGABYTE
 _SHOWN = 5
+_CROWDED = 0.8  # of all connections
 _CLOCK_SECONDS = 60  # S3 refuses a request that is 15 minutes off
 
 
@@ -63,6 +64,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         key_store,
         services,
         ports,
+        connections,
         stores,
         locks,
         tables,
@@ -279,6 +281,36 @@ def stores(settings: Settings) -> Iterator[Finding]:
     with database.connect(settings, "analyst", "bi") as connection:
         connection.execute("select 1")
     yield Finding("bi", "ok", "role analyst can connect")
+
+
+def connections(settings: Settings) -> Iterator[Finding]:
+    """Who holds the connections of the database, and whether anybody is shut out by it."""
+    from infra import database, endpoints
+
+    try:
+        endpoints.load(settings)
+    except endpoints.NotRunning:
+        return
+    with database.connect(settings, database.ADMIN, "postgres") as server:
+        held = server.execute(
+            """
+            select rolname, count(*), rolconnlimit
+            from pg_stat_activity inner join pg_roles on pg_roles.oid = usesysid
+            where backend_type = 'client backend' group by rolname, rolconnlimit order by 2 desc, 1
+            """
+        ).fetchall()
+        [(most,)] = server.execute("select current_setting('max_connections')::integer").fetchall()
+    total, remedy = sum(number for _, number, _ in held), "close its sessions: a BI tool may keep many"
+    full = [(role, number) for role, number, limit in held if 0 <= limit <= number]
+    for role, number in full:
+        detail = f"role {role} holds all {number} connections that it may have: nobody else gets in as it"
+        yield Finding("connections", "fail", detail, remedy)
+    who = ", ".join(f"{role} {number}" for role, number, _ in held)
+    if total > most * _CROWDED:
+        detail = f"{total} of {most} connections of the database are taken: {who}"
+        yield Finding("connections", "fail", detail, f"role {held[0][0]} holds most: {remedy}")
+    elif not full:
+        yield Finding("connections", "ok", f"{total} of {most}: {who}")
 
 
 def locks(settings: Settings) -> Iterator[Finding]:

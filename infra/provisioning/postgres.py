@@ -6,6 +6,7 @@ import psycopg
 from psycopg import sql
 
 from infra import catalog, database, ledger, locks, migrations, registry, secrets
+from infra.provisioning import readers
 from infra.settings import Settings
 
 _LOCK = "provisioning"  # one at a time on a server
@@ -121,13 +122,13 @@ def provision_postgres(settings: Settings) -> None:
         locks.take(server, _LOCK, until="released")
         for role in database.ROLES:
             _ensure_role(server, role, secrets.read(settings, f"pg-{role}"))
-        if server.pgconn.parameter_status(b"is_superuser") != b"on":
+        superuser = server.pgconn.parameter_status(b"is_superuser") == b"on"
+        if not superuser:
             server.execute("grant airflow, publisher to current_user")  # to give them what they shall own
-        server.execute("alter role analyst set default_transaction_read_only = on")
-        server.execute("alter role steward set default_transaction_read_only = on")
         for name in database.DATABASES:
             _ensure_database(server, name)
             _open_only_to(server, name, _MAY_ENTER[name])
+        readers.limit(server, superuser=superuser)
         server.execute("alter database airflow owner to airflow")
         if settings.postgres == "embedded":  # on a server that others use too, these are not ours to close
             for name in ("postgres", "template1"):
@@ -142,9 +143,12 @@ def provision_postgres(settings: Settings) -> None:
             lake.execute(_CATALOG_TABLES)
             lake.execute(_CATALOG_GRANTS)
             _ensure_namespaces(lake)
+            readers.close_functions(lake, superuser=superuser)
+            readers.let_long_reads_end(lake, superuser=superuser)
         with database.connect(settings, database.ADMIN, "bi") as bi:
             bi.execute(_BI_GRANTS)
-            if server.pgconn.parameter_status(b"is_superuser") == b"on":
+            readers.close_functions(bi, superuser=superuser)
+            if superuser:
                 bi.execute(_NO_STATISTICS)
 
 

@@ -30,6 +30,8 @@ _OPTIONS = {
     "unix_socket_directories": "",
     "password_encryption": "scram-sha-256",
     "max_connections": "120",
+    "reserved_connections": "60",  # for the roles by which the lake works: see infra/provisioning/readers.py
+    "max_notify_queue_pages": "1024",  # whoever may connect may fill it
     "shared_buffers": "128MB",
     "max_wal_size": "1GB",
     "log_timezone": "UTC",

@@ -16,6 +16,7 @@ from infra.endpoints import NotRunning
 from infra.secrets import SecretMissing
 from infra.settings import Settings
 from infra.watch import checks
+from infra.watch.readers import end_long_reads
 from ingestion import watching
 
 _log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class Round:
 def watch(settings: Settings, *, daily: bool = False) -> Round:
     """Look at everything, warn of what is new, say what is over; also send what could not be sent before.
 
-    ``dag-failed`` is raised and resolved by whoever runs the DAGs.
+    ``dag-failed`` is raised and resolved by whoever runs the DAGs. What readers of the database left running is ended.
 
     Args:
         settings: of the lake.
@@ -70,6 +71,8 @@ def watch(settings: Settings, *, daily: bool = False) -> Round:
     Raises:
         psycopg.Error, NotRunning: the registry cannot be reached: nothing can be known or noted.
     """
+    with closing(database.connect(settings, "pipeline", "lake")) as connection:
+        end_long_reads(connection)
     return _round(settings, [check for check in CHECKS if daily or not check.daily])
 
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import psycopg
 import pytest
 from psycopg import errors, sql
 
-from infra import database, registry, secrets
+from infra import database, registry, secrets, transient
+from infra.cli import diagnosis
+from infra.provisioning import readers
+from infra.provisioning.postgres import provision_postgres
 from infra.settings import Settings
+from infra.watch.readers import end_long_reads
 
 pytestmark = pytest.mark.live
 
@@ -105,12 +113,20 @@ def test_no_role_has_attributes_or_memberships(lake: Settings) -> None:
             """
             select rolname from pg_roles
             where rolname = any(%s)
-              and (rolsuper or rolcreaterole or rolcreatedb or rolreplication or rolbypassrls
-                   or exists (select from pg_auth_members where member = pg_roles.oid))
+              and (rolsuper or rolcreaterole or rolcreatedb or rolreplication or rolbypassrls)
             """,
             [list(database.ROLES)],
         ).fetchall()
+        members = connection.execute(
+            "select member::regrole::text, roleid::regrole::text from pg_auth_members "
+            "where member::regrole::text = any(%s)",
+            [list(database.ROLES)],
+        ).fetchall()
     assert rows == []
+    # Connections are kept for those by which the lake works.
+    assert dict(members) == dict.fromkeys(
+        ("airflow", "pipeline", "publisher", "retention"), "pg_use_reserved_connections"
+    )
 
 
 @pytest.mark.parametrize("name", SCHEMA_USAGE)
@@ -209,6 +225,14 @@ def test_analyst_reads_what_the_publisher_publishes(lake: Settings, marts_table:
         "alter role analyst superuser",
         "create extension dblink",
         "select rolpassword from pg_authid",
+        "select lo_create(0)",
+        "select lo_from_bytea(0, 'x')",
+        "select lo_put(1, 0, 'x')",
+        "select pg_advisory_lock(1)",
+        "select pg_try_advisory_xact_lock_shared(1, 2)",
+        "select pg_logical_emit_message(false, 'a', 'b')",
+        "set temp_file_limit = -1",
+        "alter role analyst set temp_file_limit = -1",
     ],
 )
 def test_analyst_changes_nothing(lake: Settings, marts_table: str, statement: str) -> None:
@@ -283,3 +307,89 @@ def test_uri_escapes_what_it_must(lake: Settings, tmp_path_factory: pytest.TempP
 def test_unknown_role_is_named_in_the_refusal(lake: Settings) -> None:
     with pytest.raises(ValueError, match="no role 'nobody'"):
         database.connect(lake, "nobody", "bi")
+
+
+@pytest.mark.parametrize(("role", "name"), [("analyst", "bi"), ("steward", "lake")])
+def test_readers_have_a_number_of_connections_and_the_lake_its_own(lake: Settings, role: str, name: str) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(readers.CONNECTIONS):
+            stack.enter_context(database.connect(lake, role, name))
+        with pytest.raises(psycopg.OperationalError, match="too many connections for role") as refused:
+            database.connect(lake, role, name)
+        assert transient.explained(refused.value) == (
+            "the database has no connection left for this: `calanque doctor` shows who holds them"
+        )
+        for other in ("pipeline", "publisher", "retention"):
+            stack.enter_context(database.connect(lake, other, "lake"))
+        found = [finding for finding in diagnosis.connections(lake) if finding.verdict == "fail"]
+        assert [f"role {role} holds all" in finding.detail for finding in found] == [True]
+    assert [finding.verdict for finding in diagnosis.connections(lake)] == ["ok"]
+
+
+def test_connections_are_kept_for_the_roles_of_the_lake(lake: Settings) -> None:
+    with database.connect(lake, "admin", "postgres") as connection:
+        [(most, kept)] = connection.execute(
+            "select current_setting('max_connections')::int, current_setting('reserved_connections')::int"
+        ).fetchall()
+    assert kept >= 40
+    assert most - kept >= 2 * readers.CONNECTIONS
+
+
+@pytest.mark.parametrize(("role", "name"), [("analyst", "bi"), ("steward", "lake")])
+def test_sessions_of_readers_begin_with_limits_again_whatever_they_changed(
+    lake: Settings, role: str, name: str
+) -> None:
+    with database.connect(lake, role, name, autocommit=True) as connection:
+        connection.execute("set default_transaction_read_only = off")
+        connection.execute(f"alter role {role} set statement_timeout = 0")
+        connection.execute(f"alter role {role} in database {name} set idle_in_transaction_session_timeout = 0")
+    provision_postgres(lake)
+    with database.connect(lake, role, name) as connection:
+        found = {
+            setting: connection.execute(f"show {setting}").fetchone()
+            for setting in ("statement_timeout", "idle_in_transaction_session_timeout", "temp_file_limit")
+        }
+    assert found == {
+        "statement_timeout": ("15min",),
+        "idle_in_transaction_session_timeout": ("5min",),
+        "temp_file_limit": ("512MB",),
+    }
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select pg_sleep(600)",
+        "do $$ begin loop perform pg_sleep(0.01); commit; end loop; end $$",
+        None,  # a transaction that is left open
+    ],
+)
+def test_what_a_reader_runs_for_ever_is_ended(lake: Settings, statement: str | None) -> None:
+    with (
+        ThreadPoolExecutor(1) as beside,
+        database.connect(lake, "analyst", "bi", autocommit=True) as analyst,
+        database.connect(lake, "pipeline", "lake") as pipeline,
+        database.connect(lake, "admin", "postgres") as other,
+    ):
+        analyst.execute("set statement_timeout = 0")
+        analyst.execute("set idle_in_transaction_session_timeout = 0")
+        other.execute("select 1")  # a transaction that is no reader's
+        if statement is None:
+            analyst.execute("begin")
+            left = None
+        else:
+            left = beside.submit(analyst.execute, statement)
+        assert end_long_reads(pipeline, timedelta(hours=1)) == []
+        deadline = time.monotonic() + 60
+        while not (ended := end_long_reads(pipeline, timedelta(seconds=0))):
+            assert time.monotonic() < deadline
+        assert "role analyst was ended" in ended[0]
+        with pytest.raises(psycopg.OperationalError):
+            left.result() if left else analyst.execute("select 1")
+        other.execute("select 1")
+
+
+def test_nobody_else_may_end_what_others_do(lake: Settings) -> None:
+    for role in ("publisher", "retention", "steward"):
+        with database.connect(lake, role, "lake") as connection, pytest.raises(errors.InsufficientPrivilege):
+            connection.execute("select * from registry.end_long_reads('0')")
