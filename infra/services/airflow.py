@@ -178,7 +178,7 @@ def _configure(settings: Settings, at: Endpoints) -> bool:
             "max_active_tasks_per_dag": _PARALLEL_TASKS,
             "load_examples": False,
             "dags_are_paused_at_creation": False,
-            "auth_manager": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
+            "auth_manager": "infra.orchestration.login.PatientFabAuthManager",
             "fernet_key": secrets.read(settings, "airflow-fernet"),
             "execution_api_server_url": f"{url}/execution/",
             "hostname_callable": "socket.gethostname",
@@ -208,6 +208,9 @@ def _configure(settings: Settings, at: Endpoints) -> bool:
         "logging": {
             "base_log_folder": logs,
             "dag_processor_child_process_log_directory": logs / "dag_processor",
+            # Airflow sets these whatever the umask, and means them to be shared.
+            "file_task_handler_new_folder_permissions": "0o700",
+            "file_task_handler_new_file_permissions": "0o600",
         },
         "scheduler": {
             "enable_health_check": False,

@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote
 
 import psutil
 import pytest
+from lakes import open_to_others
 
 from infra import clock, contract_versions, database, endpoints, object_store, secrets
 from infra.services import airflow, airflow_access, processes
@@ -50,6 +51,16 @@ def test_the_generated_login_opens_the_api_and_no_other_does(airflow_lake: Setti
         with pytest.raises(urllib.error.HTTPError) as refused:
             log_in(airflow_lake, wrong)
         assert refused.value.code in {400, 401, 422}
+
+
+def test_whoever_guesses_passwords_waits(airflow_lake: Settings) -> None:
+    answered = []
+    for _ in range(7):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            log_in(airflow_lake, "guessed", account="somebody")
+        answered.append(refused.value.code)
+    assert answered == [401] * 5 + [429] * 2
+    assert log_in(airflow_lake, secrets.read(airflow_lake, airflow.PASSWORD))
 
 
 def until_dags_are_there(settings: Settings, wanted: set[str]) -> list[dict[str, Any]]:
@@ -291,3 +302,9 @@ def test_a_killed_supervisor_is_replaced_with_everything_it_kept(airflow_lake: S
         assert time.monotonic() < deadline, services.status(airflow_lake)
         time.sleep(0.5)
     assert before.isdisjoint(process.pid for _, process in processes.of_lake(airflow_lake))
+
+
+def test_nothing_that_the_services_write_is_readable_by_others(airflow_lake: Settings) -> None:
+    written = ("data", "logs", "run", "secrets")  # the rest is written by commands: see test_modes
+    found = open_to_others(airflow_lake.home)
+    assert [each for each in found if each.partition(" ")[2].startswith(written)] == []
