@@ -1,5 +1,5 @@
 {#-
-    Publishing counts, in eight steps (docs/decisions/0010):
+    Publishing counts, in eight steps (docs/decisions/0026):
 
     1. the fixed public grid                    public_grid
     2. generalise                               grid_axis, seeds, and the city's merged zones

@@ -179,7 +179,7 @@ def test_the_plan_spends_no_more_than_its_budgets_and_says_what_marts_say(manife
 
 
 def test_thresholds_are_those_from_which_half_of_all_figures_are_within_six_percent() -> None:
-    """Of a day of a crowd, the figure is the sum of the 24 hours that were measured (decision 24)."""
+    """Of a day of a crowd, the figure is the sum of the 24 hours that were measured (decision 28)."""
     measured = {"crowd_by_day": 24}
     assert {name: mart.threshold for name, mart in plan().marts.items()} == {
         name: max(11, math.ceil(0.6745 * math.sqrt(mart.bound / (2 * mart.spends) * measured.get(name, 1)) / 0.06))
