@@ -100,7 +100,8 @@ with DAG(
 
 Builds published periods again, in the edition they were published in, and compares them with what the ledger says was
 published. Nothing is published. It fails, and names each period, when one would come out otherwise: rows were lost,
-changed or came late in a way that nobody accounted for. What another version of the code made is left out. Every week
+changed or came late in a way that nobody accounted for. What another version of a mart's code makes otherwise is told,
+and proves nothing. It also fails, and says why, when it proved nothing or left out more than it compared. Every week
 for all that is out; `calanque backfill` runs it for the days it touched (`first` and `last`, as `2026-03-05`).
 """,
     schedule=at("10 3 * * 0"),

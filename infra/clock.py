@@ -16,15 +16,28 @@ import polars as pl
 from infra.settings import Settings
 
 
+class ClockDoubtedError(RuntimeError):
+    """The clock is not believed; the message says why and what to do. Trying again does not help."""
+
+
 def now(settings: Settings) -> datetime:
-    """The present instant, in UTC: the machine's, or the frozen one of ``CALANQUE_NOW`` or ``CALANQUE_NOW_FILE``.
+    """The present instant, in UTC: the machine's, or that of ``CALANQUE_NOW`` or ``CALANQUE_NOW_FILE`` in a drill.
 
     Settling, retention and the ledger read this clock and no other.
+
+    Raises:
+        ClockDoubtedError: the lake was not made as a drill, and is to have another clock than the machine's.
     """
-    frozen = settings.now
-    if frozen is None and settings.now_file is not None:
-        frozen = datetime.fromisoformat(settings.now_file.read_text().strip())
-    return (frozen or datetime.now(UTC)).astimezone(UTC)
+    if settings.now is None and settings.now_file is None:
+        return datetime.now(UTC)
+    if not settings.drill_mark.exists():
+        raise ClockDoubtedError(
+            "CALANQUE_NOW or CALANQUE_NOW_FILE is set, and this lake was not made as a drill: unset it, or make a lake "
+            "for it in a home of its own, with CALANQUE_DRILL=1 at its first `calanque up`"
+        )
+    if settings.now is None and settings.now_file is not None:
+        return datetime.fromisoformat(settings.now_file.read_text().strip()).astimezone(UTC)
+    return (settings.now or datetime.now(UTC)).astimezone(UTC)
 
 
 def to_utc(naive: pl.Expr, time_zone: str, *, ambiguous: Literal["earliest", "latest"] = "earliest") -> pl.Expr:

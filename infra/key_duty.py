@@ -8,20 +8,17 @@ two) gets it at the next occasion.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date
 
 from minio import Minio
 
 from infra import clock, object_store, trusted_clock
-from infra.keys import KeyState, due_day, open_keys
+from infra.keys import due_day, is_due, open_keys
 from infra.settings import Settings
 
 ROLE = "retention"
 BUCKET = "receipts"
 PREFIX = "keys/"
-
-GRACE = timedelta(days=1)
-"""A key made after its date, to load history, lives this long: a load is not cut in the middle by the daily job."""
 
 
 class KeySurvivedError(RuntimeError):
@@ -57,7 +54,7 @@ def keys(settings: Settings) -> list[KeyLine]:
             state.month,
             "alive" if state.alive else "destroyed" if state.destroyed else "interrupted",
             due_day(state.silo, state.month),
-            _is_due(state, now),
+            is_due(state, now),
         )
         for state in open_keys(settings).states()
     ]
@@ -78,7 +75,7 @@ def destroy_due(settings: Settings, *, run: str) -> list[KeyReceipt]:
     now = trusted_clock.now(settings, ROLE)
     store = open_keys(settings)
     for state in store.states():
-        if _is_due(state, now):
+        if is_due(state, now):
             store.destroy(state.silo, state.month)
     return _receipts(settings, run, reason="due")
 
@@ -99,18 +96,6 @@ def destroy(settings: Settings, silo: str, month: str, *, run: str, reason: str)
         )
     _receipts(settings, run, reason=reason, only=(silo, month))
     return KeyReceipt(silo, month, _key(silo, month))
-
-
-def _is_due(state: KeyState, now: datetime) -> bool:
-    if state.destroyed:
-        return False
-    if state.tombstone:
-        return True  # a destruction that was interrupted
-    due = due_day(state.silo, state.month)
-    if now.date() < due:
-        return False
-    made = state.created
-    return made is None or made.date() < due or not made <= now < made + GRACE
 
 
 def _receipts(settings: Settings, run: str, *, reason: str, only: tuple[str, str] | None = None) -> list[KeyReceipt]:

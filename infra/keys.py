@@ -3,6 +3,9 @@
 Destroying a month's key is what makes its pseudonyms unlinkable for good, so a destroyed key leaves a tombstone and is
 never created again: late data of that month cannot be pseudonymised any more, and whoever asks is told so.
 
+Beside each key is what was erased under it: pseudonyms that no row may bear any more, for as long as the key lives.
+They live with the keys, and not in the lake, so that a lake that was restored still knows them.
+
 Rotation needs nobody: another month is another key. When each is due to be destroyed is declared in :data:`MONTHS` and
 worked out by :func:`due_day`; :mod:`infra.key_duty` does it.
 """
@@ -15,7 +18,7 @@ import re
 import secrets as entropy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
@@ -29,11 +32,15 @@ FILES = "files"
 DEFAULT_MONTHS = 2
 """The key of month M is destroyed on the first day of month M + 2: data of M may be a whole month late, no more."""
 
+GRACE = timedelta(days=1)
+"""A key made after its date, to load history, lives this long: a load is not cut in the middle by the daily job."""
+
 MONTHS: Mapping[str, int] = MappingProxyType({"noise": 16})
 """Names that are not a silo's, and how many months their keys last. ``noise`` draws the noise of published marts, by
 the first month of a quarter: it must be there for as long as anything of that quarter could be counted again, which is
 the 13 months that conformed data are kept, after the quarter's last month. Then nobody can take the noise off."""
 
+_CALLS = ("get_or_create", "destroy", "states", "erase", "erased")
 _SILO = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 
@@ -73,7 +80,7 @@ class KeyState:
 
 
 class Keys(Protocol):
-    """Where keys come from. :class:`KeyStore` keeps files; a vault answers the same three calls.
+    """Where keys come from. :class:`KeyStore` keeps files; a vault answers the same five calls.
 
     Any number of processes use it at once.
     """
@@ -88,6 +95,14 @@ class Keys(Protocol):
 
     def states(self) -> list[KeyState]:
         """Every key that exists or was destroyed, in order of silo and month; never a key's bytes."""
+        ...
+
+    def erase(self, silo: str, month: str, pseudonym: bytes) -> None:
+        """Remember a pseudonym under the key of ``silo`` for ``month`` as erased until that key is destroyed."""
+        ...
+
+    def erased(self, silo: str) -> Mapping[str, frozenset[bytes]]:
+        """What was erased under the living keys of ``silo``, by month."""
         ...
 
 
@@ -107,12 +122,27 @@ def open_keys(settings: Settings) -> Keys:
             f"CALANQUE_KEYS_BACKEND is {settings.keys_backend!r}, which is neither {FILES!r} nor an importable "
             f"module:factory ({reason})"
         ) from reason
+    if missing := [call for call in _CALLS if not hasattr(opened, call)]:
+        raise KeyBackendError(f"what {settings.keys_backend!r} returns does not answer {', '.join(missing)}")
     return opened
 
 
 def due_day(silo: str, month: str) -> date:
     """The first day on which the key of ``silo`` for ``month`` (``YYYY-MM``) must be gone."""
     return add_months(date.fromisoformat(f"{month}-01"), MONTHS.get(silo, DEFAULT_MONTHS))
+
+
+def is_due(state: KeyState, now: datetime) -> bool:
+    """Whether a key must be gone by ``now`` and is not."""
+    if state.destroyed:
+        return False
+    if state.tombstone:
+        return True  # a destruction that was interrupted
+    due = due_day(state.silo, state.month)
+    if now.date() < due:
+        return False
+    made = state.created
+    return made is None or made.date() < due or not made <= now < made + GRACE
 
 
 class KeyStore:
@@ -153,6 +183,7 @@ class KeyStore:
         # The tombstone comes first: after a crash between the two steps the key is already refused.
         os.close(os.open(tombstone, os.O_WRONLY | os.O_CREAT, 0o600))
         _sync_folder(tombstone.parent)
+        self._path(silo, month, ".erased").unlink(missing_ok=True)
         try:
             with key.open("r+b") as stream:
                 stream.write(entropy.token_bytes(KEY_BYTES))
@@ -176,6 +207,38 @@ class KeyStore:
             KeyState(silo, month, ".key" in files, ".destroyed" in files, _modified(files.get(".key")))
             for (silo, month), files in found.items()
         )
+
+    def erase(self, silo: str, month: str, pseudonym: bytes) -> None:
+        """Remember ``pseudonym`` until the key of ``silo`` for ``month`` is destroyed: at once when it was."""
+        if pseudonym in self.erased(silo).get(month, ()):
+            return
+        path = self._path(silo, month, ".erased")
+        self._make_folder(path.parent)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "w") as stream:
+            stream.write(f"{pseudonym.hex()}\n")
+            stream.flush()
+            os.fsync(descriptor)
+        _sync_folder(path.parent)
+        if self._path(silo, month, ".destroyed").exists():
+            path.unlink(missing_ok=True)
+
+    def erased(self, silo: str) -> Mapping[str, frozenset[bytes]]:
+        """What was erased under the living keys of ``silo``, by month.
+
+        Raises:
+            KeyDamagedError: a list of them cannot be read; the message names the file and the remedy.
+        """
+        found = {}
+        for path in sorted(self._directory.glob(f"{silo}/*.erased")):
+            try:
+                found[path.stem] = frozenset(map(bytes.fromhex, path.read_text().split()))
+            except ValueError:
+                raise KeyDamagedError(
+                    f"{path} is damaged, and rows that were erased would come back: restore it from the key store's "
+                    "backup"
+                ) from None
+        return found
 
     def _path(self, silo: str, month: str, suffix: str) -> Path:
         if not _SILO.fullmatch(silo) or not _MONTH.fullmatch(month):

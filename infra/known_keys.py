@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from contextlib import closing
 
 from infra import database, registry
@@ -55,6 +56,12 @@ class KnownKeys:
 
     def states(self) -> list[KeyState]:
         return self._keys.states()
+
+    def erase(self, silo: str, month: str, pseudonym: bytes) -> None:
+        self._keys.erase(silo, month, pseudonym)
+
+    def erased(self, silo: str) -> Mapping[str, frozenset[bytes]]:
+        return self._keys.erased(silo)
 
     def wrong(self) -> dict[tuple[str, str], str]:
         """What is wrong with keys that were used before, by silo and month: each is gone, replaced or damaged."""

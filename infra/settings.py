@@ -46,8 +46,12 @@ class Settings(BaseSettings):
     )
     secrets: Path | None = Field(default=None, description="Secret files, one per name. Default: home/secrets.")
 
+    drill: bool = Field(
+        default=False,
+        description="The first `calanque up` makes a drill, whose clock may be another; no lake becomes one later.",
+    )
     now: AwareDatetime | None = Field(
-        default=None, description="A frozen clock, for tests and drills: an instant such as 2026-03-08T06:00:00+00:00."
+        default=None, description="A frozen clock, of a drill only: an instant such as 2026-03-08T06:00:00+00:00."
     )
     now_file: Path | None = Field(
         default=None, description="A file that holds such an instant, read at every look: a clock that a drill moves."
@@ -125,6 +129,11 @@ class Settings(BaseSettings):
     @property
     def secrets_dir(self) -> Path:
         return self.secrets or self.home.absolute() / "secrets"
+
+    @property
+    def drill_mark(self) -> Path:
+        """Is there when the lake was made as a drill."""
+        return self.home.absolute() / "drill"
 
     @property
     def data_dir(self) -> Path:

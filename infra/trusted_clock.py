@@ -1,12 +1,15 @@
-"""The time, when nothing contradicts it: for removing data, destroying keys and publishing, which nobody can undo.
+"""The time, when nothing contradicts it: for landing, removing data, destroying keys and publishing.
+
+Nobody can undo these. A day of landing is no exception: of one that is too early, the bytes go too early.
 
 A clock that runs ahead by a month would have a month of data and keys destroyed, and periods published, before their
 time; and the ledger would take no line until that month is over. So the lake remembers when it was last at work
-(``registry.clock``), and a clock that has leapt from there, or that does not agree with those of the database and the
-object store, is not believed. A lake that was really away that long needs one word of a person (:func:`confirm`).
+(``registry.clock``), and a clock that has leapt from there, went back, or does not agree with those of the database and
+the object store, is not believed. A lake that was really away that long needs one word of a person (:func:`confirm`).
 
-``CALANQUE_NOW`` is such a word already: whoever sets it has said what time it is. ``CALANQUE_NOW_FILE`` stands for the
-machine's own clock in a drill, and may leap as that may; only with other machines' it is not compared.
+Only a lake that was made as a drill has another clock (:func:`infra.clock.now`). There ``CALANQUE_NOW`` is such a word
+already. ``CALANQUE_NOW_FILE`` stands for the machine's own clock, and may leap as that may; only with other machines'
+it is not compared.
 """
 
 from __future__ import annotations
@@ -22,18 +25,16 @@ from urllib3.exceptions import HTTPError
 from infra import clock, database, object_store
 from infra.settings import Settings
 
+ClockDoubtedError = clock.ClockDoubtedError
+
 APART = timedelta(minutes=15)
 """How far the clocks of two machines may be apart: S3 believes no request that is further off."""
 
 _REMEDY = (
-    "nothing is removed, destroyed or published until it is right: set the clock by NTP, or, when the clock is right "
-    "and the lake was away, say so with `calanque clock --confirm TODAY --reason ...`, see "
+    "nothing is landed, removed, destroyed or published until it is right: set the clock by NTP, or, when the clock is "
+    "right and the lake was away, say so with `calanque clock --confirm TODAY --reason ...`, see "
     "docs/runbooks/clock-doubted.md"
 )
-
-
-class ClockDoubtedError(RuntimeError):
-    """The clock is not believed; the message says why and what to do. Trying again does not help."""
 
 
 def now(settings: Settings, role: str) -> datetime:
@@ -63,10 +64,14 @@ def now(settings: Settings, role: str) -> datetime:
 
 def doubts(settings: Settings, role: str) -> list[str]:
     """Why the clock is not believed, a sentence each without a final full stop; none when it is. Only looks."""
+    try:
+        shown = clock.now(settings)
+    except ClockDoubtedError as why:
+        return [str(why)]
     if settings.now is not None:
         return []
     with closing(database.connect(settings, role, "lake", autocommit=True)) as connection:
-        return list(_doubts(settings, connection, clock.now(settings)))
+        return list(_doubts(settings, connection, shown))
 
 
 def confirm(settings: Settings, day: date, *, by: str, reason: str) -> datetime:
@@ -122,7 +127,7 @@ def others(settings: Settings, connection: psycopg.Connection) -> Iterator[tuple
 
 def _doubts(settings: Settings, connection: psycopg.Connection, shown: datetime) -> Iterator[str]:
     seen = _last_seen(connection)
-    if seen is not None and leapt(settings, seen, shown):
+    if seen is not None and (leapt(settings, seen, shown) or shown < seen - APART):
         yield f"the clock shows {_said(shown)}, and the lake was last at work at {_said(seen)}"
     yield from _apart(settings, connection)
 

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
 
 import polars as pl
 import psycopg
@@ -24,7 +24,6 @@ from infra.catalog import kept_from, open_catalog
 from infra.registry import CommitRow
 from infra.settings import Settings
 from ingestion import landing, pipeline, tables
-from ingestion.erasure import ERASURE_PROPERTY
 from ingestion.register import Silo, silos
 
 ROLE = "pipeline"
@@ -37,8 +36,7 @@ class Days:
     """What became of some days of a silo. Deliveries are told by their ids.
 
     ``ingested`` were settled by this call, ``again`` are those of them that had been committed before. ``gone`` are
-    deliveries whose rows are missing and whose bytes are no longer kept; ``erased`` ones that are left alone, since
-    a vehicle was erased from the table after they were committed, which ingesting them again would undo.
+    deliveries whose rows are missing and whose bytes are no longer kept.
     """
 
     silo: str
@@ -47,7 +45,6 @@ class Days:
     ingested: tuple[str, ...] = ()
     again: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
-    erased: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -58,8 +55,6 @@ class Days:
                 f"{len(self.gone)} have rows missing and are no longer kept in landing: have them delivered again "
                 f"({', '.join(each[:12] for each in self.gone)})"
             )
-        if self.erased:
-            parts.append(f"{len(self.erased)} are left as they are, since vehicles were erased after them")
         return f"{self.silo}, {self.first} to {self.last}: " + "; ".join(parts)
 
 
@@ -67,7 +62,6 @@ class Days:
 class _Found:
     again: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
-    erased: list[str] = field(default_factory=list)
 
 
 def city_day(key: str | None) -> date:
@@ -116,7 +110,6 @@ def days(settings: Settings, silo: str, first: date, last: date) -> Days:
         ingested=tuple(receipt.delivery_id for receipt in done),
         again=tuple(found.again),
         gone=tuple(found.gone),
-        erased=tuple(found.erased),
     )
     _log.info("%s", result.sentence)
     return result
@@ -149,8 +142,6 @@ def _missing(settings: Settings, connection: psycopg.Connection, silo: Silo, fir
                     continue  # from these days it took rows away, and brought none
             if delivery is None or not object_store.exists(store, landing.BUCKET, delivery.object_key):
                 found.gone.append(commit.delivery_id)
-            elif erased_since(table, commit.committed_at):
-                found.erased.append(commit.delivery_id)
             else:
                 found.again.append(commit.delivery_id)
     connection.commit()
@@ -188,13 +179,3 @@ def _is_there(settings: Settings, table: Table, commit: CommitRow) -> bool:
     """Whether a delivery has a row on any of the days that it changed."""
     found = _present(settings, table, min(commit.days), max(commit.days))
     return any(delivery_id == commit.delivery_id for _, delivery_id in found)
-
-
-def erased_since(table: Table, moment: datetime) -> bool:
-    """Whether a vehicle was erased from a table after ``moment``: what was committed before must not come again."""
-    return any(
-        ERASURE_PROPERTY in snapshot.summary.additional_properties
-        and datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC) > moment
-        for snapshot in table.snapshots()
-        if snapshot.summary is not None
-    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -28,6 +29,7 @@ from ingestion.reading import Batch
 from ingestion.register import Dataset, Format
 from ingestion.rejections import Rejections
 from ingestion.staging import DataFile, Stage
+from ingestion.vehicles import VEHICLE
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -35,6 +37,7 @@ _Out = TypeVar("_Out")
 _AT_ONCE = 2
 
 DUPLICATE_KEY = "duplicate_key"
+ERASED = "erased"
 KEY_DESTROYED = "month_key_destroyed"
 NOT_CONFORMED = "not_conformed"
 
@@ -42,6 +45,10 @@ RULES = {
     DUPLICATE_KEY: (
         "An earlier row of the same delivery has the same key; that one was kept. Deliver each record once, or correct "
         "its number."
+    ),
+    ERASED: (
+        "The row is about a vehicle that was erased (`calanque erase`), which holds for its month wherever rows come "
+        "from. It was not taken; nothing has to be done."
     ),
     KEY_DESTROYED: (
         "The row is of a month whose pseudonymisation key was destroyed at the end of its retention. It came too late "
@@ -153,7 +160,7 @@ def _ahead(function: Callable[[_In], _Out], items: Iterator[_In]) -> Iterator[_O
         under_way: deque[Future[_Out]] = deque()
         try:
             for item in items:
-                under_way.append(pool.submit(function, item))
+                under_way.append(pool.submit(copy_context().run, function, item))  # rules go by the same clock there
                 if len(under_way) > _AT_ONCE:
                     yield under_way.popleft().result()
             while under_way:
@@ -185,6 +192,9 @@ def _conform_frame(
     if pseudonymiser.destroyed_months:
         too_late = pl.col("event_date").dt.strftime("%Y-%m").is_in(list(pseudonymiser.destroyed_months))
         lines = lines.with_columns(reject=pl.when(too_late).then(pl.lit(KEY_DESTROYED)).otherwise("reject"))
+    if VEHICLE in lines.columns and len(pseudonymiser.erased):
+        erased = pl.col(VEHICLE).is_in(pseudonymiser.erased.implode())
+        lines = lines.with_columns(reject=pl.when(erased).then(pl.lit(ERASED)).otherwise("reject"))
     conformed = check(dataset.conformed, lines.filter(pl.col("reject").is_null()).drop("reject", "warn"))
     rejects = pl.concat(
         [

@@ -1,9 +1,10 @@
 """Erasing a vehicle: every conformed row of one plate, for the months whose keys still live, with a receipt.
 
-The plate comes in, is normalised as deliveries are, and is turned into one pseudonym per living key; nothing of it goes
-out, neither the plate nor a pseudonym. A month whose key was destroyed cannot be searched: nobody can tell any more
-which of its rows are this vehicle's, and its rows go when their own time is over. Releases are statistics from which
-nobody can be taken out: they are not made again.
+The plate comes in, is normalised as deliveries are, and is turned into one pseudonym per living key. These are kept
+beside the keys as long as those live, and nowhere else: an erasure is a rule, by which conforming takes no row of the
+vehicle wherever it comes from, and by which retention looks at the tables again every day. A month whose key was
+destroyed cannot be searched: nobody can tell any more which of its rows are this vehicle's, and its rows go when their
+own time is over. Releases are statistics from which nobody can be taken out: they are not made again.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from typing import Any
 
 import polars as pl
 import psycopg
-from pyiceberg.table import Table
 
-from infra import clock, database, object_store, registry
+from infra import database, object_store, registry, trusted_clock
+from infra.backup.keys import mirror_erasures
 from infra.catalog import open_catalog
-from infra.keys import Keys, open_keys
+from infra.clock import add_months
+from infra.keys import DEFAULT_MONTHS, Keys, open_keys
+from infra.known_keys import KnownKeys
 from infra.services.compaction import compact
 from infra.settings import Settings
 from ingestion import parsing
@@ -28,15 +31,14 @@ from ingestion.pseudonyms import Pseudonymiser
 from ingestion.register import Dataset, Silo, silos
 from ingestion.retention import limits
 from ingestion.retention.conformed import ConformedZone
-from ingestion.vehicles import VEHICLE, datasets_with_vehicles, files_by_day, read, replace_day, table_of
+from ingestion.retention.erased import take_out
+from ingestion.vehicles import VEHICLE, datasets_with_vehicles, files_by_day, table_of
 
 ROLE = "pipeline"
 RECEIPTS_ROLE = "retention"
 RECEIPTS = "receipts"
 _UNREAD = ("landed", "parked")
 PREFIX = "erasures/"
-ERASURE_PROPERTY = "calanque.erasure"
-"""The snapshot property that says which erasure made a commit, by the id of its receipt."""
 
 
 class NotAPlateError(ValueError):
@@ -55,7 +57,7 @@ class Searched:
 class Undigested:
     """A delivery whose raw bytes are still in landing, whoever they are about, and the day they are gone.
 
-    One that is not ``digested`` yet may bring rows of the vehicle when it is: erase once more after that.
+    When one that is not ``digested`` yet is, none of its rows of the vehicle is taken.
     """
 
     silo: str
@@ -67,13 +69,19 @@ class Undigested:
 
 @dataclass(frozen=True)
 class Erasure:
-    """What an erasure did. It holds no plate and no pseudonym, and neither does its receipt."""
+    """What an erasure did. It holds no plate and no pseudonym, and neither does its receipt.
+
+    ``holds`` are the months, by silo, of which no row of the vehicle is taken from now on. ``mirrored``: the mirror of
+    the keys that the last backup wrote knows of it too; None: there is none.
+    """
 
     id: str
     at: datetime
     run: str
     tables: dict[str, Searched]
+    holds: dict[str, list[str]]
     landing: tuple[Undigested, ...]
+    mirrored: bool | None
 
     @property
     def removed(self) -> int:
@@ -93,6 +101,8 @@ class Erasure:
                 name: {"removed": searched.removed, "not_searched": searched.not_searched}
                 for name, searched in self.tables.items()
             },
+            "holds": self.holds,
+            "mirrored": self.mirrored,
             "landing": [
                 {
                     "silo": each.silo,
@@ -109,78 +119,66 @@ class Erasure:
 def erase(settings: Settings, plate: str, *, run: str) -> Erasure:
     """Remove every conformed row of the vehicle with this plate, as far as living keys reach, files included.
 
-    Killed anywhere, it is simply called again. A vehicle that is nowhere is an erasure of nothing, with a receipt.
+    It waits for running ingestions, so that none commits what it conformed before. Killed anywhere, it is simply called
+    again. A vehicle that is nowhere is an erasure too: what comes of it later is not taken.
 
     Raises:
         NotAPlateError: it has no letter and no digit, or is a word for "no plate".
+        infra.keys.KeyDamagedError: a key is not the one that rows were conformed with: its rows would not be found.
+        infra.trusted_clock.ClockDoubtedError: the clock is not believed.
     """
     normal = pl.select(plate=parsing.plate(pl.lit(plate.strip(), pl.String)))["plate"]
     if normal.has_nulls():
         raise NotAPlateError("this is not a registration plate: letters and digits, with or without separators")
-    now = clock.now(settings)
+    now = trusted_clock.now(settings, ROLE)
     erasure_id = uuid.uuid4().hex
-    keys = open_keys(settings)
+    keys = KnownKeys(settings, open_keys(settings))
     catalog = open_catalog(settings, ROLE)
     found: dict[str, Searched] = {}
+    holds: dict[str, list[str]] = {}
     with closing(database.connect(settings, ROLE, "lake")) as connection:
         for silo, dataset in datasets_with_vehicles():
-            if (table := table_of(catalog, dataset)) is not None:
+            with registry.locked(connection, f"silo {silo.name}"):
+                pseudonyms = _remember(keys, silo, normal, now.date())
+                holds[silo.name] = list(pseudonyms)
+                if (table := table_of(catalog, dataset)) is None:
+                    continue
                 with registry.locked(connection, f"table {dataset.name}"):
                     table.refresh()
-                    found[dataset.name] = _search(
-                        settings, connection, table, silo=silo, keys=keys, plate=normal, erasure_id=erasure_id
+                    removed = take_out(
+                        settings, connection, table, {month: [each] for month, each in pseudonyms.items()}, erasure_id
                     )
+                    months = {f"{day:%Y-%m}" for day in files_by_day(table)}
+                found[dataset.name] = Searched(removed, sorted(months - pseudonyms.keys()))
         landing = tuple(_landing(connection, now))
     for silo, dataset in datasets_with_vehicles():
         if dataset.name in found:
             _forget(settings, silo, dataset, now)
     if any(searched.removed for searched in found.values()):
         compact(settings)
-    erasure = Erasure(erasure_id, now, run, found, landing)
+    erasure = Erasure(erasure_id, now, run, found, holds, landing, mirror_erasures(settings))
     store = object_store.client(settings, RECEIPTS_ROLE)
     object_store.put_json(store, RECEIPTS, erasure.receipt_key, erasure.as_json())
     return erasure
 
 
-def _search(
-    settings: Settings,
-    connection: psycopg.Connection,
-    table: Table,
-    *,
-    silo: Silo,
-    keys: Keys,
-    plate: pl.Series,
-    erasure_id: str,
-) -> Searched:
-    searched = Searched()
-    options = object_store.polars_options(settings, ROLE)
+def _remember(keys: Keys, silo: Silo, plate: pl.Series, today: date) -> dict[str, bytes]:
+    """The pseudonyms of a plate under the keys of a silo, by month, once they are beside the keys as erased.
+
+    Under every key that lives, and under those of the months whose rows may come still, which are made if need be.
+    """
+    states = [state for state in keys.states() if state.silo == silo.name]
+    months = {state.month for state in states if state.alive}
+    coming = {f"{add_months(today, -back):%Y-%m}" for back in range(DEFAULT_MONTHS)}
+    months |= coming - {state.month for state in states if state.tombstone}
     pseudonymiser = Pseudonymiser(silo.name, keys)
-    alive = {state.month for state in keys.states() if state.silo == silo.name and state.alive}
-    pseudonyms: dict[str, bytes | None] = {}
-    found: dict[date, list[str]] = {}
-    for day, paths in files_by_day(table).items():
-        month = f"{day:%Y-%m}"
-        if month not in pseudonyms:
-            hashed = pseudonymiser.pseudonyms(VEHICLE, plate, pl.Series([day])) if month in alive else [None]
-            pseudonyms[month] = hashed[0]  # none also when its key was destroyed this very moment
-            if hashed[0] is None:
-                searched.not_searched.append(month)
-        if (pseudonym := pseudonyms[month]) is None:
-            continue
-        lines = pl.scan_parquet(paths, storage_options=options, missing_columns="insert", extra_columns="ignore")
-        count = lines.filter(pl.col(VEHICLE) == pl.lit(pseudonym, pl.Binary)).select(pl.len()).collect().item()
-        if count:
-            searched.removed[month] = searched.removed.get(month, 0) + count
-            found[day] = paths
-    connection.execute("select 1")  # the lock is gone with its session: then stop here
-    connection.commit()
-    if found:
-        with table.transaction() as transaction:
-            for day, paths in found.items():
-                rows = read(table, paths, options)
-                kept = rows.filter(pl.col(VEHICLE).ne_missing(pl.lit(pseudonyms[f"{day:%Y-%m}"], pl.Binary)))
-                replace_day(transaction, table, day, kept, {ERASURE_PROPERTY: erasure_id})
-    return searched
+    found = {}
+    for month in sorted(months):
+        hashed = pseudonymiser.pseudonyms(VEHICLE, plate, pl.Series([date.fromisoformat(f"{month}-01")]))[0]
+        if hashed is not None:  # its key was not destroyed this very moment
+            keys.erase(silo.name, month, hashed)
+            found[month] = hashed
+    return found
 
 
 def _forget(settings: Settings, silo: Silo, dataset: Dataset, now: datetime) -> None:

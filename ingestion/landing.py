@@ -26,7 +26,7 @@ from minio import Minio
 from minio.error import MinioException
 from urllib3.exceptions import HTTPError
 
-from infra import clock, database, logs, object_store, registry
+from infra import database, logs, object_store, registry, trusted_clock
 from infra.endpoints import NotRunning
 from infra.secrets import SecretMissing
 from infra.settings import Settings
@@ -116,6 +116,7 @@ def land(
     Raises:
         Refused: not an ordinary file inside the drop folder, too large, or changing.
         KeyError: no such silo.
+        infra.trusted_clock.ClockDoubtedError: nobody knows what day it lands on.
     """
     with closing(_Landing(settings, silo)) as landing:
         return landing.land(path, Note(format=format, corrects=corrects))
@@ -275,6 +276,7 @@ class _Landing:
         self._settings = settings
         self._silo = silo
         self._folder = drop_folder(settings, silo)
+        self._day = trusted_clock.now(settings, "pipeline").date()
         self._store: Minio = object_store.client(settings, "landing")
         self._connection: psycopg.Connection = database.connect(settings, "pipeline", "lake")
 
@@ -317,7 +319,7 @@ class _Landing:
             return "restored", None
         if known is not None and known.status == "refused" and self._says_nothing_new(known, note):
             return "again", known.reason
-        key = f"{self._silo}/dt={clock.now(self._settings).date()}/{delivery_id}.{_extension(path)}"
+        key = f"{self._silo}/dt={self._day}/{delivery_id}.{_extension(path)}"
         self._upload(path, stream, key, delivery_id, size)
         if known is not None:
             reopened = registry.reopen_delivery(

@@ -20,7 +20,6 @@ from infra.catalog import open_catalog, overwrite
 from infra.registry import DeliveryRow
 from infra.settings import Settings
 from ingestion import landing, pipeline, tables
-from ingestion.backfill import erased_since
 from ingestion.register import REFERENCE_DAY, Dataset, Silo, silos
 
 ROLE = "pipeline"
@@ -43,8 +42,7 @@ class LostFile(Protocol):
 class Touched:
     """The deliveries that changed rows of the days of some lost files of one table.
 
-    ``again`` can be ingested again from landing. ``gone`` cannot: their bytes are no longer kept, or a vehicle was
-    erased after them, which ingesting them would undo.
+    ``again`` can be ingested again from landing. ``gone`` cannot: their bytes are no longer kept.
     """
 
     silo: str
@@ -110,7 +108,6 @@ def _touched(
     settings: Settings, connection: psycopg.Connection, silo: Silo, dataset: Dataset, files: Collection[LostFile]
 ) -> Touched:
     store = object_store.client(settings, ROLE)
-    table = open_catalog(settings, ROLE).load_table(tables.identifier(dataset))
     days = sorted({file.first_day for file in files if file.first_day})
     again: dict[str, DeliveryRow] = {}
     gone: dict[str, DeliveryRow] = {}
@@ -122,8 +119,7 @@ def _touched(
             if delivery is None:
                 continue
             kept = object_store.exists(store, landing.BUCKET, delivery.object_key)
-            can = kept and not erased_since(table, commit.committed_at)
-            (again if can else gone)[delivery.delivery_id] = delivery
+            (again if kept else gone)[delivery.delivery_id] = delivery
     connection.commit()
     return Touched(silo.name, dataset.name, tuple(days), tuple(again.values()), tuple(gone.values()))
 

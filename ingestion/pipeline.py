@@ -41,7 +41,7 @@ from infra.registry import DeliveryRow
 from infra.secrets import SecretMissing
 from infra.settings import Settings
 from infra.transient import Several, explained, transient
-from ingestion import contract_documents, handover, landing, lineage_events, quarantine, receipts, replay, tables
+from ingestion import contract_documents, handover, landing, lineage_events, quarantine, receipts, replay, rules, tables
 from ingestion.checking import ContractMismatchError
 from ingestion.committing import Committer
 from ingestion.conforming import BooksError, Conformed, conform
@@ -323,7 +323,8 @@ class _Worker:
                 if attempts > ATTEMPTS:
                     receipt = replace(receipt, status="parked", reason=_worn_out(delivery))
                 else:
-                    receipt = self._accept(delivery, receipt, stages, scratch)
+                    with rules.at(clock.now(self._settings)):
+                        receipt = self._accept(delivery, receipt, stages, scratch)
             except Refused as refused:
                 receipt = replace(receipt, status="refused", rule=refused.rule, reason=refused.sentence)
             except Exception as error:

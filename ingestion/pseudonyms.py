@@ -7,6 +7,7 @@ as another kind of identifier. No value and no key is ever logged or shown.
 from __future__ import annotations
 
 from datetime import date
+from functools import cached_property
 
 import polars as pl
 import polars_hash as plh
@@ -26,6 +27,12 @@ class Pseudonymiser:
 
     def __repr__(self) -> str:
         return f"Pseudonymiser({self._silo!r})"
+
+    @cached_property
+    def erased(self) -> pl.Series:
+        """Pseudonyms of vehicles that were erased, under any living key: a row that bears one is not to be kept."""
+        months = self._keys.erased(self._silo).values()
+        return pl.Series([pseudonym for erased in months for pseudonym in erased], dtype=pl.Binary)
 
     @property
     def destroyed_months(self) -> frozenset[str]:

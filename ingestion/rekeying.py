@@ -17,7 +17,7 @@ import polars as pl
 from pyiceberg.table import Table
 from pyiceberg.types import BinaryType
 
-from infra import clock, database, key_duty, object_store, registry
+from infra import database, key_duty, object_store, registry, trusted_clock
 from infra.catalog import open_catalog
 from infra.keys import KEY_BYTES
 from infra.services.compaction import compact
@@ -68,7 +68,7 @@ def rekey(settings: Settings, silo: str, month: str, *, run: str) -> Rekeyed:
             with registry.locked(connection, f"table {dataset.name}"):
                 table.refresh()
                 rows[dataset.name] = _rekey(table, month, object_store.polars_options(settings, ROLE))
-            now = clock.now(settings)
+            now = trusted_clock.now(settings, ROLE)
             ConformedZone(settings, silo, dataset, limits.conformed(silo), now).clean()
     if any(rows.values()):
         compact(settings)

@@ -5,7 +5,9 @@ A rule's name is what a person sees in receipts and quarantine; its meaning and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -30,9 +32,22 @@ def present(value: pl.Expr) -> pl.Expr:
     return value.is_not_null()
 
 
+_now: ContextVar[datetime | None] = ContextVar("calanque_rules_now", default=None)
+
+
+@contextmanager
+def at(now: datetime) -> Iterator[None]:
+    """Have rules about dates go by ``now``, the lake's clock, and not by the machine's."""
+    token = _now.set(now)
+    try:
+        yield
+    finally:
+        _now.reset(token)
+
+
 def latest_day() -> date:
     """Today, where on Earth it is latest."""
-    return (datetime.now(UTC) + timedelta(hours=14)).date()
+    return ((_now.get() or datetime.now(UTC)) + timedelta(hours=14)).date()
 
 
 def in_period(day: pl.Expr) -> pl.Expr:

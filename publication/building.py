@@ -26,7 +26,7 @@ from infra.keys import Keys, open_keys
 from infra.known_keys import KnownKeys
 from infra.privacy_plan import plan
 from infra.settings import Settings
-from publication import candidates, dbt_run, late, lineage_events, project, results, settling
+from publication import candidates, dbt_run, late, lineage_events, project, restored, results, settling
 from publication.candidates import Build, BuiltMart, BuiltUnit
 from publication.due import Due, Published, find_due
 from publication.project import Project
@@ -54,7 +54,6 @@ def build(settings: Settings, *, full_refresh: bool = False, only: Collection[Pu
         publication.project.ProjectError: the dbt project cannot be parsed.
     """
     city = CityReference.of(load_city(settings))
-    version = project.code_version(city)
     with (
         logs.stage(settings, "build"),
         database.connect(settings, ROLE, catalog.DATABASE, autocommit=True) as connection,
@@ -63,7 +62,7 @@ def build(settings: Settings, *, full_refresh: bool = False, only: Collection[Pu
         if not registry.newest_commits(connection):
             return None  # and no need to let dbt parse the project for the first time
         late.count(settings, connection)
-        declared = project.load(settings, version)
+        declared = project.load(settings, city)
         find = partial(
             find_due,
             connection,
@@ -75,8 +74,8 @@ def build(settings: Settings, *, full_refresh: bool = False, only: Collection[Pu
             only=only,
         )
         due = find()
-        if due and (expired := _expired(settings, due, declared)):
-            due = find(expired=expired)
+        if due and (left := _expired(settings, due, declared) | _held(connection, due, city)):
+            due = find(expired=left)
         if due is None:
             return None
         spec = _spec(settings, connection, due, declared, city)
@@ -123,6 +122,14 @@ def _expired(settings: Settings, due: Due, declared: Project) -> set[Unit]:
     return found
 
 
+def _held(connection: psycopg.Connection, due: Due, city: CityReference) -> set[Unit]:
+    """The units that a lake before this one may have published; what is compared is known to be published."""
+    found = set() if due.compares else restored.held(connection, plan(), due.units, city.time_zone)
+    if found:
+        log.warning("%d periods wait: %s", len(found), restored.sentence(registry.open_restorations(connection)[-1]))
+    return found
+
+
 def _spec(
     settings: Settings, connection: psycopg.Connection, due: Due, declared: Project, city: CityReference
 ) -> BuildSpec:
@@ -131,7 +138,7 @@ def _spec(
     datasets = registry.datasets(connection, list(due.coverage))
     tables = {dataset: late.location(opened, dataset) for dataset in datasets}
     inputs = {
-        "code_version": declared.version,
+        "project": declared.files,
         "units": [unit.model_dump(mode="json") for unit in due.units],
         "beside": [unit.model_dump(mode="json") for unit in due.beside],
         "tables": tables,
@@ -191,7 +198,6 @@ def _build(
             marts, places = exporting.result()
     built = Build(
         build_id=spec.build_id,
-        code_version=declared.version,
         commits=dict(due.commits),
         spec=spec,
         places=dict(places),

@@ -37,7 +37,10 @@ class Column(_Model):
 
 
 class Mart(_Model):
-    """A mart, as the dbt project declares it. ``grain`` are the columns that identify a row."""
+    """A mart, as the dbt project declares it. ``grain`` are the columns that identify a row.
+
+    ``version`` is a digest of all that decides its content beside its data (:mod:`publication.project`).
+    """
 
     name: str
     silo: str
@@ -45,6 +48,7 @@ class Mart(_Model):
     description: str
     columns: tuple[Column, ...]
     relation: str
+    version: str
 
 
 class Problem(_Model):
@@ -103,7 +107,6 @@ class Build(_Model):
     """
 
     build_id: str
-    code_version: str
     commits: dict[str, int]
     spec: BuildSpec
     places: dict[str, str]

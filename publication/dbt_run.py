@@ -88,7 +88,7 @@ def problems(work: Path, marts: Sequence[Mart]) -> dict[str, tuple[Problem, ...]
     by_name = {node["name"]: key for key, node in manifest["nodes"].items() if node["resource_type"] == "model"}
     found: dict[str, tuple[Problem, ...]] = {}
     for mart in marts:
-        lineage = _lineage(by_name[mart.name], parents)
+        lineage = project.lineage_of(by_name[mart.name], parents)
         concerned = lineage | {test for test, tested in _tests(manifest) if tested in lineage}
         causes = [
             _problem(work, manifest, result)
@@ -99,17 +99,6 @@ def problems(work: Path, marts: Sequence[Mart]) -> dict[str, tuple[Problem, ...]
             causes = [Problem(node=mart.name, status="was not built", message="dbt skipped it or never came to it")]
         found[mart.name] = tuple(causes)
     return found
-
-
-def _lineage(model: str, parents: Mapping[str, list[str]]) -> set[str]:
-    lineage: set[str] = set()
-    waiting = [model]
-    while waiting:
-        node = waiting.pop()
-        if node not in lineage:
-            lineage.add(node)
-            waiting += parents.get(node, [])
-    return lineage
 
 
 def _tests(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -144,6 +144,11 @@ class Book:
         """What became of a unit; None when it was never published."""
         return self._units.get((mart, first_day))
 
+    def edition(self, unit: Unit) -> Published | None:
+        """What was published of a unit in its edition."""
+        history = self.unit(unit.mart, unit.first_day)
+        return history.editions.get(unit.edition) if history else None
+
     def published(self) -> Iterator[Published]:
         """The newest edition of every unit that is not withdrawn, by mart and day."""
         for _, history in sorted(self._units.items(), key=lambda item: item[0]):
@@ -247,7 +252,7 @@ class Book:
         """
         history = self.unit(unit.mart, unit.first_day)
         days = period(unit.first_day, unit.last_day)
-        if history and (before := history.editions.get(unit.edition)):
+        if before := self.edition(unit):
             if before.fingerprint != fingerprint:
                 raise RefusedError(
                     f"{unit.mart} of {days}: the input changed since edition {unit.edition} was published, which is "

@@ -83,7 +83,7 @@ def _tell_built(
     about: Facets = {
         "calanque_build": facets.own(
             buildId=built.build_id,
-            codeVersion=built.code_version,
+            codeVersion=mart.mart.version,
             compares=built.compares,
             commitSeq=built.commits.get(mart.mart.silo),
             periods=[f"{each.unit.first_day}/{each.unit.last_day}" for each in units],

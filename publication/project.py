@@ -1,8 +1,8 @@
-"""The dbt project as publication sees it: which marts it declares, and which version of it this is.
+"""The dbt project as publication sees it: which marts it declares, and which version of each this is.
 
-The list of marts comes from dbt's manifest, compiled once per version of the project and kept in the work folder, and
-so does the lineage of every column. A project with a mart that shows anything personal bare is refused here: nothing of
-it is ever built.
+The list of marts comes from dbt's manifest, compiled once per state of the project's files and kept in the work folder,
+and so does the lineage of every column. A project with a mart that shows anything personal bare is refused here:
+nothing of it is ever built.
 """
 
 from __future__ import annotations
@@ -45,9 +45,13 @@ class ProjectError(RuntimeError):
 
 @dataclass(frozen=True)
 class Project:
-    """One version of the project: its marts by name, and ``folder``: dbt's own parse of it, to start builds from."""
+    """The project as its files are: its marts by name, and ``folder``: dbt's own parse of it, to start builds from.
 
-    version: str
+    ``files`` is a digest of all that a build reads of it, to tell builds apart. What decides a mart's content is its
+    own ``Mart.version``, which no description and no name of a file is part of.
+    """
+
+    files: str
     marts: Mapping[str, Mart]
     folder: Path
 
@@ -56,8 +60,8 @@ class Project:
         return Lineage.model_validate_json((self.folder / _LINEAGE).read_bytes())
 
 
-def code_version(city: CityReference, project: Path = PROJECT) -> str:
-    """A digest of all that decides a mart's content beside its data: the dbt project, its plugin, the city."""
+def _digest(city: CityReference, project: Path) -> str:
+    """A digest of the dbt project's files, of its plugin, and of the city."""
     digest = hashlib.sha256()
     for path in _sources(project):
         digest.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
@@ -73,19 +77,20 @@ def _sources(project: Path) -> Iterator[Path]:
             yield path
 
 
-def load(settings: Settings, version: str, project: Path = PROJECT) -> Project:
-    """The marts that the project declares. Takes seconds for a version that was never compiled, otherwise none.
+def load(settings: Settings, city: CityReference, project: Path = PROJECT) -> Project:
+    """The marts that the project declares. Takes seconds for files that were never compiled, otherwise none.
 
     Raises:
         ProjectError: dbt cannot read the project, its lineage cannot be followed, or a mart would show something
             personal without an approved aggregation; the message names marts, columns and paths.
     """
-    folder = settings.work_dir / "dbt" / f"{version[:16]}-{_rule()[:8]}"
+    files = _digest(city, project)
+    folder = settings.work_dir / "dbt" / f"{files[:16]}-{_rule()[:8]}"
     listing = folder / "marts.json"
     if not listing.exists():
-        _compile(folder, project)
+        _compile(folder, project, city)
     marts = _MARTS.validate_json(listing.read_bytes())
-    return Project(version, {mart.name: mart for mart in marts}, folder)
+    return Project(files, {mart.name: mart for mart in marts}, folder)
 
 
 @cache
@@ -98,7 +103,7 @@ def _rule() -> str:
     return digest.hexdigest()
 
 
-def _compile(folder: Path, project: Path) -> None:
+def _compile(folder: Path, project: Path, city: CityReference) -> None:
     """Let dbt compile the project into ``folder``, which appears only once complete and judged. Needs no data."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
@@ -117,8 +122,8 @@ def _compile(folder: Path, project: Path) -> None:
             raise ProjectError(f"dbt cannot parse {project.name}: {done.stdout.strip()[-2000:]}")
         manifest = json.loads((draft / "manifest.json").read_text())
         (draft / _LINEAGE).write_text(_judged(manifest).model_dump_json())
-        (draft / "marts.json").write_bytes(_MARTS.dump_json(tuple(_marts(manifest))))
-        for other in folder.parent.iterdir():  # other versions, and drafts of killed processes
+        (draft / "marts.json").write_bytes(_MARTS.dump_json(tuple(_marts(manifest, city))))
+        for other in folder.parent.iterdir():  # of other files, and drafts of killed processes
             if other not in {draft, folder}:
                 shutil.rmtree(other, ignore_errors=True)
         draft.rename(folder)
@@ -160,7 +165,7 @@ def dbt_command(verb: str, project: Path, target: Path, *options: str) -> list[s
     ]
 
 
-def _marts(manifest: Mapping[str, Any]) -> Iterator[Mart]:
+def _marts(manifest: Mapping[str, Any], city: CityReference) -> Iterator[Mart]:
     """The models that say which silo they publish, in the order of their names."""
     models = [node for node in manifest["nodes"].values() if node["resource_type"] == "model"]
     for model in sorted(models, key=lambda node: node["name"]):
@@ -173,7 +178,35 @@ def _marts(manifest: Mapping[str, Any]) -> Iterator[Mart]:
                 description=_sentence(model["description"]),
                 columns=tuple(_columns(model["columns"].values())),
                 relation=f'"{model["schema"]}"."{model["alias"]}"',
+                version=_version(manifest, model["unique_id"], city),
             )
+
+
+def _version(manifest: Mapping[str, Any], model: str, city: CityReference) -> str:
+    """A digest of all that decides a mart's content beside its data, and of nothing else.
+
+    Its compiled SQL, in which macros and the privacy plan are written out, and that of every model it comes from; the
+    content of seeds; the city.
+    """
+    content = {}
+    for key in lineage_of(model, manifest["parent_map"]):
+        node = manifest["nodes"].get(key)
+        if node is not None:  # a source has no content of its own
+            content[key] = node["checksum"]["checksum"] if node["resource_type"] == "seed" else node["compiled_code"]
+    everything = {"content": content, "city": city.model_dump(mode="json")}
+    return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
+
+
+def lineage_of(model: str, parents: Mapping[str, Sequence[str]]) -> set[str]:
+    """The node ``model`` and every node it comes from."""
+    found: set[str] = set()
+    waiting = [model]
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting += parents.get(node, ())
+    return found
 
 
 def _columns(columns: Sequence[Mapping[str, Any]]) -> Iterator[Column]:

@@ -1,31 +1,51 @@
-"""Published units built again from what the lake holds today: they must come out as they were published."""
+"""Published units built again from what the lake holds today: they must come out as they were published.
+
+Every unit is compared, whatever made it. The same bytes are proof. Other bytes, or other counts behind the same bytes,
+under the version of its mart that made it are a breach; under another version they say that the code is another, and
+nothing of the data.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import logging
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from infra import catalog, database, ledger, registry
+from infra import catalog, database, ledger, logs, registry
 from infra.build_spec import CityReference
 from infra.city import load_city
 from infra.settings import Settings
-from publication import building, late, project, release
-from publication.due import Published
-from publication.ledger import Book, RefusedError
+from publication import building, due, late, project, release, settling
+from publication.ledger import Book, Published, RefusedError
+
+log = logging.getLogger(__name__)
+
+LATE = "rows came for it after it was published"
+RETAINED = "retention has deleted rows of it"
+NO_NOISE = "the key of its noise was destroyed"
+UNDECLARED = "the dbt project has no such mart any more"
 
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """How many published units came out the same, and which were left out because they cannot.
+    """What became of the published units: how many came out the same, and the others.
 
-    ``late``: rows came for them after they were published, which is counted and told (``registry.unit``). ``older``:
-    another version of the dbt project or of the city profile made them.
+    ``other_code`` came out otherwise, made today by another version of their mart. ``left_out`` could not be compared,
+    and why.
     """
 
     same: int
-    late: tuple[registry.UnitRow, ...]
-    older: tuple[registry.UnitRow, ...]
+    other_code: tuple[Published, ...]
+    left_out: Mapping[due.Published, str]
+
+    @property
+    def sentence(self) -> str:
+        reasons = Counter(self.left_out.values())
+        others = [f"{len(self.other_code):,} are made otherwise by today's code"] if self.other_code else []
+        others += [f"{count:,} left out: {why}" for why, count in sorted(reasons.items())]
+        return "; ".join([f"{self.same:,} published periods built again came out the same, byte for byte", *others])
 
 
 def rebuild(settings: Settings, *, first: date | None = None, last: date | None = None) -> Rebuilt:
@@ -34,43 +54,72 @@ def rebuild(settings: Settings, *, first: date | None = None, last: date | None 
     Nothing is published.
 
     Raises:
-        publication.ledger.RefusedError: some came out otherwise; each is named.
+        publication.ledger.RefusedError: some came out otherwise; each is named. Or, of all that is published, nothing
+            came out the same, or fewer were compared than left out. What retention took does not count as left out as
+            long as anything was proven: in time it takes the rows of everything.
         publication.dbt_run.BuildError: dbt stopped before building anything.
     """
-    version = project.code_version(CityReference.of(load_city(settings)))
-    late_then: set[Published] | None = None
+    late_then: set[due.Published] | None = None
     while True:
-        units, versions = _published(settings)
         units = [
-            unit for unit in units if (not first or first <= unit.last_day) and (not last or unit.first_day <= last)
+            unit
+            for unit in _published(settings)
+            if (not first or first <= unit.last_day) and (not last or unit.first_day <= last)
         ]
-        older = tuple(unit for unit in units if versions[unit.mart, unit.first_day] != version)
-        left_out = tuple(unit for unit in units if unit.late_rows and unit not in older)
-        late_now = {(unit.mart, unit.first_day) for unit in left_out}
-        only = {(unit.mart, unit.first_day) for unit in units if unit not in {*older, *left_out}}
+        late_now = {_key(unit) for unit in units if unit.late_rows}
         try:
-            return Rebuilt(_compare(settings, only), left_out, older)
+            found = _compare(settings, {_key(unit) for unit in units}, late_now)
         except RefusedError:
             if late_now == late_then:
                 raise
             late_then = late_now  # rows may have come meanwhile: look again
+            continue
+        logs.tell(log, found.sentence)
+        if units and not (first or last):
+            _require_proof(found)
+        return found
 
 
-def _published(settings: Settings) -> tuple[list[registry.UnitRow], dict[Published, str]]:
-    """Every published unit, with the rows that came late for it counted, and the version that made it."""
+def _require_proof(found: Rebuilt) -> None:
+    compared = found.same + len(found.other_code)
+    if not found.same or compared < len([why for why in found.left_out.values() if why != RETAINED]):
+        raise RefusedError(
+            f"the proof of what is published says too little: {found.sentence}; look at the reason that most have"
+        )
+
+
+def _published(settings: Settings) -> list[registry.UnitRow]:
+    """Every published unit, with the rows that came late for it counted."""
     with (
         database.connect(settings, building.ROLE, catalog.DATABASE, autocommit=True) as connection,
         registry.locked(connection, building.LOCK),
     ):
         late.count(settings, connection)
-        published = Book(ledger.lines(connection)).published()
-        return registry.units(connection), {(each.mart, each.first_day): each.code_version for each in published}
+        published = {(each.mart, each.first_day) for each in Book(ledger.lines(connection)).published()}
+        return [unit for unit in registry.units(connection) if _key(unit) in published]
 
 
-def _compare(settings: Settings, only: Collection[Published]) -> int:
-    """How many of these units came out the same, which is all of them."""
+def _key(unit: registry.UnitRow) -> due.Published:
+    return unit.mart, unit.first_day
+
+
+def _compare(settings: Settings, units: Collection[due.Published], too_late: Collection[due.Published]) -> Rebuilt:
+    only = set(units) - set(too_late)
     built = building.build(settings, full_refresh=True, only=only) if only else None
-    if built is None:
-        return 0
-    release.release(settings, built.build_id)
-    return len([each for each in built.units if each.due])
+    made = {(each.unit.mart, each.unit.first_day) for each in built.units if each.due} if built else set()
+    left_out = dict.fromkeys(too_late, LATE) | _reasons(settings, only - made)
+    other_code = release.compare(settings, built.build_id) if built else ()
+    return Rebuilt(len(made) - len(other_code), tuple(other_code), left_out)
+
+
+def _reasons(settings: Settings, units: Iterable[due.Published]) -> dict[due.Published, str]:
+    """Why these units were not built."""
+    declared = project.load(settings, CityReference.of(load_city(settings))).marts
+    destroyed = settling.destroyed_months(settings)
+    reasons = {}
+    for mart, first_day in units:
+        if mart not in declared:
+            reasons[mart, first_day] = UNDECLARED
+        else:
+            reasons[mart, first_day] = NO_NOISE if f"{first_day:%Y-%m}" in destroyed else RETAINED
+    return reasons

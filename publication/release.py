@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
@@ -21,16 +21,17 @@ import psycopg
 from minio import Minio
 
 from infra import catalog, contract_versions, database, ledger, logs, object_store, registry, trusted_clock
+from infra.build_spec import Unit
 from infra.city import load_city
 from infra.openlineage import outbox
 from infra.privacy_plan import plan
 from infra.settings import Settings
 from infra.signed_copies import Copies
-from publication import bi, candidates, contract_documents, files, iceberg, lineage_events, utility
+from publication import bi, candidates, contract_documents, files, iceberg, lineage_events, restored, utility
 from publication.candidates import Build, BuiltMart, BuiltUnit, Column, Mart
 from publication.contracts import Contract, Violation
 from publication.judging import Verdict, judge
-from publication.ledger import WITHDRAWAL, Book, RefusedError, period, release_line, withdrawal_line
+from publication.ledger import WITHDRAWAL, Book, Published, RefusedError, period, release_line, withdrawal_line
 from publication.manifest import BUCKET, PREFIX, Inputs, Manifest, Part, folder, merge
 
 ROLE = "publisher"
@@ -72,20 +73,16 @@ def release(settings: Settings, build_id: str) -> list[Release]:
     """Release every mart of a build that passes contract, gate and ledger, and finish what an earlier call left.
 
     A mart that is held back keeps its last release; why is in the log, in its receipt and in ``registry.mart``. A unit
-    that was published before is not published again; when nothing else is left of a mart, it gets no new version. Of a
-    build that compares, nothing is released. Two calls at once: the second waits. Safe to repeat.
+    that was published before is not published again; when nothing else is left of a mart, it gets no new version. Two
+    calls at once: the second waits. Safe to repeat.
 
     Raises:
         publication.candidates.UnknownBuildError: no such candidates.
-        publication.ledger.RefusedError: the build compares, and something published would not come out the same.
         infra.ledger.LedgerBrokenError: the ledger is broken, or the clock went back; nothing was released.
     """
     with _desk(settings) as desk:
         finished = _finish(desk)
         build = candidates.load(desk.store, build_id)
-        if build.compares:
-            _compare(desk, build)
-            return finished
         _prepare(desk, build)
         finished += _finish(desk)
         _clean(desk, build_id)
@@ -96,8 +93,9 @@ def release_latest(settings: Settings) -> list[Release]:
     """Release the newest build whose candidates are stored; with none, only finish what an earlier call left."""
     with _desk(settings) as desk:
         newest = list(candidates.builds(desk.store))[-1:]
-    if newest:
-        return release(settings, newest[0])
+    with suppress(candidates.UnknownBuildError):  # of older code: what is due is built again
+        if newest:
+            return release(settings, newest[0])
     with _desk(settings) as desk:
         return _finish(desk)
 
@@ -124,6 +122,46 @@ def withdraw(settings: Settings, mart: str, first_day: date, reason: str) -> lis
             )
             registry.drop_unit(desk.registry, mart, first_day)
         return finished + _finish(desk)
+
+
+def compare(settings: Settings, build_id: str) -> list[Published]:
+    """Whether the units of a build that compares are what was published; those that other code makes otherwise.
+
+    Raises:
+        publication.ledger.RefusedError: some are not, though the same version of their mart made them, or could not be
+            made; each is named.
+    """
+    otherwise: list[Published] = []
+    with _desk(settings) as desk:
+        build = candidates.load(desk.store, build_id)
+        city = load_city(settings)
+        book = Book(ledger.lines(desk.registry))
+        refusals = [
+            f"mart {failed.mart.name} could not be built: {failed.problems[0].sentence()}" for failed in build.failed
+        ]
+        for built in build.good:
+            verdict = judge(desk.store, city, build, built, desk.scratch)
+            if verdict.contract is None or verdict.frame is None:
+                refusals.append(f"mart {built.mart.name}: {_Held(built.mart, verdict.violations).sentence}")
+                continue
+            due = {each.unit: each.fingerprint for each in build.due_of(built.mart.name)}
+            units = {unit.first_day: unit for unit in due}
+            for part, path in files.make_parts(verdict.contract, due, verdict.frame, desk.scratch):
+                path.unlink()
+                unit = units[part.first_day]
+                before = book.edition(unit)
+                if before is not None and before.code_version != built.mart.version:
+                    if before.sha256 != part.sha256:
+                        otherwise.append(before)
+                    continue
+                try:
+                    book.is_new(plan(), unit, part.fingerprint, part.sha256)
+                except RefusedError as reason:
+                    refusals.append(str(reason))
+        candidates.discard(desk.store, build.build_id)
+    if refusals:
+        raise RefusedError("\n".join(refusals))
+    return otherwise
 
 
 @contextmanager
@@ -197,7 +235,7 @@ def _prepare(desk: _Desk, build: Build) -> None:
         book = Book(chain)
         for draft in drafts:
             try:
-                lines = _lines(book, build, draft)
+                lines = _lines(book, draft)
             except RefusedError as reason:
                 held.append(_Held(draft.built.mart, refusal=str(reason)))
                 continue
@@ -238,6 +276,7 @@ def _draft(desk: _Desk, build: Build, verdict: Verdict, book: Book, previous: Ma
         added = tuple(due[units[part.first_day]] for part, _ in new)
         for each in added:
             _refuse_other_family(book, build, each)
+        _refuse_published_elsewhere(desk, build, [each.unit for each in added])
     except RefusedError as reason:
         return _Held(mart, refusal=str(reason))
     manifest = _manifest(build, verdict.built, verdict.contract, [part for part, _ in new], previous)
@@ -275,7 +314,13 @@ def _refuse_other_family(book: Book, build: Build, one: BuiltUnit) -> None:
             )
 
 
-def _lines(book: Book, build: Build, draft: _Draft) -> list[tuple[str, Mapping[str, Any]]]:
+def _refuse_published_elsewhere(desk: _Desk, build: Build, units: Sequence[Unit]) -> None:
+    """Refuse units that the lake before this one may have published; a build of today has none of them."""
+    if restored.held(desk.registry, plan(), units, build.spec.city.time_zone):
+        raise RefusedError(restored.sentence(registry.open_restorations(desk.registry)[-1]))
+
+
+def _lines(book: Book, draft: _Draft) -> list[tuple[str, Mapping[str, Any]]]:
     """The ledger lines of what a draft adds.
 
     Raises:
@@ -294,40 +339,11 @@ def _lines(book: Book, build: Build, draft: _Draft) -> list[tuple[str, Mapping[s
                     release=draft.manifest.version,
                     fingerprint=part.fingerprint,
                     sha256=part.sha256,
-                    code_version=build.code_version,
+                    code_version=draft.built.mart.version,
                     reason=history.correction if history else None,
                 )
             )
     return lines
-
-
-def _compare(desk: _Desk, build: Build) -> None:
-    """Whether published units, built again, are what was published.
-
-    Raises:
-        RefusedError: some are not; each is named.
-    """
-    city = load_city(desk.settings)
-    book = Book(ledger.lines(desk.registry))
-    refusals = [
-        f"mart {failed.mart.name} could not be built: {failed.problems[0].sentence()}" for failed in build.failed
-    ]
-    for built in build.good:
-        verdict = judge(desk.store, city, build, built, desk.scratch)
-        if verdict.contract is None or verdict.frame is None:
-            refusals.append(f"mart {built.mart.name}: {_Held(built.mart, verdict.violations).sentence}")
-            continue
-        due = {each.unit: each.fingerprint for each in build.due_of(built.mart.name)}
-        units = {unit.first_day: unit for unit in due}
-        for part, path in files.make_parts(verdict.contract, due, verdict.frame, desk.scratch):
-            path.unlink()
-            try:
-                book.is_new(plan(), units[part.first_day], part.fingerprint, part.sha256)
-            except RefusedError as reason:
-                refusals.append(str(reason))
-    candidates.discard(desk.store, build.build_id)
-    if refusals:
-        raise RefusedError("\n".join(refusals))
 
 
 def _manifest(
@@ -349,7 +365,7 @@ def _manifest(
         parts=merge(previous, [part.first_day for part in parts], parts),
         inputs=Inputs(
             build_id=build.build_id,
-            code_version=build.code_version,
+            code_version=built.mart.version,
             commit_seq=build.commits[built.mart.silo],
             covered_from=covered.first_day,
             covered_to=covered.last_day,
@@ -398,7 +414,7 @@ def _report(desk: _Desk, build: Build, held: _Held) -> None:
     receipt = {
         "mart": held.mart.name,
         "build_id": build.build_id,
-        "code_version": build.code_version,
+        "code_version": held.mart.version,
         "violations": [
             {"rule": violation.rule, "column": violation.column, "rows": violation.rows}
             for violation in held.violations

@@ -19,7 +19,7 @@ def marts(settings: Settings) -> dict[str, dict[str, Any]]:
     ``period_end`` (ISO dates, or None), ``late_rows`` (how many came after their period was published) and
     ``held_back``: why its newest build was not released, or None.
     """
-    declared = project.load(settings, project.code_version(CityReference.of(load_city(settings))))
+    declared = project.load(settings, CityReference.of(load_city(settings)))
     with database.connect(settings, ROLE, catalog.DATABASE) as connection:
         released = registry.newest_releases(connection, "released")
         state = registry.marts(connection)

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,11 @@ def need_minio() -> None:
         pytest.skip(str(missing))
 
 
+def drill(home: Path, **options: Any) -> Settings:
+    """A lake of tests, in ``home``: made as a drill, so that it may have another clock than the machine's."""
+    return Settings(home=home, quiet=True, drill=True, **options)
+
+
 @contextmanager
 def running(*, airflow: bool, prefix: str = "calanque-test-") -> Iterator[Settings]:
     """A lake in a home of its own, stopped and removed at the end.
@@ -40,7 +46,7 @@ def running(*, airflow: bool, prefix: str = "calanque-test-") -> Iterator[Settin
     home = Path(kept) if kept else Path(tempfile.mkdtemp(prefix=prefix))
     home.mkdir(mode=0o755, parents=True, exist_ok=True)
     home.chmod(0o755)
-    settings = Settings(home=home, quiet=True)
+    settings = drill(home)
     admit_deliverer(settings, "tows")
     try:
         services.up(settings, airflow=airflow)

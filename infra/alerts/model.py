@@ -18,6 +18,7 @@ Kind = Literal[
     "dag-failed",
     "retention-overdue",
     "clock-doubted",
+    "lake-restored",
     "ledger-broken",
     "store-down",
     "disk-full",

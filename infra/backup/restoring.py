@@ -12,7 +12,7 @@ from pathlib import Path
 
 from minio import Minio
 
-from infra import clock, database, endpoints, object_store, provisioning, trusted_clock
+from infra import clock, database, endpoints, object_store, provisioning, registry, trusted_clock
 from infra.backup import databases, keys
 from infra.backup.manifest import BackupError, Manifest, Stored, folders
 from infra.backup.pool import Pool
@@ -111,7 +111,7 @@ def restore(
         raise BackupError(f"backup {folder.name} is damaged, and nothing was restored: {'; '.join(wrong[:5])}")
     _require_empty(settings, manifest)
     report("restoring keys")
-    living = keys.bring_back(settings, keys_place, now.date())
+    living = keys.bring_back(settings, keys_place, now)
     wanted = [each for each in manifest.objects if not is_over(each, now.date())]
     report(f"restoring {len(wanted):,} objects")
     store, pool = object_store.client(settings, object_store.ADMIN), Pool(place / "objects")
@@ -121,6 +121,9 @@ def restore(
     report("restoring databases")
     for dump in manifest.dumps:
         databases.load(settings, dump.database, folder / dump.file)
+    with closing(database.connect(settings, database.ADMIN, "lake", autocommit=True)) as connection:
+        connection.execute(registry.SCHEMA)  # that of the dump may be older
+        registry.add_restoration(connection, manifest.made_at, now)
     provisioning.provision(settings)  # an older backup gets the tables and rights of today
     trusted_clock.confirm(settings, now.date(), by="calanque restore", reason=f"backup {folder.name}")
     return Restored(folder, len(wanted), manifest.size, len(manifest.objects) - len(wanted), living)

@@ -33,7 +33,7 @@ class StepError(RuntimeError):
 def prepare(settings: Settings) -> Found:
     """Parse the dbt project, as a lake does once per version of it; no part of any figure."""
     watch = Stopwatch()
-    project.load(settings, project.code_version(CityReference.of(load_city(settings))))
+    project.load(settings, CityReference.of(load_city(settings)))
     return watch.read()._asdict()
 
 

@@ -1,4 +1,4 @@
-"""Commands that save a lake and bring one back: backup, restore."""
+"""Commands that save a lake and bring one back: backup, restore, restored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KEYS = typer.Option("--keys", help="The folder that mirrors keys and the signin
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the application."""
-    for command in (backup, restore):
+    for command in (backup, restore, restored):
         app.command(rich_help_panel="The lake")(command)
 
 
@@ -111,11 +111,47 @@ def restore(
         f"Backup {restored.folder.name} is restored: {restored.objects:,} objects, {restored.bytes / 1e6:,.1f} MB, "
         f"{restored.living_keys} living keys, {restored.over:,} objects left out ({time.monotonic() - began:.1f} s)"
     )
-    typer.echo("Next: `calanque ledger`, then `calanque up`. Repeat erasures requested since the backup.")
+    typer.echo(
+        "Next: `calanque ledger`, `calanque restored`, then `calanque up`. Erasures since the backup hold: repeat only "
+        "those for which `calanque erase` said that the keys' mirror could not be reached."
+    )
     if outcome.overdue or outcome.failures:
         for sentence in (*outcome.failures, *outcome.overdue):
             typer.secho(sentence, fg=typer.colors.RED, err=True)
         raise typer.Exit(1)
+
+
+def restored(
+    nothing: Annotated[
+        bool, typer.Option("--nothing-published", help="The lake before published nothing after the backup.")
+    ] = False,
+    reason: Annotated[str, typer.Option("--reason", help="How that is known, for whoever reads it later.")] = "",
+) -> None:
+    """Tell what waits because this lake was restored, and say that it may be published. Exits with 1 when any waits.
+
+    A lake restored from a backup cannot know what the lake before published since. Published again, with other noise,
+    it would tell more than was promised: so what had settled by the restore waits until somebody says that it was not
+    published (docs/runbooks/lake-restored.md). It is for the data protection officer to say.
+
+    Example: [bold]calanque restored --nothing-published --reason "the disk failed an hour after the backup"[/]
+    """
+    import getpass
+
+    from infra.settings import Settings
+    from publication import restored as restorations
+
+    settings = Settings()
+    if nothing:
+        if not reason.strip():
+            raise typer.BadParameter("say in a few words how that is known", param_hint="--reason")
+        who = f"{getpass.getuser()} (command line)"
+        restorations.settle(settings, by=who, reason=" ".join(reason.split()))
+    waiting = restorations.waiting(settings)
+    for restoration in waiting:
+        typer.echo(restorations.sentence(restoration))
+    if waiting:
+        raise typer.Exit(1)
+    typer.echo("nothing waits because of a restore")
 
 
 def _check(settings: Settings, folder: Path, name: str | None) -> None:

@@ -255,14 +255,10 @@ def show(silos: dict[str, SiloReport], marts: dict[str, dict[str, Any]]) -> None
 
 def _compare(settings: Settings) -> None:
     """Build what is published again; a refusal says what would come out otherwise."""
-    from publication import building, release
+    from publication.rebuilding import rebuild
 
     _say(settings, "building what is published again ...")
-    again = building.build(settings, full_refresh=True)
-    if again:
-        release.release(settings, again.build_id)
-        units = len([built for built in again.units if built.due])
-        typer.echo(f"{units} published periods built again: every one is the same, byte for byte")
+    typer.echo(rebuild(settings).sentence)
 
 
 def _ingest(settings: Settings, silo: str) -> bool:

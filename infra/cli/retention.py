@@ -64,7 +64,7 @@ def erase(
     ] = None,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
-    """Remove every conformed row of one vehicle, as far as living keys reach, and leave a receipt.
+    """Remove every conformed row of one vehicle, as far as living keys reach, take none again, and leave a receipt.
 
     The plate is read from standard input or a file, never from the command line, which other users of the machine and
     the shell's history would see. Published releases are statistics and stay as they are.
@@ -92,12 +92,18 @@ def erase(
             typer.echo(f"{table}, {month}: {count} rows removed")
         if searched.not_searched:
             typer.echo(f"{table}: not searched, their keys are destroyed: {', '.join(searched.not_searched)}")
-    waiting = [each for each in done.landing if not each.digested]
     if done.landing:
         last = max(each.gone_on for each in done.landing)
         typer.echo(f"raw bytes of {len(done.landing)} deliveries are in landing until {last} at the latest")
-    if waiting:
-        typer.echo(f"{len(waiting)} of them are not digested yet: erase once more when they are (calanque run)")
+    held = ", ".join(sorted({month for months in done.holds.values() for month in months}))
+    typer.echo(f"no row of this vehicle is taken any more of the months whose keys live: {held}")
+    if done.mirrored is False:
+        typer.secho(
+            "the keys' mirror of the last backup cannot be reached: a lake restored from it would not know of this "
+            "erasure; run `calanque backup` as soon as it is back",
+            fg=typer.colors.YELLOW,
+            err=True,
+        )
 
 
 @keys.callback()

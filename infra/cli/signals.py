@@ -141,8 +141,8 @@ def _lineage(settings: Settings) -> Lineage:
     from ingestion.lineage import of_register
     from publication import project
 
-    version = project.code_version(CityReference.of(load_city(settings)))
-    return join(of_register(), project.load(settings, version).lineage())
+    declared = project.load(settings, CityReference.of(load_city(settings)))
+    return join(of_register(), declared.lineage())
 
 
 def _find(whole: Lineage, name: str) -> tuple[Node, str | None]:

@@ -42,10 +42,11 @@ def forget_runs(settings: Settings) -> int:
     """
     from datetime import UTC, datetime
 
-    from infra import run_history
+    from infra import run_history, trusted_clock
     from infra.services import airflow_upkeep
     from ingestion.retention.limits import LOGS
 
+    trusted_clock.now(settings, "publisher")
     before = datetime.now(UTC) - LOGS
     noted = run_history.catch_up(settings)
     airflow_upkeep.trim(settings, before)

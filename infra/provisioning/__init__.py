@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from infra import clock
 from infra.provisioning.buckets import provision_buckets
 from infra.provisioning.credentials import admit_deliverer, generate_credentials
 from infra.provisioning.identities import iam_policy, provision_minio_users, seaweedfs_identities
@@ -23,3 +24,4 @@ def provision(settings: Settings) -> None:
         provision_minio_users(settings)
     provision_buckets(settings)
     provision_postgres(settings)
+    clock.now(settings)  # refused at once when it may not be this lake's

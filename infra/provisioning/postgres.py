@@ -6,6 +6,7 @@ import psycopg
 from psycopg import sql
 
 from infra import catalog, database, ledger, locks, migrations, registry, secrets
+from infra.clock import ClockDoubtedError
 from infra.provisioning import readers
 from infra.settings import Settings
 
@@ -64,6 +65,7 @@ grant insert, update on registry.alert, registry.notice to pipeline;
 grant insert on registry.contract to pipeline, publisher;
 grant insert on registry.replay to pipeline;
 grant insert on registry.approval to publisher;
+grant update on registry.restoration to publisher;
 grant insert, update on registry.dag_run to publisher;
 grant delete on registry.dag_run to retention;
 """
@@ -129,12 +131,15 @@ def provision_postgres(settings: Settings) -> None:
             _ensure_database(server, name)
             _open_only_to(server, name, _MAY_ENTER[name])
         readers.limit(server, superuser=superuser)
+        if superuser:  # the only role of people in database lake: infra.access_log reads what it asks
+            server.execute("alter role steward set log_statement = 'all'")
         server.execute("alter database airflow owner to airflow")
         if settings.postgres == "embedded":  # on a server that others use too, these are not ours to close
             for name in ("postgres", "template1"):
                 _open_only_to(server, name, ())
 
         with database.connect(settings, database.ADMIN, "lake") as lake:
+            _make_drill(settings, lake)
             lake.execute(registry.SCHEMA)
             migrations.migrate(lake)
             lake.execute(_REGISTRY_GRANTS)
@@ -150,6 +155,22 @@ def provision_postgres(settings: Settings) -> None:
             readers.close_functions(bi, superuser=superuser)
             if superuser:
                 bi.execute(_NO_STATISTICS)
+
+
+def _make_drill(settings: Settings, lake: psycopg.Connection) -> None:
+    """Mark a lake that is about to be made as a drill, when it is to be one.
+
+    Raises:
+        ClockDoubtedError: it is there already, and was made as none.
+    """
+    if not settings.drill or settings.drill_mark.exists():
+        return
+    if lake.execute("select to_regclass('registry.delivery')").fetchone() != (None,):
+        raise ClockDoubtedError(
+            "CALANQUE_DRILL is set, but this lake was made without it, and none ever becomes a drill: unset it, or "
+            "choose a new CALANQUE_HOME"
+        )
+    settings.drill_mark.touch(0o600)
 
 
 def _ensure_role(server: psycopg.Connection, role: str, password: str) -> None:

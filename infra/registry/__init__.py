@@ -66,6 +66,7 @@ from infra.registry.releases import (
     units,
     units_committed_to,
 )
+from infra.registry.restorations import Restoration, add_restoration, open_restorations, settle_restorations
 from infra.registry.schema import SCHEMA
 
 __all__ = [
@@ -74,12 +75,14 @@ __all__ = [
     "DeliveryRow",
     "MartRow",
     "ReleaseRow",
+    "Restoration",
     "SiloReport",
     "Tally",
     "UnitRow",
     "abandon_replay",
     "add_commit",
     "add_delivery",
+    "add_restoration",
     "advance_mart",
     "begin_attempt",
     "changed_days",
@@ -106,6 +109,7 @@ __all__ = [
     "newest_commits",
     "newest_releases",
     "note_key",
+    "open_restorations",
     "overtaking_deliveries",
     "parked_deliveries",
     "prepare_release",
@@ -119,6 +123,7 @@ __all__ = [
     "report",
     "settle_delivery",
     "settle_release",
+    "settle_restorations",
     "take_back",
     "units",
     "units_committed_to",

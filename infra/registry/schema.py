@@ -107,6 +107,15 @@ create table if not exists registry.clock (         -- when the lake was last at
     reason       text
 );
 
+create table if not exists registry.restoration (   -- when this lake was made from a backup
+    seq          bigint generated always as identity primary key,
+    backup_at    timestamptz not null,
+    restored_at  timestamptz not null,
+    settled_at   timestamptz,                       -- when it was said that the lake before published nothing more
+    settled_by   text,
+    reason       text
+);
+
 create table if not exists registry.approval (      -- what a steward was asked, and the answer
     reference  text primary key,                     -- of the Airflow run, or of the command
     kind       text not null check (kind in ('correction', 'contract')),

@@ -61,7 +61,7 @@ def gather(settings: Settings) -> Facts:
         publication.project.ProjectError: the dbt project cannot be used.
     """
     city = load_city(settings)
-    declared = project.load(settings, project.code_version(CityReference.of(city)))
+    declared = project.load(settings, CityReference.of(city))
     manifest = json.loads((declared.folder / "manifest.json").read_text())
     lineage = join(of_register(), declared.lineage())
     marts = tuple(_mart(mart, plan(), manifest, lineage) for mart in declared.marts.values())

@@ -65,6 +65,22 @@ def clock(settings: Settings, _: psycopg.Connection) -> Iterator[Alert]:
         )
 
 
+def restored(settings: Settings, _: psycopg.Connection) -> Iterator[Alert]:
+    """No period waits because the lake before this one may have published it."""
+    from publication import restored
+
+    for restoration in restored.waiting(settings)[-1:]:
+        said = restored.sentence(restoration)
+        yield Alert(
+            kind="lake-restored",
+            key="lake",
+            subject="the lake was restored, and somebody has to say what it published before",
+            silo_or_mart=None,
+            owner=PROTECTION,
+            sentence=f"{said[0].upper()}{said[1:]}.",
+        )
+
+
 def marts(settings: Settings, _: psycopg.Connection) -> Iterator[Alert]:
     """No mart is held back."""
     from publication import report

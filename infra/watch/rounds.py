@@ -37,6 +37,7 @@ CHECKS = (
     Check(("store-down",), checks.store),
     Check(("disk-full",), checks.disk),
     Check(("clock-doubted",), checks.clock),
+    Check(("lake-restored",), checks.restored),
     Check(("freshness", "volume"), watching.of_days),
     DELIVERIES,
     Check(("mart-held",), checks.marts),

@@ -26,9 +26,11 @@ from infra.settings import Settings
 from ingestion import arrivals
 from ingestion.register import silos
 from ingestion.retention import conformed, limits, log_files, objects
+from ingestion.retention.erased import ErasedZone
 from ingestion.retention.files import FileZone, arrived
 from ingestion.retention.objects import ObjectZone
 from ingestion.retention.zones import Sight, Tally, Zone
+from ingestion.vehicles import datasets_with_vehicles
 
 ROLE = "retention"
 LOCK = "retention"
@@ -112,7 +114,8 @@ def run(settings: Settings, *, run_id: str) -> Outcome:
                 failures.append(f"{name} could not be cleaned: {_why(error)}")
             diary.note(tallies, keys)
         expired = tuple(_expire_undigested(settings, now))
-        removed = any(tally.objects for tally in tallies if tally.zone in {"landing", "quarantine", "conformed"})
+        stored = {"landing", "quarantine", "conformed", "erased"}
+        removed = any(tally.anything for tally in tallies if tally.zone in stored)
         compacted = compact(settings) if removed else None
         oldest, overdue = _look(settings, zones)
         outcome = Outcome(now, run_id, tuple(tallies), keys, expired, compacted, oldest, overdue, tuple(failures))
@@ -150,6 +153,8 @@ def _zones(settings: Settings, now: datetime) -> Iterator[tuple[str, Zone]]:
                     today=today,
                 ),
             )
+    for declared, dataset in datasets_with_vehicles():  # first: what they leave behind goes with the conformed zones
+        yield f"erased/{dataset.name}", ErasedZone(settings, declared.name, dataset)
     for silo, declared in silos().items():
         for dataset in declared.datasets:
             limit = limits.conformed(silo)

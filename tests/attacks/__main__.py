@@ -66,7 +66,7 @@ def _one_city(city: cities.Plan, folder: Path, say: suite.Say, count: int) -> li
 
 def _ledger(folder: Path, say: suite.Say) -> list[Finding]:
     folder.mkdir(mode=0o755)
-    settings = Settings(home=folder, quiet=True)
+    settings = Settings(home=folder, quiet=True, drill=True)
     try:
         lake.up(settings, airflow=False)
         return suite.on_ledger(settings, folder, say)

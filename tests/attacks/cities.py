@@ -49,7 +49,7 @@ def make(city: Plan, home: Path, say: Say) -> Settings:
     """A running lake in ``home`` with everything of the city published."""
     home.mkdir(mode=0o755, parents=True, exist_ok=True)
     now = datetime.combine(city.last_day + SETTLED, datetime.min.time(), UTC) + timedelta(hours=9)
-    settings = Settings(home=home, now=now, quiet=True)
+    settings = Settings(home=home, drill=True, now=now, quiet=True)
     say("starting a lake")
     lake.up(settings, airflow=False)
     say("deliveries")

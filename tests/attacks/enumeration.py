@@ -33,6 +33,12 @@ class KnownKeys(Keys):
     def states(self) -> list:  # type: ignore[type-arg]
         return []
 
+    def erase(self, silo: str, month: str, pseudonym: bytes) -> None:
+        raise NotImplementedError
+
+    def erased(self, silo: str) -> dict[str, frozenset[bytes]]:  # noqa: ARG002
+        return {}
+
 
 class UnknownKeys(KnownKeys):
     """Keys as the key store makes them: another one for every source and month, in nobody's hands."""

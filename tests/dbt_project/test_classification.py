@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from small_lake import PROJECT
 
+from infra.build_spec import CityReference
+from infra.city import load_city
 from infra.classification import Classification
 from infra.lineage import join
 from infra.settings import Settings
@@ -22,11 +24,13 @@ from publication.contracts import CONTRACTS
 from publication.lineage import ROWS, Lineage, check
 from publication.project import Project, ProjectError
 
+CITY = CityReference.of(load_city(Settings()))
+
 
 @pytest.fixture(scope="module")
 def declared(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The real project, compiled and judged as before a build."""
-    return project.load(Settings(home=tmp_path_factory.mktemp("home")), "0" * 64)
+    return project.load(Settings(home=tmp_path_factory.mktemp("home")), CITY)
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +191,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _refusal(copy: Path, home: Path) -> str:
     with pytest.raises(ProjectError) as refused:
-        project.load(Settings(home=home), "0" * 64, copy)
+        project.load(Settings(home=home), CITY, copy)
     assert not list((home / "work" / "dbt").glob("[!.]*")), "nothing is kept to build from"
     return str(refused.value)
 

@@ -26,7 +26,7 @@ def home() -> Iterator[Settings]:
     """A home of its own, nothing running in it yet; whatever runs in it at the end is stopped."""
     folder = Path(tempfile.mkdtemp(prefix="calanque-fault-"))
     folder.chmod(0o755)
-    settings = Settings(home=folder, quiet=True)
+    settings = Settings(home=folder, quiet=True, drill=True)
     try:
         yield settings
     finally:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lakes import need_minio
+from lakes import drill, need_minio
 
 from infra.provisioning import admit_deliverer
 from infra.services import lake as services
@@ -30,7 +30,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[Settings]:
     need_minio()
     home = Path(tempfile.mkdtemp(prefix="calanque-minio-"))
     home.chmod(0o755)
-    settings = Settings(home=home, object_store="minio", quiet=True)
+    settings = drill(home, object_store="minio")
     admit_deliverer(settings, "tows")
     try:
         services.up(settings, airflow=False)

@@ -75,6 +75,11 @@ def test_days(last: date, expected: int) -> None:
 
 def test_a_drill_moves_the_clock_by_a_file(tmp_path: Path) -> None:
     file = tmp_path / "now"
+    with pytest.raises(clock.ClockDoubtedError, match="was not made as a drill"):
+        clock.now(Settings(home=tmp_path, now_file=file))
+    with pytest.raises(clock.ClockDoubtedError, match="was not made as a drill"):
+        clock.now(Settings(home=tmp_path, now=datetime(2026, 1, 1, tzinfo=UTC), drill=True))  # the wish is not enough
+    (tmp_path / "drill").touch()
     settings = Settings(home=tmp_path, now_file=file)
     for said in ("2026-03-08T06:00:00+00:00", "2026-03-29T04:30:00+02:00"):
         file.write_text(said + "\n")

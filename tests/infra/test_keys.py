@@ -137,6 +137,12 @@ class Vault:
     def states(self) -> list[KeyState]:
         return []
 
+    def erase(self, silo: str, month: str, pseudonym: bytes) -> None:
+        raise NotImplementedError
+
+    def erased(self, silo: str) -> dict[str, frozenset[bytes]]:  # noqa: ARG002
+        return {}
+
 
 def test_another_store_is_named_by_configuration(folder: Path) -> None:
     assert isinstance(open_keys(Settings(keys=folder)), KeyStore)

@@ -86,7 +86,7 @@ def test_what_waits_is_ingested_and_a_complete_day_is_left_alone(lake: Settings)
         before = contents(lake, silo)
         assert before.height == 2
         again = backfill.days(lake, silo.name, FIRST, THIRD)
-        assert (again.ingested, again.again, again.gone, again.erased) == ((), (), (), ())
+        assert (again.ingested, again.again, again.gone) == ((), (), ())
         assert contents(lake, silo).equals(before)
 
 
@@ -157,18 +157,6 @@ def test_rows_whose_bytes_are_gone_are_told(lake: Settings) -> None:
             known = registry.delivery(connection, silo.name, sent)
         assert known
         assert known.status == "committed"
-
-
-def test_an_erasure_is_not_undone(lake: Settings) -> None:
-    silo = new_silo()
-    with registered(silo):
-        sent = deliver(lake, silo, "1.csv", records(("r1", FIRST, 1)))
-        ingest(lake, silo)
-        table = tables.ensure(open_catalog(lake, "pipeline"), silo.datasets[0])
-        table.delete(EqualTo("event_date", FIRST.isoformat()), snapshot_properties={backfill.ERASURE_PROPERTY: "test"})
-        done = backfill.days(lake, silo.name, FIRST, FIRST)
-        assert (done.again, done.erased) == ((), (sent,))
-        assert contents(lake, silo).is_empty()
 
 
 def test_days_that_are_none_are_refused(lake: Settings) -> None:

@@ -69,7 +69,7 @@ def lake(home: Path, *, airflow: bool, keys: Path | None = None) -> Iterator[Set
     clock.write_text("2026-01-01T00:00:00+00:00")
     if keys is not None:
         shutil.copytree(keys, home / "keys")
-    settings = Settings(home=home, quiet=True, now_file=clock, clock_leap_days=1000)  # the drill's days are long
+    settings = Settings(home=home, quiet=True, drill=True, now_file=clock, clock_leap_days=1000)  # its days are long
     try:
         services.up(settings, airflow=airflow)
         yield settings

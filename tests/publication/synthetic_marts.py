@@ -131,6 +131,7 @@ def declared(contract: Contract, description: str = "A mart.") -> Mart:
             Column(name=name, type=kind, description=f"What {name} is.") for name, kind in contract.columns.items()
         ),
         relation=f'"marts"."{contract.mart}"',
+        version="c1",
     )
 
 
@@ -163,7 +164,6 @@ def stage(
         marts.append(BuiltMart(mart=built, rows=frame.height, sha256=sha256))
     build = Build(
         build_id=of.build_id,
-        code_version="c1",
         commits=dict.fromkeys(SILO.values(), commit_seq),
         spec=of,
         places=PLACES,

@@ -327,7 +327,7 @@ def main() -> int:
 
     home = Path(tempfile.mkdtemp(prefix="calanque-drill-"))
     home.chmod(0o755)
-    settings = Settings(home=home, quiet=True)
+    settings = Settings(home=home, quiet=True, drill=True)
     failed = 0
     try:
         services.up(settings, airflow=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -19,7 +20,7 @@ from synthetic_marts import CITY, declared, release_row
 
 from infra import catalog, database, ledger, object_store, registry
 from infra.build_spec import CityReference
-from infra.city import load_city
+from infra.city import load_city, profile_path
 from infra.keys import KeyDamagedError
 from infra.privacy_plan import plan
 from infra.settings import Settings
@@ -29,6 +30,7 @@ from publication.contracts import CONTRACTS
 from publication.due import Due, find_due
 from publication.ledger import LATE_ROWS, RefusedError, release_line
 from publication.project import Project
+from publication.rebuilding import LATE, Rebuilt, rebuild
 
 pytestmark = pytest.mark.live
 
@@ -205,21 +207,6 @@ def test_a_register_that_changed_covers_no_day(clean_lake: Settings, desk: psyco
     assert due(desk) is None
 
 
-def test_the_version_follows_every_file_of_the_project_and_the_city(tmp_path: Path) -> None:
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "a.sql").write_text("select 1")
-    versions = [project.code_version(CITY, tmp_path)]
-    (tmp_path / "target").mkdir()
-    (tmp_path / "target" / "manifest.json").write_text("{}")
-    assert project.code_version(CITY, tmp_path) == versions[0]
-    (tmp_path / "models" / "a.sql").write_text("select 2")
-    versions.append(project.code_version(CITY, tmp_path))
-    (tmp_path / "models" / "b.sql").write_text("select 1")
-    versions.append(project.code_version(CITY, tmp_path))
-    versions.append(project.code_version(CITY.model_copy(update={"time_zone": "UTC"}), tmp_path))
-    assert len(set(versions)) == len(versions)
-
-
 # --- with dbt --------------------------------------------------------------------------------------------------------
 
 DAYS = [date(2026, 3, 20) + timedelta(days=number) for number in range(14)]
@@ -227,7 +214,40 @@ DAYS = [date(2026, 3, 20) + timedelta(days=number) for number in range(14)]
 
 @pytest.fixture(scope="module")
 def declared_marts(lake: Settings) -> Project:
-    return project.load(lake, project.code_version(CityReference.of(load_city(lake))))
+    return project.load(lake, CityReference.of(load_city(lake)))
+
+
+@pytest.mark.slow
+def test_the_version_of_a_mart_follows_what_decides_its_content_and_nothing_else(tmp_path: Path) -> None:
+    copy = tmp_path / "dbt_project"
+    shutil.copytree(project.PROJECT, copy, ignore=shutil.ignore_patterns("target", "logs"))
+
+    def versions(city: CityReference = CITY) -> dict[str, str]:
+        loaded = project.load(Settings(home=tmp_path), city, copy)
+        return {name: mart.version for name, mart in loaded.marts.items()}
+
+    def rewrite(path: str, before: str, after: str) -> None:
+        text = (copy / path).read_text()
+        assert before in text
+        (copy / path).write_text(text.replace(before, after, 1))
+
+    def changed(city: CityReference = CITY) -> set[str]:
+        now = versions(city)
+        return {name for name in before if now[name] != before[name]}
+
+    before = versions()
+    assert len(set(before.values())) == len(CONTRACTS)
+    rewrite("models/marts/tows/_tows__marts.yml", "description: ", "description: In other words, ")
+    (copy / "models" / "marts" / "tows").rename(copy / "models" / "marts" / "pound")
+    assert changed() == set()
+    rewrite("models/intermediate/tows/int_tows_delay_measured.sql", "select", "select distinct")
+    assert "tows_delay" in changed() <= TOWS
+    rewrite("macros/bound_contributions.sql", "= 1", "<= 1")
+    assert changed() == {*FINES, "fines_profile", *TOWS}
+    before = versions()
+    rewrite("seeds/directions.csv", "out", "outwards")
+    assert changed() == {mart for mart in CONTRACTS if mart.startswith("crowd_")}
+    assert changed(CITY.model_copy(update={"time_zone": "UTC"})) == set(CONTRACTS)
 
 
 def test_every_mart_of_the_project_has_a_contract_and_they_agree(declared_marts: Project) -> None:
@@ -302,7 +322,7 @@ def test_from_conformed_rows_to_marts_that_everybody_may_read(
     again = _build(clean_lake, full_refresh=True)
     assert digests(again) == digests(first)
     assert [each.fingerprint for each in again.units] == [each.fingerprint for each in first.units]
-    assert release.release(clean_lake, again.build_id) == []
+    assert release.compare(clean_lake, again.build_id) == []
     assert everything(clean_lake, analyst) == before
 
     # With another noise key than before, or none, nothing is drawn, and none is made in its place.
@@ -343,7 +363,7 @@ def test_late_rows_are_counted_and_told_and_published_by_a_correction_only(
     # Built again, it would be something else: refused, for every mart.
     again = _build(clean_lake, full_refresh=True)
     with pytest.raises(RefusedError, match="the input changed since edition 1 was published") as refused:
-        release.release(clean_lake, again.build_id)
+        release.compare(clean_lake, again.build_id)
     assert all(mart in str(refused.value) for mart in TOWS)
 
     corrections.correct(clean_lake, "tows_by_month", date(2026, 3, 1), "a file that was delivered late")
@@ -353,6 +373,35 @@ def test_late_rows_are_counted_and_told_and_published_by_a_correction_only(
     assert (released.mart, released.version) == ("tows_by_month", 2)
     assert report.marts(clean_lake)["tows_by_month"]["late_rows"] == 0
     assert verifying.verify(clean_lake).breaks == ()
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_what_is_published_is_compared_whatever_version_made_it(clean_lake: Settings, tmp_path: Path) -> None:
+    populate(clean_lake, DAYS, ["tows"])
+    release.release(clean_lake, _build(clean_lake).build_id)
+    assert rebuild(clean_lake) == Rebuilt(len(TOWS), (), {})
+
+    for name in ("marseille.toml", "marseille_quartiers.csv"):  # a city by another name: every mart has another version
+        text = (profile_path("marseille").parent / name).read_text()
+        (tmp_path / name).write_text(text.replace("1er arrondissement", "First arrondissement"))
+    found = rebuild(clean_lake.model_copy(update={"city": str(tmp_path / "marseille.toml")}))
+    assert (found.same, [each.mart for each in found.other_code], found.left_out) == (
+        len(TOWS) - 1,
+        ["tows_by_area"],  # the only one that shows the name
+        {},
+    )
+
+    tables = catalog.open_catalog(clean_lake, "pipeline")
+    table, rows = tables.load_table("conformed.tows"), tows(clean_lake, DAYS[:1], "e" * 64, 1)
+    table.append(rows)  # past the registry: nobody accounts for it
+    with pytest.raises(RefusedError, match=r"tows_by_month of .* the input changed since edition 1 was published"):
+        rebuild(clean_lake)
+
+    commit_rows(clean_lake, "tows", rows, "f" * 64)
+    assert set(rebuild(clean_lake, first=DAYS[0]).left_out.values()) == {LATE}
+    with pytest.raises(RefusedError, match=r"says too little: 0 published .* 5 left out: rows came for it after"):
+        rebuild(clean_lake)
 
 
 @pytest.mark.slow

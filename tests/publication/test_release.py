@@ -24,7 +24,6 @@ from publication import candidates, corrections, files, release, report, verifyi
 from publication.contracts import CONTRACTS, Companion
 from publication.ledger import RefusedError
 from publication.manifest import Manifest
-from publication.rebuilding import Rebuilt, rebuild
 
 pytestmark = pytest.mark.live
 DENIED = r"AccessDenied|Access Denied"
@@ -64,17 +63,6 @@ def test_every_mart_is_the_same_in_bi_iceberg_and_files(
         )
     info = analyst.execute("select mart, version, rows, period_end, sha256 from marts.release_info").fetchall()
     assert sorted(info) == sorted((each.mart, 1, each.rows, each.period_end, each.sha256) for each in released)
-
-
-def test_what_another_version_of_the_code_made_is_not_compared_with_what_this_one_makes(
-    clean_lake: Settings, tmp_path: Path
-) -> None:
-    stage(clean_lake, spec(), frames(), tmp_path)  # by a version called c1
-    release.release(clean_lake, "b1")
-    with database.connect(clean_lake, "steward", "lake") as connection:
-        published = registry.units(connection)
-    assert published
-    assert rebuild(clean_lake) == Rebuilt(same=0, late=(), older=tuple(published))
 
 
 def test_releasing_again_changes_nothing(clean_lake: Settings, analyst: psycopg.Connection, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import polars as pl
 import psycopg
 import pytest
 import tampering
+from lakes import drill
 from released import everything, in_bi, in_files
 
 from infra import catalog, database, object_store
@@ -23,9 +24,10 @@ from infra.keys import open_keys
 from infra.services import lake as services
 from infra.settings import Settings
 from infra.trusted_clock import ClockDoubtedError
-from ingestion import landing, pipeline
+from ingestion import erasure, landing, pipeline
 from ingestion.retention import job
-from publication import building, release, verifying
+from publication import building, release, report, verifying
+from publication import restored as restored_lake
 from publication.contracts import CONTRACTS
 from tests.ingestion.retention import city_hall as city
 
@@ -40,7 +42,7 @@ def started(prefix: str) -> Iterator[Settings]:
     """A lake of its own, whatever else runs."""
     home = Path(tempfile.mkdtemp(prefix=prefix))
     home.chmod(0o755)
-    settings = Settings(home=home, quiet=True)
+    settings = drill(home)
     try:
         services.up(settings, airflow=False)
         yield settings
@@ -83,6 +85,7 @@ def test_an_empty_lake_becomes_the_one_that_was_saved(tmp_path: Path) -> None:
     with started("calanque-saved-") as lake:
         [first] = city.deliver(lake, "verbalisations", fines, tmp_path / "sent")
         open_keys(lake).destroy("tows", "2020-01")
+        open_keys(lake).get_or_create("tows", "2020-02")  # made late, to load history: it lives a day
         first_backup = saving.backup(lake, place, keys, locks=LOCKS)
         tampering.publish(lake, tmp_path)
         city.deliver(lake, "tows", [city.tow(today, PLATES[0])], tmp_path / "sent")
@@ -91,6 +94,8 @@ def test_an_empty_lake_becomes_the_one_that_was_saved(tmp_path: Path) -> None:
         assert 0 < saved.copied < saved.objects  # only what is new is read
         assert (first_backup.backups, saved.backups) == (1, 2)
         expected = state(lake)
+        erased = city.pseudonym(lake, "verbalisations", "BB502RS", today)
+        made = {key.month: key.created for key in open_keys(lake).states() if key.alive}
         assert verifying.verify(lake).breaks == ()
 
         with pytest.raises(BackupError, match=r"not empty \(registry.delivery has rows\)"):
@@ -107,6 +112,7 @@ def test_an_empty_lake_becomes_the_one_that_was_saved(tmp_path: Path) -> None:
                 assert not any(secret in path.read_bytes() for path in kept)
         for path in (place, keys, *keys.rglob("*")):
             assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
+        assert erasure.erase(lake, PLATES[1], run="after the backup").mirrored
 
     with started("calanque-restored-") as lake:
         damaged = next(path for path in (place / "objects").rglob("*") if path.is_file())
@@ -131,6 +137,7 @@ def test_an_empty_lake_becomes_the_one_that_was_saved(tmp_path: Path) -> None:
             assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
         assert restored.objects == saved.objects
         assert state(lake) == expected
+        assert {key.month: key.created for key in open_keys(lake).states() if key.alive} == made
         assert verifying.verify(lake).breaks == ()
         with database.connect(lake, "analyst", "bi", autocommit=True) as analyst:
             for mart in tampering.MARTS:
@@ -143,13 +150,26 @@ def test_an_empty_lake_becomes_the_one_that_was_saved(tmp_path: Path) -> None:
         assert [landed.outcome for landed in landing.sweep(lake, "verbalisations").landed] == ["again"]
         assert not again.exists()
         assert pipeline.ingest(lake, "verbalisations") == []
-        assert [receipt.status for receipt in pipeline.ingest(lake, "tows")] == ["committed"]
+        [waited] = pipeline.ingest(lake, "tows")
+        assert (waited.status, waited.tally.by_rule) == ("committed", {"erased": 1})  # after the backup, and known
+        assert erased in set(city.rows(lake, "verbalisations")["vehicle"])
+        assert job.run(lake, run_id="restore").overdue == ()
+        assert erased not in set(city.rows(lake, "verbalisations")["vehicle"])
+        fines = city.rows(lake, "verbalisations")
         before = set(city.rows(lake, "verbalisations")["vehicle"])
         city.deliver(lake, "verbalisations", [city.fine(today, PLATES[0])], tmp_path / "sent")
         fines_now = city.rows(lake, "verbalisations")
         assert fines_now.height == len(fines) + 1
         assert set(fines_now["vehicle"]) == before
+        # What the lake before may have published after the backup waits for a person's word.
         tampering.publish(lake, tmp_path, "b2", first_day=tampering.APRIL)
+        assert all("may have been published by the lake before" in why for why in report.held_back(lake).values())
+        assert set(report.held_back(lake)) == set(tampering.MARTS)
+        assert verifying.verify(lake).book.unit(tampering.MARTS[0], tampering.APRIL) is None
+        restored_lake.settle(lake, by="test", reason="it was stopped before the backup")
+        tampering.publish(lake, tmp_path, "b3", first_day=tampering.APRIL)
+        assert report.held_back(lake) == {}
+        assert verifying.verify(lake).book.unit(tampering.MARTS[0], tampering.APRIL) is not None
         assert verifying.verify(lake).breaks == ()
 
 

@@ -62,10 +62,15 @@ def deliver(settings: Settings, silo: str, records: Iterable[dict[str, str]], fo
 
 def drop(settings: Settings, silo: str, records: Iterable[dict[str, str]], folder: Path) -> None:
     """Land the records as one file."""
+    drop_file(settings, silo, records, folder)
+    landing.sweep(settings, silo)
+
+
+def drop_file(settings: Settings, silo: str, records: Iterable[dict[str, str]], folder: Path) -> None:
+    """Put the records into the drop folder, as one file."""
     accepted = silos()[silo].format({"verbalisations": "pve", "tows": "fourriere"}[silo])
     folder.mkdir(exist_ok=True)
     landing.drop(settings, silo, write(folder / f"{silo}-{next(_numbers)}.csv", accepted, records))
-    landing.sweep(settings, silo)
 
 
 def rows(settings: Settings, dataset: str) -> pl.DataFrame:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from lakes import need_minio
+from lakes import drill, need_minio
 
 from infra.services import lake as services
 from infra.settings import Settings
@@ -19,7 +19,7 @@ from infra.settings import Settings
 def _lake(store: str) -> Iterator[Settings]:
     home = Path(tempfile.mkdtemp(prefix="calanque-ret-"))
     home.chmod(0o755)
-    settings = Settings.model_validate({"home": home, "object_store": store, "quiet": True})
+    settings = drill(home, object_store=store)
     try:
         services.up(settings, airflow=False)
         yield settings

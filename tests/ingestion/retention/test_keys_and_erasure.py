@@ -11,15 +11,18 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from pyiceberg.expressions import EqualTo
 from typer.testing import CliRunner
 
 from infra import key_duty, object_store
+from infra.catalog import open_catalog
 from infra.cli import app
 from infra.clock import add_months, month_start
 from infra.keys import KeyState, open_keys
 from infra.settings import Settings
-from ingestion import erasure, pipeline
+from ingestion import backfill, erasure, pipeline, replay
 from ingestion.pseudonyms import PSEUDONYM_BYTES
+from ingestion.retention import job
 from ingestion.silos.tows import SILO as TOWS
 from tests.ingestion.retention import city_hall as city
 
@@ -116,6 +119,12 @@ class Stubborn:
     def states(self) -> list[KeyState]:
         return [KeyState("tows", "2021-01", present=True, tombstone=False)]
 
+    def erase(self, silo: str, month: str, pseudonym: bytes) -> None:
+        pass
+
+    def erased(self, silo: str) -> dict[str, frozenset[bytes]]:  # noqa: ARG002
+        return {}
+
 
 def test_a_store_that_keeps_a_key_is_no_proof(mortal: Settings) -> None:
     stubborn = mortal.model_copy(update={"keys_backend": f"{__name__}:Stubborn"})
@@ -175,10 +184,55 @@ def test_a_vehicle_is_erased_as_far_as_keys_reach(mortal: Settings, tmp_path: Pa
     [undigested] = [each for each in done.landing if not each.digested]
     assert (undigested.silo, undigested.gone_on) == ("tows", city.today() + timedelta(days=7))
 
-    # As the receipt says: what was not digested yet brings the vehicle back, and erasing once more takes it out.
-    pipeline.ingest(mortal, "tows")
-    assert erasure.erase(mortal, CANARY, run="test").removed == 1
+    # What was not digested yet does not bring the vehicle back.
+    [late] = pipeline.ingest(mortal, "tows")
+    assert late.tally.by_rule == {"erased": 1}
+    assert city.rows(mortal, "tows").height == before["tows"] - 1
     assert erasure.erase(mortal, CANARY, run="test").removed == 0
+
+
+def test_an_erasure_holds_wherever_rows_come_from(mortal: Settings, tmp_path: Path) -> None:
+    now, silo = month_start(city.today()), "verbalisations"
+    first = add_months(now, -1)
+    open_keys(mortal).destroy(silo, month(add_months(now, -9)))
+    [sent] = city.deliver(mortal, silo, [city.fine(first, plate) for plate in ("EE-111-EE", "EE-222-EE")], tmp_path)
+    others = city.rows(mortal, silo).height - 1
+    table = open_catalog(mortal, "pipeline").load_table(f"conformed.{silo}")
+    whole = table.scan(row_filter=EqualTo("event_date", first.isoformat())).to_arrow()
+    done = erasure.erase(mortal, "EE 111 EE", run="test")
+    assert done.removed == 1
+    assert {month(now), month(first)} <= set(done.holds[silo])
+    assert (done.mirrored, job.check(mortal)[1]) == (None, ())
+    [alias] = open_keys(mortal).erased(silo)[month(first)] & {city.pseudonym(mortal, silo, "EE111EE", first)}
+
+    def holds() -> None:
+        assert city.rows(mortal, silo).height == others
+        assert city.anywhere(mortal, alias) == []
+
+    replay.replay(mortal, silo, sent.delivery_id)  # the same bytes, conformed again
+    [again] = pipeline.ingest(mortal, silo)
+    assert again.tally.by_rule == {"erased": 1}
+    holds()
+    table.refresh().delete(EqualTo("event_date", first.isoformat()))  # a day that is lost, and brought back
+    assert sent.delivery_id in backfill.days(mortal, silo, first, first).again
+    holds()
+    [other] = city.deliver(mortal, silo, [city.fine(now, "ee111ee")], tmp_path)  # new bytes, of a month without a row
+    assert other.tally.by_rule == {"erased": 1}
+    holds()
+
+    table.refresh().overwrite(whole, overwrite_filter=EqualTo("event_date", first.isoformat()))  # a table set back
+    assert city.rows(mortal, silo).height == others + 1
+    assert job.check(mortal)[1] == (f"table {silo}: 1 rows of vehicles that were erased",)
+    outcome = job.run(mortal, run_id="test")
+    assert [(tally.zone, tally.rows) for tally in outcome.tallies if tally.zone == "erased"] == [
+        ("erased", 1),
+        ("erased", 0),
+    ]
+    assert outcome.overdue == ()
+    holds()
+
+    key_duty.destroy(mortal, silo, month(first), run="test", reason="due")  # it lasts as long as the key, no longer
+    assert set(open_keys(mortal).erased(silo)) & {month(first), month(now)} == {month(now)}
 
 
 def test_the_command_takes_no_plate_as_an_argument_and_shows_none(
