@@ -17,6 +17,7 @@ from infra.cli import (
     demo,
     ledger,
     pipeline,
+    reads,
     retention,
     services,
     signals,
@@ -47,6 +48,7 @@ pipeline.register(app)
 backfill.register(app)
 ledger.register(app)
 retention.register(app)
+reads.register(app)
 backup.register(app)
 timekeeping.register(app)
 watching.register(app)

@@ -17,7 +17,7 @@ from infra.endpoints import Endpoints
 from infra.locks import this_process
 from infra.progress import Patience, Progress
 from infra.secrets import SecretMissing
-from infra.services import accounts, minio, postgres, processes, remedies, seaweedfs
+from infra.services import access_log, accounts, minio, postgres, processes, remedies, seaweedfs
 from infra.services import airflow as airflow_service
 from infra.services import metrics as metrics_service
 from infra.services.model import NotReady, Service, ServiceError
@@ -57,16 +57,18 @@ def port_names(settings: Settings) -> tuple[str, ...]:
     if settings.object_store == "seaweedfs":
         names += seaweedfs.PORTS
     if settings.object_store == "minio":
-        names += minio.PORTS
+        names += (*minio.PORTS, *access_log.PORTS)
     if settings.postgres == "embedded":
         names += postgres.PORTS
     return (*names, *airflow_service.PORTS, *metrics_service.PORTS)
 
 
 def foundation(settings: Settings) -> tuple[Service, ...]:
-    """The store and the database of this lake, those that are its own, on the ports chosen for it."""
+    """The store and the database of this lake, those that are its own, and the log of their reads, on their ports."""
     ports = load(settings)
     found: list[Service] = []
+    if settings.object_store != "external" or settings.postgres == "embedded":
+        found.append(access_log.service(settings, ports))
     if settings.object_store == "seaweedfs":
         found.append(seaweedfs.service(settings, ports))
     if settings.object_store == "minio":
@@ -176,6 +178,7 @@ def generate_secrets(settings: Settings) -> None:
     generate_credentials(settings)
     airflow_service.generate_secrets(settings)
     metrics_service.generate_secrets(settings)
+    access_log.generate_secrets(settings)
 
 
 def _configure(settings: Settings, supervisor: Supervisor) -> bool:

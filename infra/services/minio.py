@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from infra import object_store
+from infra.services import access_log
 from infra.services.model import Service, ServiceError
 from infra.services.ports import LOOPBACK
 from infra.services.seaweedfs import answers_s3
@@ -59,7 +60,7 @@ def service(settings: Settings, ports: Mapping[str, int]) -> Service:
         name=NAME,
         command=(str(binary()), "server", "--quiet", "--address", f"{LOOPBACK}:{ports['s3']}", str(data)),
         directory=settings.run_dir,
-        environment=lambda: environment(settings),
+        environment=lambda: {**environment(settings), **access_log.minio_environment(settings, ports)},
         prepare=lambda: data.mkdir(parents=True, exist_ok=True),
         ready=lambda: answers_s3(ports["s3"]),
         remedy="see its log; its data are in home/data/minio",

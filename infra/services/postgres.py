@@ -36,8 +36,10 @@ _OPTIONS = {
     "max_wal_size": "1GB",
     "log_timezone": "UTC",
     "timezone": "UTC",
+    "log_line_prefix": "%m [%p] %q%u@%d %h ",  # as infra.access_log.receiver reads it
     "log_statement": "none",
     "log_min_error_statement": "panic",  # a failing statement may hold personal values: never log its text
+    "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
 }
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from infra import secrets
+from infra.services import access_log
 from infra.services.certificates import certificate_bundle
 from infra.services.model import NotReady, Service
 from infra.services.places import socket_dir, write_private
@@ -51,7 +52,11 @@ def service(settings: Settings, ports: Mapping[str, int]) -> Service:
 
         config.mkdir(parents=True, exist_ok=True)
         identities = json.dumps(seaweedfs_identities(settings), indent=2)
-        files = {"security.toml": _security(settings), "identities.json": identities}
+        files = {
+            "security.toml": _security(settings),
+            "identities.json": identities,
+            "audit.json": access_log.seaweedfs_file(settings),
+        }
         changed = [write_private(config / name, content) for name, content in files.items()]
         return any(changed)
 
@@ -82,6 +87,7 @@ def service(settings: Settings, ports: Mapping[str, int]) -> Service:
         "s3.port.lance": 0,
         "s3.localSocket": sockets / "s3.sock",
         "s3.config": config / "identities.json",
+        "s3.auditLogConfig": config / "audit.json",
         "webdav": "false",
         "admin.ui": "false",
         "admin.port": ports["seaweedfs-admin"],

@@ -88,7 +88,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 90) -> None:
 def test_up_again_changes_nothing(up: Settings) -> None:
     before = pids(up)
     services.up(up, airflow=False)
-    assert set(before) == {"seaweedfs", "postgres"}
+    assert set(before) == {"access-log", "seaweedfs", "postgres"}
     assert pids(up) == before
 
 
@@ -295,7 +295,7 @@ def test_a_home_too_long_for_sockets_still_works() -> None:
     settings = Settings(home=base / ("deep-" * 18), object_store="seaweedfs", quiet=True)
     try:
         services.up(settings, airflow=False)
-        assert set(pids(settings)) == {"seaweedfs", "postgres"}
+        assert set(pids(settings)) == {"access-log", "seaweedfs", "postgres"}
     finally:
         services.down(settings)
         shutil.rmtree(base, ignore_errors=True)
