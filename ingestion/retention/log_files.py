@@ -7,7 +7,7 @@ writer has it open for appending, so it notices nothing; a line written in betwe
 from __future__ import annotations
 
 import shutil
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 EVERY = timedelta(days=30)
@@ -15,8 +15,13 @@ _MARK = ".cut"
 
 
 def is_closed(path: Path) -> bool:
-    """Whether a file of the log folder, named from there, is written no more; a service has the others open."""
-    return len(path.parts) > 1 or (path.suffix != ".log" and path.name != _MARK)
+    """Whether a file of the log folder, named from there, is written no more; a service has the others open.
+
+    Lines of the present day, by the machine's clock, are still added to the file that is named after it.
+    """
+    if len(path.parts) > 1:
+        return path.name != f"{datetime.now(UTC).date()}.jsonl"
+    return path.suffix != ".log" and path.name != _MARK
 
 
 def cut(folder: Path, now: datetime) -> None:

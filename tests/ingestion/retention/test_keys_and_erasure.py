@@ -24,6 +24,7 @@ from ingestion import backfill, erasure, pipeline, replay
 from ingestion.pseudonyms import PSEUDONYM_BYTES
 from ingestion.retention import job
 from ingestion.silos.tows import SILO as TOWS
+from ingestion.vehicles import replace_day
 from tests.ingestion.retention import city_hall as city
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -198,7 +199,7 @@ def test_an_erasure_holds_wherever_rows_come_from(mortal: Settings, tmp_path: Pa
     [sent] = city.deliver(mortal, silo, [city.fine(first, plate) for plate in ("EE-111-EE", "EE-222-EE")], tmp_path)
     others = city.rows(mortal, silo).height - 1
     table = open_catalog(mortal, "pipeline").load_table(f"conformed.{silo}")
-    whole = table.scan(row_filter=EqualTo("event_date", first.isoformat())).to_arrow()
+    whole = city.rows(mortal, silo).filter(pl.col("event_date") == first)
     done = erasure.erase(mortal, "EE 111 EE", run="test")
     assert done.removed == 1
     assert {month(now), month(first)} <= set(done.holds[silo])
@@ -220,7 +221,8 @@ def test_an_erasure_holds_wherever_rows_come_from(mortal: Settings, tmp_path: Pa
     assert other.tally.by_rule == {"erased": 1}
     holds()
 
-    table.refresh().overwrite(whole, overwrite_filter=EqualTo("event_date", first.isoformat()))  # a table set back
+    with table.refresh().transaction() as setting_back:
+        replace_day(setting_back, table, first, whole, {})
     assert city.rows(mortal, silo).height == others + 1
     assert job.check(mortal)[1] == (f"table {silo}: 1 rows of vehicles that were erased",)
     outcome = job.run(mortal, run_id="test")
