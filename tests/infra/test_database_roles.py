@@ -54,6 +54,7 @@ TABLE_PRIVILEGES = {
     "registry.contract": {**READERS, "pipeline": "SELECT INSERT", "publisher": "SELECT INSERT"},
     "registry.replay": {**READERS, "pipeline": "SELECT INSERT"},
     "registry.approval": {**READERS, "publisher": "SELECT INSERT"},
+    "registry.restoration": {**READERS, "publisher": "SELECT UPDATE"},
     "registry.dag_run": {**READERS, "publisher": "SELECT INSERT UPDATE", "retention": "SELECT DELETE"},
     "ledger.line": {"publisher": "SELECT INSERT", "steward": "SELECT"},
     "iceberg.iceberg_tables": {

@@ -226,10 +226,7 @@ def test_an_erasure_holds_wherever_rows_come_from(mortal: Settings, tmp_path: Pa
     assert city.rows(mortal, silo).height == others + 1
     assert job.check(mortal)[1] == (f"table {silo}: 1 rows of vehicles that were erased",)
     outcome = job.run(mortal, run_id="test")
-    assert [(tally.zone, tally.rows) for tally in outcome.tallies if tally.zone == "erased"] == [
-        ("erased", 1),
-        ("erased", 0),
-    ]
+    assert {tally.silo: tally.rows for tally in outcome.tallies if tally.zone == "erased"} == {silo: 1, "tows": 0}
     assert outcome.overdue == ()
     holds()
 
