@@ -59,21 +59,15 @@ def rebuild(settings: Settings, *, first: date | None = None, last: date | None 
             long as anything was proven: in time it takes the rows of everything.
         publication.dbt_run.BuildError: dbt stopped before building anything.
     """
-    late_then: set[due.Published] | None = None
     while True:
-        units = [
-            unit
-            for unit in _published(settings)
-            if (not first or first <= unit.last_day) and (not last or unit.first_day <= last)
-        ]
-        late_now = {_key(unit) for unit in units if unit.late_rows}
+        units = _published(settings, first, last)
+        too_late = {_key(unit) for unit in units if unit.late_rows}
         try:
-            found = _compare(settings, {_key(unit) for unit in units}, late_now)
+            found = _compare(settings, {_key(unit) for unit in units}, too_late)
         except RefusedError:
-            if late_now == late_then:
+            if {_key(unit) for unit in _published(settings, first, last) if unit.late_rows} == too_late:
                 raise
-            late_then = late_now  # rows may have come meanwhile: look again
-            continue
+            continue  # rows came meanwhile: look again
         logs.tell(log, found.sentence)
         if units and not (first or last):
             _require_proof(found)
@@ -88,15 +82,21 @@ def _require_proof(found: Rebuilt) -> None:
         )
 
 
-def _published(settings: Settings) -> list[registry.UnitRow]:
-    """Every published unit, with the rows that came late for it counted."""
+def _published(settings: Settings, first: date | None, last: date | None) -> list[registry.UnitRow]:
+    """Every published unit with a day from ``first`` to ``last``, with the rows that came late for it counted."""
     with (
         database.connect(settings, building.ROLE, catalog.DATABASE, autocommit=True) as connection,
         registry.locked(connection, building.LOCK),
     ):
         late.count(settings, connection)
         published = {(each.mart, each.first_day) for each in Book(ledger.lines(connection)).published()}
-        return [unit for unit in registry.units(connection) if _key(unit) in published]
+        return [
+            unit
+            for unit in registry.units(connection)
+            if _key(unit) in published
+            and (not first or first <= unit.last_day)
+            and (not last or unit.first_day <= last)
+        ]
 
 
 def _key(unit: registry.UnitRow) -> due.Published:
