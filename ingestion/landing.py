@@ -347,7 +347,7 @@ class _Landing:
 
     def _still_kept(self, known: registry.DeliveryRow) -> bool:
         """Whether the store has all bytes of a delivery, or need not have them any longer."""
-        oldest = limits.landing(self._silo).first_day_kept(clock.now(self._settings).date())
+        oldest = limits.landing(self._silo).first_day_kept(self._day)
         return known.landed_at.date() < oldest or self._stored(known.object_key) == [known.bytes]
 
     def _stored(self, key: str) -> list[int | None]:
