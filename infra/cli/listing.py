@@ -16,7 +16,8 @@ def show(deliveries: Iterable[Mapping[str, Any]]) -> None:
         typer.echo(f"{each['silo']}, {each['landed_at']:%Y-%m-%d %H:%M}: {each['status']}")
         typer.echo(f"  {each['delivery']}")
         below(each["file"] + (f" (format {each['format']})" if each["format"] else ""))
-        below(f"{each['rows_in']:,} rows in, {each['accepted']:,} accepted, {each['quarantined']:,} quarantined")
+        if each["status"] == "committed":
+            below(f"{each['rows_in']:,} rows in, {each['accepted']:,} accepted, {each['quarantined']:,} quarantined")
         if each["corrects"]:
             below(f"corrects {each['corrects']}")
         for what, rules in (("quarantined", each["by_rule"]), ("with a warning", each["warnings"])):

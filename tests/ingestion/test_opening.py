@@ -62,6 +62,7 @@ def text_of(opened: Opened) -> str:
         (TABLE.encode(), TABLE, "utf-8", ()),
         (FRENCH.encode(), FRENCH, "utf-8", ()),
         (TABLE[:-1].encode(), TABLE[:-1], "utf-8", ("no_final_newline",)),
+        (TABLE.encode() + b"\x1a", TABLE + "\x1a", "utf-8", ()),  # reading leaves it out
         (FRENCH.encode("utf-8-sig"), FRENCH, "utf-8", ("utf8_bom",)),
         (FRENCH.encode("cp1252"), FRENCH, "cp1252", ("encoding_unexpected",)),
         ("prix;12 €\n".encode("cp1252"), "prix;12 €\n", "cp1252", ("encoding_unexpected",)),

@@ -39,4 +39,4 @@ def test_nothing_is_cut_at_80_columns(capsys: pytest.CaptureFixture[str], monkey
         assert told in whole
     assert "quarantined: under_operator_threshold 500, zone_unknown 60, dates_month_first 7" in whole
     assert "with a warning: zone_outside_city 12,345" in whole
-    assert "1,234,567 rows in, 1,234,000 accepted, 567 quarantined" in whole
+    assert whole.count("1,234,567 rows in, 1,234,000 accepted, 567 quarantined") == 1  # a refused one has no rows
