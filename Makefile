@@ -30,7 +30,7 @@ $(INSTALLED): requirements.lock pyproject.toml infra/bootstrap.txt
 	@test -n "$(PYTHON)" || { echo "Calanque needs Python 3.11, 3.12 or 3.13: install one, or name it with make PYTHON=..." >&2; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(TELL) "making $(VENV)" $(PYTHON) -m venv $(VENV)
 	@$(TELL) "fetching the installer" $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r infra/bootstrap.txt
-	@$(TELL) "installing $$(grep -c == requirements.lock) packages" $(BIN)/uv pip sync $(if $(CALANQUE_QUIET),--quiet) --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
+	@$(TELL) "installing $$(grep -c == requirements.lock) packages" $(BIN)/uv pip sync $$(test -t 2 || echo --quiet) --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
 	@$(TELL) "installing Calanque" $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@$(TELL) "compiling Calanque" $(BIN)/python -m compileall -q dags infra ingestion publication
 	@touch $@

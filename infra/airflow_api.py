@@ -23,6 +23,10 @@ class AirflowError(RuntimeError):
     """Airflow refused a call; the message says which and why."""
 
 
+class AirflowConflictError(AirflowError):
+    """What was asked for is there already."""
+
+
 class AirflowSilentError(AirflowError):
     """Airflow does not answer: it is away, or its machine is too busy."""
 
@@ -90,10 +94,18 @@ class AirflowApi:
         """Whether the scheduler is well."""
         return airflow_health.state(self._call("GET", "/api/v2/monitor/health"), "scheduler") == "healthy"
 
-    def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
-        """Ask the scheduler for a run now, with these parameters; its run id."""
-        said = {"logical_date": None, "conf": conf or {}}
-        return str(self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=said)["dag_run_id"])
+    def trigger(self, dag_id: str, conf: dict[str, Any] | None = None, *, run_id: str | None = None) -> str:
+        """Ask the scheduler for a run now, with these parameters; its run id.
+
+        With a ``run_id`` of one's own it may be asked again, when no answer came: there is one run of that name.
+        """
+        said = {"logical_date": None, "conf": conf or {}} | ({"dag_run_id": run_id} if run_id else {})
+        try:
+            return str(self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=said)["dag_run_id"])
+        except AirflowConflictError:
+            if run_id is None:
+                raise
+            return run_id
 
     def state(self, dag_id: str, run_id: str) -> str:
         """The state of one run."""
@@ -196,7 +208,8 @@ class AirflowApi:
         except httpx.HTTPError as error:
             raise AirflowSilentError(f"Airflow does not answer {method} {path}: {type(error).__name__}") from error
         if response.is_error:
-            raise AirflowError(f"Airflow answered {response.status_code} to {method} {path}: {response.text[:300]}")
+            kind = AirflowConflictError if response.status_code == httpx.codes.CONFLICT else AirflowError
+            raise kind(f"Airflow answered {response.status_code} to {method} {path}: {response.text[:300]}")
         answer: dict[str, Any] = response.json()
         return answer
 

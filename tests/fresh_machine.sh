@@ -6,9 +6,11 @@
 #   tests/fresh_machine.sh /var/tmp/fresh newcomer 'make demo'   # an ordinary user, whose umask is 077
 #
 # FOLDER becomes the machine's root file system (debootstrap; DEBIAN_MIRROR and DEBIAN_SUITE choose from where), which
-# further runs use again; what is committed is cloned anew each time. How this machine reaches package registries (files
+# further runs use again; what is committed is cloned anew each time. Whatever COMMAND started ends with it. How this machine reaches package registries (files
 # and variables of pip and uv, certificates) goes along.
 set -eu
+# Mounts and processes of its own, which end with it.
+[ -n "${INSIDE:-}" ] || INSIDE=1 exec unshare --mount --pid --fork --kill-child "$0" "$@"
 folder=$1 user=$2 command=$3
 checkout=$(cd "$(dirname "$0")/.." && pwd)
 
@@ -23,9 +25,8 @@ for file in /etc/pip.conf /etc/uv/uv.toml /etc/ssl/certs/ca-certificates.crt /et
     fi
 done
 chroot "$folder" id newcomer >/dev/null 2>&1 || chroot "$folder" useradd --create-home newcomer
-mountpoint -q "$folder/proc" || mount -t proc proc "$folder/proc"
-mountpoint -q "$folder/dev" || mount --bind /dev "$folder/dev"
-trap 'umount "$folder/dev" "$folder/proc"' EXIT
+mount -t proc proc "$folder/proc"
+mount --bind /dev "$folder/dev"
 
 home=$(chroot "$folder" getent passwd "$user" | cut -d : -f 6)
 chmod 700 "$folder$home"

@@ -110,8 +110,9 @@ def _through_airflow(
     states: dict[str, str] = {}
     patience = Patience(seconds)
     while True:
-        over = api.is_over(asked)  # asked first: what is over by then is in the states
-        before, states = states, api.days(asked)
+        # Asked first: what is over by then is in the states.
+        over = following.answered(lambda: api.is_over(asked), seconds, progress.far)
+        before, states = states, following.answered(lambda: api.days(asked), seconds, progress.far)
         for day, state in states.items():
             if before.get(day) != state and state in {"success", "failed"}:
                 progress.say(f"{day} {state}")

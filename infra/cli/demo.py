@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,20 +35,23 @@ def demo(
 
     Run it again: the same bytes are delivered again, and nothing changes.
     """
-    from infra import airflow_api, endpoints, trusted_clock
-    from infra.city import load_city
-    from infra.cli import following
-    from infra.cli.pipeline import collect, show
-    from infra.cli.services import up
     from infra.progress import Progress
     from infra.settings import Settings
-    from ingestion.demo import outcome
-    from ingestion.demo.generate import generate
-    from ingestion.demo.score import score
 
     settings = Settings()
     began = time.monotonic()
-    before = {name: mart["release"] for name, mart in _marts(settings).items()}
+    with Progress(quiet=settings.quiet) as progress:
+        progress.wait("looking at what is there")
+        from infra import airflow_api, endpoints, trusted_clock  # takes seconds on a busy machine
+        from infra.city import load_city
+        from infra.cli import following
+        from infra.cli.pipeline import collect, show
+        from infra.cli.services import up
+        from ingestion.demo import outcome
+        from ingestion.demo.generate import generate
+        from ingestion.demo.score import score
+
+        before = {name: mart["release"] for name, mart in _marts(settings).items()}
     if not settings.is_started_by_others:
         up(without_airflow=False)
     trusted_clock.now(settings, "pipeline")  # else every build would fail, one after the other
@@ -64,21 +68,22 @@ def demo(
             report=progress.far,
         )
         truth.save(settings.home / "demo" / "truth.json")
-        written = time.monotonic()
+        written, patience = time.monotonic(), 60 * minutes
         since = datetime.now(UTC) - timedelta(seconds=1)
         landing = sorted({f"land_{delivery.silo}" for delivery in truth.deliveries})
-        with airflow_api.connect(settings) as api:
-            progress.wait("waiting for Airflow to read its DAGs")
-            following.until_known(api, [*landing, *_MARTS], far=progress.far)
+        progress.wait("waiting for Airflow to read its DAGs")
+        with following.answered(lambda: airflow_api.connect(settings), patience, progress.far) as api:
+            following.until_known(api, [*landing, *_MARTS], patience, progress.far)
             for dag_id in landing:
-                api.trigger(dag_id)
+                begin = partial(api.trigger, dag_id, run_id=f"demo__{since.isoformat()}")
+                following.answered(begin, patience, progress.far)
             progress.wait("Airflow lands, ingests, builds and releases")
             runs = following.until_over(
                 api,
                 landing,
                 _MARTS,
                 since=since,
-                seconds=60 * minutes,
+                seconds=patience,
                 tell=lambda step: progress.say(f"{step.dag_id:<22} {step.task:<8} {step.state}"),
                 far=progress.far,
             )

@@ -10,9 +10,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from infra.airflow_api import AirflowApi, AirflowError, AirflowSilentError, DagRun
 from infra.progress import Patience
+
+T = TypeVar("T")
 
 _POLL_SECONDS = 1.0
 _NOT_YET = frozenset({"none", "scheduled", "queued"})
@@ -27,6 +30,23 @@ class Step:
     state: str
 
 
+def answered(ask: Callable[[], T], seconds: float, far: Callable[[str], None] = lambda _: None) -> T:
+    """What Airflow answers; asked again, for ``seconds``, when it is too busy to. ``ask`` must bear to be asked twice.
+
+    Raises:
+        AirflowSilentError: it never answered.
+    """
+    patience = Patience(seconds)
+    while True:
+        try:
+            return ask()
+        except AirflowSilentError as silent:
+            if patience.over:
+                raise
+            far(str(silent))
+            time.sleep(_POLL_SECONDS)
+
+
 def until_known(
     api: AirflowApi, dag_ids: Iterable[str], seconds: float = 600, far: Callable[[str], None] = lambda _: None
 ) -> None:
@@ -36,8 +56,8 @@ def until_known(
         AirflowError: a DAG file does not import, or there is no new DAG for ``seconds``.
     """
     wanted, patience = set(dag_ids), Patience(seconds)
-    while missing := wanted - api.dag_ids():
-        if errors := api.import_errors():
+    while missing := wanted - answered(api.dag_ids, seconds, far):
+        if errors := answered(api.import_errors, seconds, far):
             raise AirflowError("a DAG file does not import:\n" + "\n".join(errors))
         far(f"{len(wanted) - len(missing)} of {len(wanted)} DAGs")
         patience.look(missing)
@@ -122,7 +142,7 @@ def until_run_is_over(api: AirflowApi, dag_id: str, run_id: str, *, seconds: flo
         AirflowError: it takes longer than ``seconds``.
     """
     deadline = time.monotonic() + seconds
-    while (state := api.state(dag_id, run_id)) not in {"success", "failed"}:
+    while (state := answered(lambda: api.state(dag_id, run_id), seconds)) not in {"success", "failed"}:
         if time.monotonic() > deadline:
             raise AirflowError(f"run {run_id} of {dag_id} is not over in time: it is {state}")
         time.sleep(_POLL_SECONDS)

@@ -33,13 +33,15 @@ def up(
 
     Example: [bold]CALANQUE_HOME=/srv/calanque calanque up[/]
     """
-    from infra import trusted_clock
     from infra.progress import Progress
-    from infra.services import lake
     from infra.settings import Settings
 
     settings = Settings()
     with Progress(quiet=settings.quiet) as progress:
+        progress.wait(f"looking at the lake in {settings.home}")
+        from infra import trusted_clock  # takes seconds on a busy machine
+        from infra.services import lake
+
         at = lake.up(settings, airflow=not without_airflow, report=progress)
     typer.echo(f"The lake in {settings.home} is up.")
     if at.airflow_url:
@@ -57,12 +59,13 @@ def up(
 def down() -> None:
     """Stop the lake, and whatever is left of one that was killed. Nothing is lost: `calanque up` brings it back."""
     from infra.progress import Progress
-    from infra.services import lake
     from infra.settings import Settings
 
     settings = Settings()
     with Progress(quiet=settings.quiet) as progress:
-        progress.wait("stopping")
+        progress.wait(f"stopping the lake in {settings.home}")
+        from infra.services import lake
+
         stopped = lake.down(settings, report=progress)
     typer.echo(f"The lake in {settings.home} is down." if stopped else f"No lake was running in {settings.home}.")
 

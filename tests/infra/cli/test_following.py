@@ -75,3 +75,17 @@ def test_an_airflow_too_busy_to_answer_is_asked_again() -> None:
 def test_what_does_not_move_is_given_up(states: Iterator[str | None], well: bool) -> None:
     with pytest.raises(AirflowError, match=r"nothing has moved|does not answer"):
         follow(Played(states, well=well))
+
+
+def test_a_question_that_nobody_answers_is_asked_again_and_then_given_up() -> None:
+    answers = iter([None, None, "here"])
+
+    def ask() -> str:
+        answer = next(answers)
+        if answer is None:
+            raise AirflowSilentError("Airflow does not answer")
+        return answer
+
+    assert following.answered(ask, 10) == "here"
+    with pytest.raises(AirflowSilentError):
+        following.answered(lambda: Played(repeat(None)).runs(SINCE), SECONDS)
