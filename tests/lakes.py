@@ -64,6 +64,7 @@ def open_to_others(home: Path) -> list[str]:
     for path in (home, *home.rglob("*")):
         mode = path.lstat().st_mode
         allowed = 0o011 if path in passed else 0
-        if not stat.S_ISLNK(mode) and mode & 0o077 & ~allowed:
+        set_by_the_store = path.suffix == ".vif"  # SeaweedFS, whatever the umask, in a folder that is closed
+        if not stat.S_ISLNK(mode) and not set_by_the_store and mode & 0o077 & ~allowed:
             found.append(f"{stat.filemode(mode)} {path.relative_to(home)}")
     return found

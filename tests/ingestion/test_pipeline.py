@@ -535,12 +535,9 @@ def test_bytes_that_the_store_lost_land_again(lake: Settings, ingested: bool) ->
 
 
 def test_a_file_refused_before_its_format_existed_is_tried_again(lake: Settings) -> None:
-    after = new_silo()
-    before = replace(
-        after,
-        formats=tuple(known for known in after.formats if known.name != "records"),
-        datasets=(replace(after.datasets[0], version="0.9.0"), *after.datasets[1:]),
-    )
+    known = new_silo()
+    before = replace(known, formats=tuple(one for one in known.formats if one.name != "records"))
+    after = replace(known, datasets=(replace(known.datasets[0], version="1.1.0"), *known.datasets[1:]))
     content, strange = records([(1, 0, 1)]), b"a;b\n1;2\n"
     with essai.registered(before):
         essai.deliver(lake, before.name, "early.csv", content)
