@@ -24,7 +24,7 @@ from infra.services.model import NotReady, Service, ServiceError
 from infra.services.places import close_to_others, socket_dir
 from infra.services.ports import LOOPBACK, choose, load
 from infra.services.supervision import FAILED, RUNNING, ProcessState, Supervisor
-from infra.settings import Settings
+from infra.settings import PRIVATE, Settings
 
 BROKER = "valkey"
 """The secret of the broker that a cluster's workers are fed through (infra/compose.cluster.yaml)."""
@@ -98,11 +98,12 @@ def _has_ports(settings: Settings) -> bool:
 
 @contextmanager
 def exclusive(settings: Settings, report: Progress) -> Iterator[None]:
-    """Hold the lake's lock: two commands that start or stop the same lake wait for each other.
+    """Hold the lake's lock, and make private files: two commands that start or stop the same lake wait for each other.
 
     Raises:
         ServiceError: the other one is not done within half an hour.
     """
+    before = os.umask(PRIVATE)
     settings.run_dir.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(settings.run_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -119,6 +120,7 @@ def exclusive(settings: Settings, report: Progress) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+        os.umask(before)
 
 
 def _is_free(descriptor: int) -> bool:

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from lakes import open_to_others
 
+from infra.progress import Progress
+from infra.services import lake
 from infra.services.places import close_to_others
 from infra.settings import Settings
 
@@ -68,3 +70,15 @@ def test_a_lake_that_was_open_is_closed(tmp_path: Path) -> None:
     close_to_others(settings)
     assert open_to_others(settings.home) == []
     assert tmp_path.stat().st_mode == before
+
+
+def test_whoever_starts_a_lake_from_a_program_of_theirs_makes_private_files(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "lake")
+    before = os.umask(0)
+    try:
+        with lake.exclusive(settings, Progress(quiet=True)):
+            (settings.home / "made").mkdir()
+        assert os.umask(0) == 0
+    finally:
+        os.umask(before)
+    assert open_to_others(settings.home) == []
