@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Literal
 from urllib.parse import quote
 
@@ -16,9 +19,22 @@ ADMIN = "admin"
 ADMIN_USER = "calanque_admin"
 
 CONNECT_SECONDS = 10
-LOCK_SECONDS = 600
 
 Driver = Literal["postgresql", "postgresql+psycopg", "postgresql+psycopg2", "postgresql+asyncpg"]
+
+
+# How long a statement waits for a table that another session keeps.
+_lock_seconds: ContextVar[int] = ContextVar("calanque_lock_seconds", default=600)
+
+
+@contextmanager
+def waiting_at_most(seconds: int) -> Iterator[None]:
+    """Have statements of connections that are opened inside wait so long for a table, and no longer."""
+    token = _lock_seconds.set(seconds)
+    try:
+        yield
+    finally:
+        _lock_seconds.reset(token)
 
 
 def user(role: str) -> str:
@@ -50,7 +66,7 @@ def connect(settings: Settings, role: str, database: str, *, autocommit: bool = 
         user=user(role),
         password=secrets.read(settings, f"pg-{role}"),
         application_name=locks.this_process(),
-        options=f"-c lock_timeout={LOCK_SECONDS}s",  # of tables; lake-wide locks have their own limit
+        options=f"-c lock_timeout={_lock_seconds.get()}s",  # of tables; lake-wide locks have their own limit
         connect_timeout=CONNECT_SECONDS,
         autocommit=autocommit,
     )

@@ -154,10 +154,12 @@ def env(
 
 def doctor(as_json: Annotated[bool, _JSON] = False) -> None:
     """Check everything the lake needs, and say what to do about whatever is wrong. Exits with 1 if anything is."""
+    from infra import database
     from infra.cli.diagnosis import examine
     from infra.settings import Settings
 
-    findings = list(examine(Settings()))
+    with database.waiting_at_most(5):  # who keeps a table from everybody is told, not waited for
+        findings = list(examine(Settings()))
     failed = any(finding.verdict == "fail" for finding in findings)
     if as_json:
         typer.echo(json.dumps({"healthy": not failed, "findings": [asdict(found) for found in findings]}, indent=2))
