@@ -275,7 +275,8 @@ def test_a_lake_in_a_home_that_only_root_may_enter() -> None:
         assert reads_back(settings, "private")
         assert [found.verdict for found in diagnosis.folders(settings)] == ["ok"]
         services.down(settings)
-        base.chmod(0o755)
+        for folder in (base, settings.home, settings.data_dir):
+            folder.chmod(0o711)
         services.up(settings, airflow=False)
         assert reads_back(settings, "private")
         base.chmod(0o700)  # closed while the lake runs
