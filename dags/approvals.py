@@ -1,4 +1,6 @@
-"""What waits for a steward: the correction of a release, a major version of a contract."""
+"""What waits for a steward: the correction of a release, a major version of a contract, the days that a silo is
+complete for, a period that is published as it is.
+"""
 
 from __future__ import annotations
 
@@ -164,3 +166,130 @@ on waiting: install the release before, or a version that does without the chang
     _version_answer = steward("steward_decides", "A major version of the contract of {{ params.dataset }}?")
     _version >> _version_answer
     carry_out_version(_version_answer.output, _version)
+
+with DAG(
+    dag_id="declare_cover",
+    description="The days that a silo is complete for are declared, when its steward approves",
+    doc_md="""
+### Declare cover
+
+Only periods that somebody declared a silo complete for are published; rows on other days wait unread. Senders declare
+them with what they deliver; what nobody declared is declared here. Trigger it with the silo and the reason: without
+days it proposes those of which there are rows. What the lake holds of each is shown under *Required Actions*, where a
+steward approves or refuses; a day without rows counts as zero. To take a mistake back, tick *take back*: possible as
+long as nothing of the days was published.
+""",
+    params={
+        "silo": Param(type="string", enum=sorted(silos()), title="Silo"),
+        "first": Param(None, type=["null", "string"], format="date", title="First day"),
+        "last": Param(None, type=["null", "string"], format="date", title="Last day"),
+        "but": Param("", type="string", title="Except", description="Days, 2026-01-14, or 2026-01-14/2026-01-16."),
+        "take_back": Param(False, type="boolean", title="Take back"),
+        "reason": REASON,
+    },
+    default_args=defaults(OWNER, within=timedelta(minutes=10), pool="default_pool"),
+    **COMMON,
+) as declare_cover:
+
+    @task(task_id="propose", doc_md="The days, and what the lake holds of them; refused at once when not possible.")
+    @guarded
+    def propose_cover(params: dict[str, Any] | None = None, dag_run: Any = None) -> dict[str, Any]:
+        from infra.settings import Settings
+        from publication import covering
+
+        asked = params or {}
+        settings = Settings()
+        cover = covering.asked(settings, asked)
+        body = covering.propose_cover(settings, cover, asked["reason"])
+        ask_people(settings, dag_run, f"declare days of {asked['silo']}", silos()[asked["silo"]].steward)
+        return {"subject": cover.subject, "body": body, "days": [str(day) for day in cover.days]}
+
+    @task(task_id="carry_out", doc_md="The answer recorded; if it is yes, the days declared.")
+    @guarded
+    def carry_out_cover(
+        answer: dict[str, Any] | None,
+        question: dict[str, Any],
+        params: dict[str, Any] | None = None,
+        dag_run: Any = None,
+    ) -> str:
+        from datetime import date
+
+        from infra.settings import Settings
+        from publication import covering
+
+        asked = params or {}
+        settings = Settings()
+        approval = answered(answer, dag_run, kind="cover", subject=question["subject"], reason=asked["reason"])
+        settle_question(settings, dag_run, approval)
+        days = tuple(map(date.fromisoformat, question["days"]))
+        cover = covering.Cover(asked["silo"], days, covers=not asked["take_back"])
+        if not covering.carry_out_cover(settings, approval, cover):
+            raise AirflowSkipException("refused: nothing is declared")
+        return cover.subject
+
+    _cover = propose_cover()
+    _cover_answer = steward("steward_decides", "Declare days of {{ params.silo }}?")
+    _cover >> _cover_answer
+    carry_out_cover(_cover_answer.output, _cover) >> TriggerDagRunOperator(
+        task_id="build", trigger_dag_id="build_marts", doc_md="What is due now is built, and released as usual."
+    )
+
+with DAG(
+    dag_id="publish_as_it_is",
+    description="A period is published without days or a delivery that it waits for, when its steward approves",
+    doc_md="""
+### Publish as it is
+
+A period waits until somebody declared all its days and everything that was delivered is read. Trigger it with the silo
+and the first and last day of the period that is to be published without the days it waits for; or with a delivery that
+no period is to wait for. The figures say of how many days they are. What comes later is published by a correction only.
+""",
+    params={
+        "silo": Param(type="string", enum=sorted(silos()), title="Silo"),
+        "first": Param(None, type=["null", "string"], format="date", title="First day of the period"),
+        "last": Param(None, type=["null", "string"], format="date", title="Last day of the period"),
+        "without": Param(None, type=["null", "string"], title="Or a delivery", description="Its id, or the beginning."),
+        "reason": REASON,
+    },
+    default_args=defaults(OWNER, within=timedelta(minutes=10), pool="default_pool"),
+    **COMMON,
+) as publish_as_it_is:
+
+    @task(task_id="propose", doc_md="What would be published without what; refused at once when nothing waits.")
+    @guarded
+    def propose_go_ahead(params: dict[str, Any] | None = None, dag_run: Any = None) -> dict[str, str]:
+        from infra.settings import Settings
+        from publication import covering
+
+        asked = params or {}
+        settings = Settings()
+        go_ahead = covering.GoAhead.of(asked)
+        body = covering.propose_go_ahead(settings, go_ahead, asked["reason"])
+        ask_people(settings, dag_run, f"publish {go_ahead.subject} as it is", silos()[asked["silo"]].steward)
+        return {"subject": go_ahead.subject, "body": body}
+
+    @task(task_id="carry_out", doc_md="The answer recorded; if it is yes, publication does not wait.")
+    @guarded
+    def carry_out_go_ahead(
+        answer: dict[str, Any] | None,
+        question: dict[str, str],
+        params: dict[str, Any] | None = None,
+        dag_run: Any = None,
+    ) -> str:
+        from infra.settings import Settings
+        from publication import covering
+
+        asked = params or {}
+        settings = Settings()
+        approval = answered(answer, dag_run, kind="publication", subject=question["subject"], reason=asked["reason"])
+        settle_question(settings, dag_run, approval)
+        if not covering.carry_out_go_ahead(settings, approval, covering.GoAhead.of(asked)):
+            raise AirflowSkipException("refused: it goes on waiting")
+        return question["subject"]
+
+    _go_ahead = propose_go_ahead()
+    _go_ahead_answer = steward("steward_decides", "Publish {{ params.silo }} as it is?")
+    _go_ahead >> _go_ahead_answer
+    carry_out_go_ahead(_go_ahead_answer.output, _go_ahead) >> TriggerDagRunOperator(
+        task_id="build", trigger_dag_id="build_marts", doc_md="What is due now is built, and released as usual."
+    )

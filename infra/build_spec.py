@@ -6,12 +6,15 @@ the catalog, the city profile or the clock say by the time dbt runs.
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from infra import clock, days
+from infra.days import DayRange
 
 if TYPE_CHECKING:
     from infra.city import City
@@ -25,19 +28,6 @@ REGISTERS = frozenset({"crowd_places", "telecom_zones"})
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DayRange(_Frozen):
-    """Days from the first to the last, both included."""
-
-    first_day: date
-    last_day: date
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.last_day < self.first_day:
-            raise ValueError(f"the last day ({self.last_day}) comes before the first ({self.first_day})")
-        return self
 
 
 class Unit(_Frozen):
@@ -110,14 +100,14 @@ class BuildSpec(_Frozen):
     """One build: which units of which marts, from which table versions.
 
     ``tables`` maps each conformed dataset to the location of its Iceberg metadata file, or None when it has no snapshot
-    yet. ``coverage`` gives, by silo, the event days the lake holds; days outside it are not published, and a silo
-    without coverage publishes no period at all.
+    yet. ``coverage`` gives, by silo, which days of the units somebody declared it complete for, as the fewest ranges,
+    earliest first: the calendar has these days, rows of others are not read, and a silo without any publishes nothing.
     """
 
     build_id: str
     tables: dict[str, str | None]
     units: tuple[Unit, ...] = Field(min_length=1)
-    coverage: dict[str, DayRange]
+    coverage: dict[str, tuple[DayRange, ...]]
     city: CityReference
 
     @field_validator("units")
@@ -133,16 +123,13 @@ class BuildSpec(_Frozen):
         """The units of ``mart``, earliest first."""
         return tuple(unit for unit in self.units if unit.mart == mart)
 
+    def covered_days(self, silo: str) -> frozenset[date]:
+        """The days to build that a silo was declared complete for."""
+        return frozenset(day for each in self.coverage.get(silo, ()) for day in each.days)
+
     def ranges(self) -> tuple[DayRange, ...]:
-        """The days to read, adjacent and overlapping units joined."""
-        joined: list[DayRange] = []
-        for unit in sorted(self.units, key=lambda unit: unit.first_day):
-            if joined and unit.first_day <= joined[-1].last_day + timedelta(days=1):
-                last_day = max(joined[-1].last_day, unit.last_day)
-                joined[-1] = DayRange(first_day=joined[-1].first_day, last_day=last_day)
-            else:
-                joined.append(DayRange(first_day=unit.first_day, last_day=unit.last_day))
-        return tuple(joined)
+        """The days of the units, adjacent and overlapping ones joined."""
+        return days.ranges(day for unit in self.units for day in clock.days(unit.first_day, unit.last_day))
 
     def save(self, path: Path) -> None:
         path.write_text(self.model_dump_json(indent=2))

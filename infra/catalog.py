@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from types import MappingProxyType
@@ -230,6 +232,28 @@ def _metadata_address(catalog: SqlCatalog, identifier: str) -> str:
 def metadata_location(table: Table) -> str:
     """The ``s3://`` address of the metadata file of the table as loaded: an immutable view of it, for DuckDB."""
     return table.metadata_location
+
+
+def rows_by_day(
+    catalog: SqlCatalog, datasets: Collection[str], first: date | None = None, last: date | None = None
+) -> dict[date, int]:
+    """Rows by event day of conformed tables, from metadata alone; days without any are absent, and tables may be."""
+    found: Counter[date] = Counter()
+    bounds = [f"event_date >= '{first}'"] if first else []
+    bounds += [f"event_date <= '{last}'"] if last else []
+    for dataset in datasets:
+        with suppress(NoSuchTableError):
+            table = load_table(catalog, f"conformed.{dataset}")
+            if table.current_snapshot() is None:
+                continue
+            counted = (
+                table.inspect.partitions(row_filter=" and ".join(bounds)) if bounds else table.inspect.partitions()
+            )
+            for partition, rows in zip(
+                counted["partition"].to_pylist(), counted["record_count"].to_pylist(), strict=True
+            ):
+                found[partition["event_date"]] += rows
+    return dict(found)
 
 
 def kept_from(table: Table) -> date | None:

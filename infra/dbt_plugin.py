@@ -1,14 +1,16 @@
 """The dbt-duckdb plugin: gives dbt's private DuckDB database the tables of one build, as its spec describes them.
 
-Schema ``conformed`` holds one view per conformed table over ``iceberg_scan``, restricted to the days to build by
-literal dates, so that Iceberg prunes the files of other days before reading any. Schema ``reference`` holds the public
-facts that grids are made of: zones, places, units, calendar, coverage and settings. Function ``noise`` draws noise.
+Schema ``conformed`` holds one view per conformed table over ``iceberg_scan``, restricted by literal dates to the days
+to build that its silo was declared complete for, so that Iceberg prunes the files of other days before reading any.
+Rows of a day that nobody declared are in no view. A table of events bears the name of its silo. Schema ``reference``
+holds the public facts that grids are made of: zones, places, units, calendar and settings. Function ``noise`` draws
+noise.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from fractions import Fraction
 from functools import lru_cache
@@ -21,6 +23,7 @@ from duckdb import DuckDBPyConnection
 
 from infra import compute, noise, privacy_plan
 from infra.build_spec import REGISTERS, UNKNOWN, BuildSpec, Place
+from infra.days import DayRange
 from infra.keys import Keys, open_keys
 from infra.noise import GaussianNoise, derive
 from infra.settings import Settings
@@ -89,6 +92,7 @@ CONFORMED: Mapping[str, Mapping[str, str]] = {
 """Columns of the conformed tables that dbt may read, in the types it reads them as."""
 
 COMMON = {"event_date": "date", "format": "varchar", "delivery_id": "varchar"}
+_GAP = timedelta(days=31)
 UNKNOWN_PLACE = Place(place_id=UNKNOWN, place_name="Unknown place", zone_id=UNKNOWN)
 
 
@@ -133,7 +137,6 @@ def attach(connection: DuckDBPyConnection, spec: BuildSpec) -> None:
     _create(connection, "zones", pl.DataFrame([zone.model_dump() for zone in spec.city.zones]))
     _create(connection, "units", units(spec))
     _create(connection, "calendar", calendar(spec))
-    _create(connection, "coverage", _coverage(spec))
     _create(connection, "settings", _settings(spec))
     _create_places(connection, spec)
 
@@ -165,30 +168,21 @@ def register_noise(connection: DuckDBPyConnection, keys: Keys) -> None:
 
 
 def calendar(spec: BuildSpec) -> pl.DataFrame:
-    """One row per silo and day to build: ``silo``, ``day``, ``month_start``, ``quarter_start``, ``iso_weekday``,
-    ``is_clock_change`` (the city's local day is not 24 hours long).
+    """One row per silo and day to build that it was declared complete for: ``silo``, ``day``, first and last day of its
+    month and quarter, ``iso_weekday``, ``is_clock_change`` (the city's local day is not 24 hours long).
     """
-    days = pl.concat(
-        [
-            pl.DataFrame(
-                {
-                    "silo": silo,
-                    "day": pl.date_range(
-                        max(covered.first_day, built.first_day), min(covered.last_day, built.last_day), eager=True
-                    ),
-                }
-            )
-            for silo, covered in sorted(spec.coverage.items())
-            for built in spec.ranges()
-            if covered.first_day <= built.last_day and built.first_day <= covered.last_day
-        ]
-        or [pl.DataFrame(schema={"silo": pl.String, "day": pl.Date})]
+    days = pl.DataFrame(
+        [(silo, day) for silo, covered in sorted(spec.coverage.items()) for each in covered for day in each.days],
+        schema={"silo": pl.String, "day": pl.Date},
+        orient="row",
     )
     return days.select(
         "silo",
         "day",
         pl.col("day").dt.month_start().alias("month_start"),
+        pl.col("day").dt.month_end().alias("month_end"),
         pl.col("day").dt.truncate("1q").alias("quarter_start"),
+        pl.col("day").dt.truncate("1q").dt.offset_by("2mo").dt.month_end().alias("quarter_end"),
         pl.col("day").dt.weekday().cast(pl.Int32).alias("iso_weekday"),
         pl.col("day").is_in(_clock_changes(spec)).alias("is_clock_change"),
     )
@@ -220,10 +214,31 @@ def _scan(table: str, spec: BuildSpec) -> str:
     scan = f"select {selected} from iceberg_scan({_literal(location)})"
     if table in REGISTERS:
         return scan
-    # One scan per run of quarters: a plain range of dates is what Iceberg prunes best.
-    return " union all ".join(
-        f"{scan} where event_date between date '{days.first_day}' and date '{days.last_day}'" for days in spec.ranges()
+    # One scan per run of days: a plain range of dates is what Iceberg prunes best. Small gaps are filtered within.
+    return " union all ".join(f"{scan} where {_on(run)}" for run in _runs(spec.coverage.get(table, ()))) or (
+        f"{scan} where false"
     )
+
+
+def _runs(covered: Sequence[DayRange]) -> list[list[DayRange]]:
+    """Ranges of days, those together between which there are few days."""
+    runs: list[list[DayRange]] = []
+    for days in covered:
+        if runs and days.first_day - runs[-1][-1].last_day <= _GAP:
+            runs[-1].append(days)
+        else:
+            runs.append([days])
+    return runs
+
+
+def _on(run: Sequence[DayRange]) -> str:
+    """Whether an event lies on the days of a run."""
+    whole = _between(DayRange(first_day=run[0].first_day, last_day=run[-1].last_day))
+    return whole if len(run) == 1 else f"{whole} and ({' or '.join(map(_between, run))})"
+
+
+def _between(days: DayRange) -> str:
+    return f"event_date between date '{days.first_day}' and date '{days.last_day}'"
 
 
 def _create(connection: DuckDBPyConnection, name: str, frame: pl.DataFrame) -> None:
@@ -231,13 +246,6 @@ def _create(connection: DuckDBPyConnection, name: str, frame: pl.DataFrame) -> N
     connection.register("calanque_rows", rows)
     connection.execute(f"create or replace table reference.{name} as from calanque_rows")
     connection.unregister("calanque_rows")
-
-
-def _coverage(spec: BuildSpec) -> pl.DataFrame:
-    return pl.DataFrame(
-        [{"silo": silo, **days.model_dump()} for silo, days in sorted(spec.coverage.items())],
-        schema={"silo": pl.String, "first_day": pl.Date, "last_day": pl.Date},
-    )
 
 
 def _settings(spec: BuildSpec) -> pl.DataFrame:

@@ -75,6 +75,20 @@ MIGRATIONS = (
         alter table registry.delivery add column if not exists known_formats text;
         """,
     ),
+    Migration(
+        6,
+        "which days a silo is complete for is declared",
+        """
+        alter table registry.delivery add column if not exists landed_on date;
+        alter table registry.delivery add column if not exists covers date[];
+        alter table registry.delivery add column if not exists also_named text[] not null default '{}';
+        alter table registry.delivery add column if not exists undeclared jsonb not null default '{}';
+        alter table registry.unit add column if not exists missing date[] not null default '{}';
+        alter table registry.approval drop constraint if exists approval_kind_check;
+        alter table registry.approval add constraint approval_kind_check
+            check (kind in ('correction', 'contract', 'cover', 'publication'));
+        """,
+    ),
 )
 
 

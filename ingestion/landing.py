@@ -1,8 +1,8 @@
 """From the drop folder to the bucket ``landing``: the delivered bytes, untouched, under their own SHA-256.
 
 A delivery is its bytes: delivering them again changes nothing, and says so. A file in the drop folder may come with a
-note, ``<file>.delivery.json``, that names its format or the delivery it corrects; :func:`drop` writes both in the right
-order.
+note, ``<file>.delivery.json``, that names its format, the delivery it corrects or the days that it is complete for;
+:func:`drop` writes both in the right order.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
@@ -26,12 +27,12 @@ from minio import Minio
 from minio.error import MinioException
 from urllib3.exceptions import HTTPError
 
-from infra import database, logs, object_store, registry, trusted_clock
+from infra import clock, database, days, logs, object_store, registry, trusted_clock
 from infra.endpoints import NotRunning
 from infra.secrets import SecretMissing
 from infra.settings import Settings
 from infra.transient import Several, disk_full, explained
-from ingestion import collecting, handover, notes
+from ingestion import collecting, declaring, handover, notes
 from ingestion.arrivals import LONGEST_NAME, NOTE_SUFFIX, acceptable, shortened, waiting
 from ingestion.notes import Note
 from ingestion.opening import open_inside, open_regular
@@ -66,7 +67,8 @@ class Landed:
     """A delivery that is in landing. ``outcome``: it is new, was there already, or is there to be tried again, or its
     bytes had been lost and are there again.
 
-    ``refusal`` is the sentence for which a delivery that was there already had been refused.
+    ``refusal`` is the sentence for which a delivery that was there already had been refused; ``declares`` are the days
+    that it was not declared complete for when it came before.
     """
 
     silo: str
@@ -75,9 +77,15 @@ class Landed:
     bytes: int
     outcome: Outcome
     refusal: str | None = None
+    declares: frozenset[date] = frozenset()
 
     @property
     def sentence(self) -> str:
+        if self.declares:
+            return (
+                f"{self.file_name}: the same bytes were delivered before; what they are complete for is now declared: "
+                f"{days.told(self.declares)} (delivery {self.delivery_id[:12]})"
+            )
         said = {
             "new": "landed",
             "again": "the same bytes were delivered before: nothing changes"
@@ -103,6 +111,8 @@ def land(
     path: Path,
     format: str | None = None,  # noqa: A002 - its name everywhere else
     corrects: str | None = None,
+    *,
+    covers: Sequence[str] = (),
 ) -> Landed:
     """Copy one file of the drop folder of ``silo`` to landing and record the delivery; the file stays where it is.
 
@@ -112,14 +122,15 @@ def land(
         path: absolute, or relative to the silo's drop folder.
         format: the format's name, when the sender names it.
         corrects: the delivery (its id) that this one replaces entirely, when the sender says so.
+        covers: the days that it is complete for, ``2026-01-31`` or ``2026-01-01/2026-01-31``, when the sender says so.
 
     Raises:
-        Refused: not an ordinary file inside the drop folder, too large, or changing.
+        Refused: not an ordinary file inside the drop folder, too large, changing, or what is said of it cannot be.
         KeyError: no such silo.
         infra.trusted_clock.ClockDoubtedError: nobody knows what day it lands on.
     """
     with closing(_Landing(settings, silo)) as landing:
-        return landing.land(path, Note(format=format, corrects=corrects))
+        return landing.land(path, notes.said(path, format=format, corrects=corrects, covers=covers))
 
 
 class LandingError(Several):
@@ -236,16 +247,19 @@ def drop(
     path: Path,
     format: str | None = None,  # noqa: A002
     corrects: str | None = None,
+    *,
+    covers: Sequence[str] = (),
 ) -> Path:
     """Deliver a copy of ``path``: put it in the drop folder of ``silo``, where it appears complete and after its note.
 
     Raises:
-        Refused: ``path`` is not an ordinary file.
+        Refused: ``path`` is not an ordinary file, or what is said of it cannot be.
         KeyError: no such silo.
     """
     folder = drop_folder(settings, silo)
     folder.mkdir(parents=True, exist_ok=True)
-    note = Note(format=format, corrects=corrects)
+    note = notes.said(path, format=format, corrects=corrects, covers=covers)
+    _refuse_early(path, note, declaring.local_day(settings, clock.now(settings)))
     with open_regular(path, path.name) as source, _reserved(folder, acceptable(path.name)) as target:
         draft = _draft_path(target)
         with draft.open("wb") as copy:
@@ -276,7 +290,8 @@ class _Landing:
         self._settings = settings
         self._silo = silo
         self._folder = drop_folder(settings, silo)
-        self._day = trusted_clock.now(settings, "pipeline").date()
+        now = trusted_clock.now(settings, "pipeline")
+        self._day, self._today = now.date(), declaring.local_day(settings, now)
         self._store: Minio = object_store.client(settings, "landing")
         self._connection: psycopg.Connection = database.connect(settings, "pipeline", "lake")
 
@@ -295,6 +310,7 @@ class _Landing:
         self._connection.commit()
 
     def land(self, path: Path, note: Note, *, take_away: bool = False) -> Landed:
+        _refuse_early(path, note, self._today)
         with open_inside(self._folder, path) as stream:
             before = os.fstat(stream.fileno())
             if before.st_size > LARGEST:
@@ -302,10 +318,11 @@ class _Landing:
                 raise Refused("too_large", path.name, problem, "Deliver it in parts")
             delivery_id, size = _digest(stream)
             outcome, refusal = self._record(path, stream, delivery_id, size, note)
+            new = outcome in {"new", "reopened"}
+            declares = frozenset[date]() if new else self._declare_more(delivery_id, printable(path.name), note)
             if take_away:
-                awaited = outcome in {"new", "reopened"} and _made_private(stream)
-                self._take_away(path, before, delivery_id if awaited else None)
-        return Landed(self._silo, delivery_id, printable(path.name), size, outcome, refusal)
+                self._take_away(path, before, delivery_id if new and _made_private(stream) else None)
+        return Landed(self._silo, delivery_id, printable(path.name), size, outcome, refusal, declares)
 
     def _record(
         self, path: Path, stream: BinaryIO, delivery_id: str, size: int, note: Note
@@ -327,8 +344,11 @@ class _Landing:
                 self._silo,
                 delivery_id,
                 object_key=key,
+                file_name=printable(path.name),
                 format_name=note.format,
                 corrects=note.corrects,
+                landed_on=self._today,
+                covers=note.days or None,
             )
             self._connection.commit()
             return "reopened" if reopened else "again", None
@@ -341,9 +361,27 @@ class _Landing:
             size=size,
             format_name=note.format,
             corrects=note.corrects,
+            landed_on=self._today,
+            covers=note.days or None,
         )
         self._connection.commit()
         return "new" if added else "again", None
+
+    def _declare_more(self, delivery_id: str, name: str, note: Note) -> frozenset[date]:
+        """What bytes that are here already are now declared to be complete for; when they are read, if they wait."""
+        if registry.also_name_delivery(self._connection, self._silo, delivery_id, name, note.days):
+            self._connection.commit()
+            return frozenset(note.days)
+        known = registry.delivery(self._connection, self._silo, delivery_id)
+        if known is None or known.status != "committed" or known.format is None:  # nothing of it was taken
+            return frozenset()
+        now = replace(known, landed_on=self._today, also_named=[name], covers=note.days)
+        said = declaring.declared(silos()[self._silo], now, known.format, known.rows_in)
+        covered = registry.covered_days(self._connection, [self._silo])[self._silo]
+        more = {source: found - covered for source, found in said.items() if found - covered}
+        declaring.declare(self._connection, known, more, clock.now(self._settings))
+        self._connection.commit()
+        return frozenset().union(*more.values())
 
     def _still_kept(self, known: registry.DeliveryRow) -> bool:
         """Whether the store has all bytes of a delivery, or need not have them any longer."""
@@ -358,7 +396,8 @@ class _Landing:
     def _says_nothing_new(self, refused: registry.DeliveryRow, note: Note) -> bool:
         """Whether the same bytes would be refused again: they are still there, and nothing else is said of them."""
         kept = object_store.exists(self._store, BUCKET, refused.object_key)
-        return kept and note in (Note(), _said(refused))
+        said = (refused.format, refused.corrects, refused.covers or [])
+        return kept and (note == Note() or (note.format, note.corrects, note.days) == said)
 
     def _upload(self, path: Path, stream: BinaryIO, key: str, delivery_id: str, size: int) -> None:
         stream.seek(0)
@@ -418,8 +457,11 @@ def _digest(stream: BinaryIO) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def _said(known: registry.DeliveryRow) -> Note:
-    return Note(format=known.format, corrects=known.corrects)
+def _refuse_early(path: Path, note: Note, today: date) -> None:
+    """Refuse a file that is said to be complete for a day that is not over."""
+    if note.days and note.days[-1] >= today:
+        problem = f"it is declared complete for {note.days[-1]}, and that day is not over"
+        raise Refused("covers_too_early", path.name, problem, "Declare only days that are over")
 
 
 def _still_changing(path: Path) -> Refused:

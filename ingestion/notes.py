@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from infra import days
 from ingestion.arrivals import NOTE_SUFFIX
 from ingestion.opening import open_inside
 from ingestion.refusal import Refused, printable
 
 LARGEST_BYTES = 2**16
+MOST_DAYS = 3_660
+"""A delivery covers ten years at most."""
 
 
 class Note(BaseModel):
@@ -21,6 +26,37 @@ class Note(BaseModel):
 
     format: str | None = Field(default=None, max_length=100)
     corrects: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="A delivery id.")
+    covers: tuple[str, ...] = Field(default=(), description="Days, 2026-01-31, and first and last ones, with a slash.")
+
+    @field_validator("covers", mode="before")
+    @classmethod
+    def _listed(cls, covers: object) -> object:
+        """In the metadata of an object there is a text where a note has a list."""
+        return tuple(filter(None, map(str.strip, covers.split(",")))) if isinstance(covers, str) else covers
+
+    @field_validator("covers")
+    @classmethod
+    def _are_days(cls, covers: tuple[str, ...]) -> tuple[str, ...]:
+        if sum(len(days.read(each)) for each in covers) > MOST_DAYS:
+            raise ValueError(f"more than {MOST_DAYS:,} days are covered")
+        return covers
+
+    @property
+    def days(self) -> list[date]:
+        """The days that the silo is complete for with this delivery, as its sender says, in order."""
+        return sorted({day for each in self.covers for day in days.read(each).days})
+
+
+def said(file: Path, *, format: str | None, corrects: str | None, covers: Sequence[str]) -> Note:  # noqa: A002
+    """A note that says this of a file.
+
+    Raises:
+        Refused: that cannot be said.
+    """
+    try:
+        return Note(format=format, corrects=corrects, covers=tuple(covers))
+    except ValidationError as error:
+        raise _wrong(file, error) from None
 
 
 def path_of(file: Path) -> Path:
@@ -31,7 +67,7 @@ def path_of(file: Path) -> Path:
 def write(file: Path, note: Note) -> None:
     """Write the note of a file, unless it says nothing."""
     if note != Note():
-        path_of(file).write_text(note.model_dump_json(exclude_none=True))
+        path_of(file).write_text(note.model_dump_json(exclude_defaults=True))
 
 
 def read(folder: Path, file: Path) -> Note:
@@ -53,11 +89,15 @@ def read(folder: Path, file: Path) -> Note:
     except UnicodeDecodeError:
         raise _unreadable(file, "is not text") from None
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(printable(str(part), 40) for part in fault["loc"])
-        said = f"{where}: {fault['msg']}" if where else fault["msg"]
-        form = ", ".join(f'"{name}": ...' for name in Note.model_fields)
-        raise _unreadable(file, f"is not of the form {{{form}}} ({said})") from None
+        raise _wrong(file, error) from None
+
+
+def _wrong(file: Path, error: ValidationError) -> Refused:
+    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(printable(str(part), 40) for part in fault["loc"])
+    what = f"{where}: {fault['msg']}" if where else fault["msg"]
+    form = ", ".join(f'"{name}": ...' for name in Note.model_fields)
+    return _unreadable(file, f"is not of the form {{{form}}} ({what})")
 
 
 def _unreadable(file: Path, problem: str) -> Refused:

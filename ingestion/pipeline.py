@@ -13,7 +13,8 @@ import logging
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -29,7 +30,7 @@ from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
 from sqlalchemy.exc import SQLAlchemyError
 from urllib3.exceptions import HTTPError
 
-from infra import clock, contract_versions, database, logs, object_store, registry
+from infra import clock, contract_versions, database, logs, object_store, registry, undeclared
 from infra.catalog import IncompatibleSchemaError, TableDamagedError, damage, open_catalog
 from infra.city import City, load_city
 from infra.contract_versions import ContractHeldError
@@ -38,10 +39,22 @@ from infra.keys import KeyBackendError, KeyDamagedError, open_keys
 from infra.known_keys import KnownKeys
 from infra.openlineage import outbox
 from infra.registry import DeliveryRow
+from infra.registry.cover import Source
 from infra.secrets import SecretMissing
 from infra.settings import Settings
 from infra.transient import Several, explained, transient
-from ingestion import contract_documents, handover, landing, lineage_events, quarantine, receipts, replay, rules, tables
+from ingestion import (
+    contract_documents,
+    declaring,
+    handover,
+    landing,
+    lineage_events,
+    quarantine,
+    receipts,
+    replay,
+    rules,
+    tables,
+)
 from ingestion.checking import ContractMismatchError
 from ingestion.committing import Committer
 from ingestion.conforming import BooksError, Conformed, conform
@@ -183,6 +196,9 @@ def ingest(settings: Settings, silo: str, report: Callable[[Receipt], None] | No
                     tally.accepted,
                     tally.quarantined,
                 )
+            if receipt.undeclared:
+                rows = {date.fromisoformat(day): count for day, count in receipt.undeclared.items()}
+                _log.warning("%s: %s", delivery.file_name, undeclared.sentence(silo, rows))
             done.append(receipt)
             if report is not None:
                 report(receipt)
@@ -213,8 +229,11 @@ def _reopen_refused(settings: Settings, silo: Silo, connection: psycopg.Connecti
                 silo.name,
                 refused.delivery_id,
                 object_key=refused.object_key,
+                file_name=refused.file_name,
                 format_name=refused.format,
                 corrects=refused.corrects,
+                landed_on=refused.landed_on,
+                covers=refused.covers,
             )
             _log.info("%s: %s: refused before today's formats: it is tried again", silo.name, refused.file_name)
         else:
@@ -338,6 +357,8 @@ class _Worker:
             registry.abandon_replay(self._connection, delivery.silo, delivery.delivery_id, reason)
             self._connection.commit()
             return receipt
+        said = self._declared(delivery, receipt)
+        receipt = self._with_days(receipt, said)
         receipts.write(self._store, receipt)
         registry.settle_delivery(
             self._connection,
@@ -348,9 +369,27 @@ class _Worker:
             format_name=receipt.format,
             tally=receipt.tally,
             known_formats=contract_documents.known_formats(self._silo) if receipt.rule in BY_FORMAT else None,
+            undeclared=receipt.undeclared,
         )
+        declaring.declare(self._connection, delivery, said, clock.now(self._settings))  # it is committed, and at once
         self._connection.commit()
         return receipt
+
+    def _declared(self, delivery: DeliveryRow, receipt: Receipt) -> Mapping[Source, frozenset[date]]:
+        """What a delivery declares: nothing unless it is committed. It may have come again while it was read, and
+        from here on does not before it is settled.
+        """
+        if receipt.status != "committed" or receipt.format is None:
+            return {}
+        known = registry.delivery(self._connection, delivery.silo, delivery.delivery_id, lock=True) or delivery
+        return declaring.declared(self._silo, known, receipt.format, receipt.tally.rows_in)
+
+    def _with_days(self, receipt: Receipt, said: Mapping[Source, frozenset[date]]) -> Receipt:
+        """The receipt with the days that its delivery declares, and its rows of days that nobody declared."""
+        covers = frozenset().union(*said.values())
+        covered = registry.covered_days(self._connection, [receipt.silo])[receipt.silo] | covers
+        undeclared = {day: rows for day, rows in receipt.undeclared.items() if date.fromisoformat(day) not in covered}
+        return replace(receipt, covers=tuple(sorted(covers)), undeclared=undeclared)
 
     def _accept(self, delivery: DeliveryRow, receipt: Receipt, stages: _Stages, scratch: Path) -> Receipt:
         name = delivery.file_name
@@ -404,8 +443,17 @@ class _Worker:
                 overtaking=self._overtaking(delivery, dataset, scratch),
                 replay=delivery.replays,
             )
-        receipt = replace(receipt, days=committed.days, outputs=committed.outputs, snapshot_id=committed.snapshot_id)
-        return replace(receipt, reason=self._beside_other_corrections(delivery))
+        by_day = Counter[str]()
+        for file in conformed.files if not dataset.reference else ():
+            by_day[file.day.isoformat()] += file.rows
+        return replace(
+            receipt,
+            days=committed.days,
+            outputs=committed.outputs,
+            snapshot_id=committed.snapshot_id,
+            undeclared=dict(by_day),  # those of declared days are taken out when it is settled
+            reason=self._beside_other_corrections(delivery),
+        )
 
     def _beside_other_corrections(self, delivery: DeliveryRow) -> str | None:
         """What stands when another delivery corrects the same one as ``delivery``; None when none does."""

@@ -31,7 +31,9 @@ class Receipt:
     ``rule`` and ``reason`` say why it was refused or parked, ``reason`` also what a sender should know of a committed
     one. ``notes`` are those of :class:`ingestion.opening.Opened`, and ``no_records`` for a header with nothing below.
     ``contracts`` has the version of each model. ``days`` are the event days whose conformed rows changed; ``lines`` is
-    how many conformed rows the accepted rows became. ``seconds`` is by stage. ``replays`` are the times that it was
+    how many conformed rows the accepted rows became. ``covers`` are the days that the delivery declares its silo
+    complete for; ``undeclared`` says how many of its conformed rows lie on days that nobody had declared when it was
+    settled: no build reads them before somebody does. ``seconds`` is by stage. ``replays`` are the times that it was
     conformed again: number, why, who asked, when, and its receipt until then.
     """
 
@@ -53,6 +55,8 @@ class Receipt:
     tally: Tally = NOTHING
     lines: int = 0
     days: tuple[date, ...] = ()
+    covers: tuple[date, ...] = ()
+    undeclared: Mapping[str, int] = field(default_factory=dict)
     snapshot_id: int | None = None
     outputs: tuple[Output, ...] = ()
     quarantine: Quarantine | None = None
@@ -66,6 +70,7 @@ class Receipt:
             **tally,
             "landed_at": self.landed_at.isoformat(),
             "days": [day.isoformat() for day in self.days],
+            "covers": [day.isoformat() for day in self.covers],
             "notes": list(self.notes),
             "replays": [{**replay, "asked_at": replay["asked_at"].isoformat()} for replay in self.replays],
             "outputs": [{**asdict(output), "sha256": output.sha256} for output in self.outputs],

@@ -18,6 +18,7 @@ import pandera.polars as pa
 import polars as pl
 
 from infra.city import City
+from infra.days import DayRange
 from ingestion.pseudonyms import Pseudonymiser
 
 
@@ -77,6 +78,9 @@ class Format:
 
     ``forbidden``, when declared, is asked about the complete header before any record is read: it answers with the name
     of a rule of the silo when the columns show that the delivery must be refused as a whole, else with None.
+
+    ``covers``, for a format whose file is all there is of a day or a month that its name tells, answers with these days
+    when given the name, else with None: a delivery of it declares its silo complete for them (:mod:`ingestion.naming`).
     """
 
     name: str
@@ -93,6 +97,7 @@ class Format:
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     told_in: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     forbidden: Callable[[tuple[str, ...]], str | None] | None = None
+    covers: Callable[[str], DayRange | None] | None = None
 
     @property
     def first_row(self) -> int:

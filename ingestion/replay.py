@@ -93,8 +93,11 @@ def replay(
                     silo,
                     found.delivery_id,
                     object_key=found.object_key,
+                    file_name=found.file_name,
                     format_name=found.format,
                     corrects=found.corrects,
+                    landed_on=found.landed_on,
+                    covers=found.covers,
                 )
                 was = "refused"
             case _:

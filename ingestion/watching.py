@@ -8,22 +8,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Literal
 
 import psycopg
 from psycopg.rows import class_row
-from pyiceberg.exceptions import NoSuchTableError
 
-from infra import catalog, clock
+from infra import catalog, clock, undeclared
 from infra.alerts import Alert, BrokenRule
 from infra.city import calendar
 from infra.days_off import Calendar
 from infra.registry import DeliveryRow
 from infra.settings import Settings
-from ingestion import expectations, quarantine, tables
+from ingestion import expectations, quarantine
 from ingestion.conforming import RULES as ENGINE_RULES
 from ingestion.register import REFERENCE_DAY, Silo, silos
 
@@ -99,25 +97,26 @@ def of_deliveries(settings: Settings, connection: psycopg.Connection) -> list[Al
     return alerts
 
 
+def of_undeclared(settings: Settings, connection: psycopg.Connection) -> Iterator[Alert]:
+    """Silos with rows on days that nobody declared (``undeclared``): no build reads them before somebody does."""
+    found = undeclared.rows(settings, connection, list(silos()), ROLE)
+    for silo in silos().values():
+        if rows := found[silo.name]:
+            yield Alert(
+                kind="undeclared",
+                key=silo.name,
+                subject=f"rows of {silo.name} on {len(rows):,} days that nobody declared",
+                silo_or_mart=silo.name,
+                owner=silo.steward,
+                sentence=undeclared.sentence(silo.name, rows),
+            )
+
+
 def rows_by_day(settings: Settings, silo: Silo, newest: date) -> dict[date, int]:
     """Rows by event day of the weeks up to ``newest`` that matter, over the silo's tables; empty days are absent."""
     first = newest - timedelta(weeks=2 * silo.expectations.weeks + 1, days=WINDOW_DAYS)
-    found: Counter[date] = Counter()
-    opened = catalog.open_catalog(settings, ROLE)
-    for dataset in silo.datasets:
-        if dataset.reference:
-            continue
-        with suppress(NoSuchTableError):
-            table = catalog.load_table(opened, tables.identifier(dataset))
-            if table.current_snapshot() is None:
-                continue
-            days = f"{tables.PARTITION} >= '{first}' and {tables.PARTITION} <= '{newest}'"
-            counted = table.inspect.partitions(row_filter=days)
-            for partition, rows in zip(
-                counted["partition"].to_pylist(), counted["record_count"].to_pylist(), strict=True
-            ):
-                found[partition[tables.PARTITION]] += rows
-    return dict(found)
+    datasets = [dataset.name for dataset in silo.datasets if not dataset.reference]
+    return catalog.rows_by_day(catalog.open_catalog(settings, ROLE), datasets, first, newest)
 
 
 def meaning(silo: Silo, rule: str) -> str:

@@ -11,7 +11,7 @@ import hashlib
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import psycopg
 from psycopg.rows import class_row
@@ -21,6 +21,8 @@ from infra.contract_versions import Document
 from infra.settings import Settings
 from publication import corrections
 from publication.ledger import Book, RefusedError
+
+Kind: TypeAlias = Literal["correction", "contract", "cover", "publication"]
 
 ROLE = "publisher"
 BUCKET = "receipts"
@@ -32,7 +34,7 @@ class Approval:
     """A question and its answer. ``reference`` is unique: that of the Airflow run, or of the command."""
 
     reference: str
-    kind: Literal["correction", "contract"]
+    kind: Kind
     subject: str
     reason: str
     asked_by: str | None

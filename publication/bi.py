@@ -35,8 +35,12 @@ create table if not exists marts.release_info (
     period_start date,
     period_end   date,
     rows         bigint not null,
-    sha256       text not null
+    sha256       text not null,
+    days_covered   integer,
+    days_in_period integer
 );
+alter table marts.release_info add column if not exists days_covered integer;
+alter table marts.release_info add column if not exists days_in_period integer;
 comment on table marts.release_info is
     'Which release of each mart this schema holds. All marts of a build change in the same instant.';
 comment on column marts.release_info.mart is 'Name of the mart, and of its table in this schema.';
@@ -46,6 +50,9 @@ comment on column marts.release_info.period_start is 'First day of its first per
 comment on column marts.release_info.period_end is 'Last day of its last period; null when all were withdrawn.';
 comment on column marts.release_info.rows is 'Number of rows.';
 comment on column marts.release_info.sha256 is 'Digest of the content, as in the release''s manifest.';
+comment on column marts.release_info.days_covered is
+    'How many days of its periods the city declared that it holds everything of.';
+comment on column marts.release_info.days_in_period is 'How many days its periods have, together.';
 grant select on marts.release_info to analyst;
 """
 
@@ -133,11 +140,14 @@ def _replace(
         connection.execute(sql.SQL("analyze {}").format(table))
     connection.execute(
         """
-        insert into marts.release_info (mart, version, released_at, period_start, period_end, rows, sha256)
-        values (%s, %s, now(), %s, %s, %s, %s)
+        insert into marts.release_info (
+            mart, version, released_at, period_start, period_end, rows, sha256, days_covered, days_in_period
+        )
+        values (%s, %s, now(), %s, %s, %s, %s, %s, %s)
         on conflict (mart) do update set
             version = excluded.version, released_at = excluded.released_at, period_start = excluded.period_start,
-            period_end = excluded.period_end, rows = excluded.rows, sha256 = excluded.sha256
+            period_end = excluded.period_end, rows = excluded.rows, sha256 = excluded.sha256,
+            days_covered = excluded.days_covered, days_in_period = excluded.days_in_period
         """,
         [
             manifest.mart,
@@ -146,6 +156,8 @@ def _replace(
             manifest.period_end,
             manifest.rows,
             manifest.sha256,
+            manifest.days_covered,
+            manifest.days_in_period,
         ],
     )
 

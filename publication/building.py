@@ -19,7 +19,7 @@ from pathlib import Path
 import psycopg
 from minio import Minio
 
-from infra import catalog, database, logs, object_store, registry
+from infra import catalog, database, days, ledger, logs, object_store, registry
 from infra.build_spec import BuildSpec, CityReference, Unit
 from infra.city import load_city
 from infra.keys import Keys, open_keys
@@ -29,6 +29,7 @@ from infra.settings import Settings
 from publication import candidates, dbt_run, late, lineage_events, project, restored, results, settling
 from publication.candidates import Build, BuiltMart, BuiltUnit
 from publication.due import Due, Published, find_due
+from publication.ledger import Book
 from publication.project import Project
 
 ROLE = "publisher"
@@ -76,6 +77,7 @@ def build(settings: Settings, *, full_refresh: bool = False, only: Collection[Pu
         due = find()
         if due and (left := _expired(settings, due, declared) | _held(connection, due, city)):
             due = find(expired=left)
+        _tell_waiting(settings, connection, declared, city)
         if due is None:
             return None
         spec = _spec(settings, connection, due, declared, city)
@@ -91,6 +93,16 @@ def build(settings: Settings, *, full_refresh: bool = False, only: Collection[Pu
             if not due.compares:
                 registry.hold_mart(connection, failed.mart.name, failed.mart.silo, built.build_id, because)
         return built
+
+
+def _tell_waiting(settings: Settings, connection: psycopg.Connection, declared: Project, city: CityReference) -> None:
+    """Say which periods are over and settled and not built, and what they wait for."""
+    marts = declared.marts.values()
+    standings = settling.standings(connection, sorted({mart.silo for mart in marts}))
+    today, destroyed = settling.today(settings, city.time_zone), settling.destroyed_months(settings)
+    book = Book(ledger.lines(connection))
+    for wait in settling.waits(plan(), marts, standings, book, today=today, destroyed=destroyed):
+        log.info("%s", wait.sentence)
 
 
 def _log(built: Build) -> None:
@@ -116,8 +128,8 @@ def _expired(settings: Settings, due: Due, declared: Project) -> set[Unit]:
     found = set()
     for unit in due.units:
         silo = declared.marts[unit.mart].silo
-        day = kept_from[silo]
-        if day and max(unit.first_day, due.coverage[silo].first_day) < day:
+        kept = kept_from[silo]
+        if kept and any(day < kept for day in days.within(due.covered[silo], unit.first_day, unit.last_day)):
             found.add(unit)
     return found
 
@@ -135,22 +147,23 @@ def _spec(
 ) -> BuildSpec:
     """The inputs of the build, pinned: each table as it is now, which is no older than the commits that were read."""
     opened = catalog.open_catalog(settings, ROLE)
-    datasets = registry.datasets(connection, list(due.coverage))
+    datasets = registry.datasets(connection, list(due.covered))
     tables = {dataset: late.location(opened, dataset) for dataset in datasets}
+    coverage = {silo: days.ranges(covered) for silo, covered in due.covered.items()}
     inputs = {
         "project": declared.files,
         "units": [unit.model_dump(mode="json") for unit in due.units],
         "beside": [unit.model_dump(mode="json") for unit in due.beside],
         "tables": tables,
         "commits": due.commits,
-        "coverage": {silo: days.model_dump(mode="json") for silo, days in due.coverage.items()},
+        "coverage": {silo: [str(each) for each in found] for silo, found in coverage.items()},
     }
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
     return BuildSpec(
         build_id=f"{candidates.COMPARING}{digest[:16]}" if due.compares else digest[:16],
         tables=tables,
         units=(*due.units, *due.beside),
-        coverage=dict(due.coverage),
+        coverage=coverage,
         city=city,
     )
 

@@ -6,7 +6,7 @@ from infra.classification import Classification
 from infra.contract_versions import Column, Document, Side
 from publication.contracts import CONTRACTS, Contract, Reference
 
-NOWHERE = Reference(units=(), covered=None, zones={}, areas={}, places={})
+NOWHERE = Reference(units=(), covered=frozenset(), zones={}, areas={}, places={})
 """A city without a place: what a dimension may hold there, it may hold in every city."""
 
 

@@ -7,7 +7,7 @@ released.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import reduce
@@ -18,10 +18,18 @@ import polars as pl
 import pyarrow as pa
 from pandera.errors import SchemaErrors
 
-from infra.build_spec import BuildSpec, DayRange
+from infra.build_spec import BuildSpec
+from infra.days import DayRange
 from infra.privacy_plan import plan
 
-PERIOD = ("quarter_start", "period_start", "period_end")
+PERIOD = {
+    "quarter_start": "date",
+    "period_start": "date",
+    "period_end": "date",
+    "days_covered": "integer",
+    "days_in_period": "integer",
+}
+"""What every mart begins with, and its types: the period of a row, and how many of its days were declared."""
 
 _ARROW: Mapping[str, pa.DataType] = {
     "date": pa.date32(),
@@ -47,12 +55,12 @@ class NoContractError(LookupError):
 class Reference:
     """The public facts a contract is checked against. Names by id; ``unknown`` is one of each.
 
-    ``units`` are the release units the candidate must hold; ``covered`` are the days of the silo that the lake holds,
-    None when it holds none.
+    ``units`` are the release units the candidate must hold; ``covered`` are the days of them that the silo was declared
+    complete for.
     """
 
     units: tuple[DayRange, ...]
-    covered: DayRange | None
+    covered: frozenset[date]
     zones: Mapping[str, str]
     areas: Mapping[str, str]
     places: Mapping[str, str]
@@ -62,33 +70,31 @@ class Reference:
         """The reference of one mart in a build; ``places`` are those of the city and of the sensor registers."""
         return cls(
             units=tuple(DayRange(first_day=unit.first_day, last_day=unit.last_day) for unit in spec.units_of(mart)),
-            covered=spec.coverage.get(silo),
+            covered=spec.covered_days(silo),
             zones={zone.published_zone_id: zone.published_zone_name for zone in spec.city.zones},
             areas={zone.area_id: zone.area_name for zone in spec.city.zones},
             places=places,
         )
 
     def periods(self, period: str) -> pl.DataFrame:
-        """Every ``period`` (day, month, quarter) of the units that the lake covers: the columns of :data:`PERIOD`."""
-        days = pl.concat(
-            [pl.Series([], dtype=pl.Date)] + [pl.date_range(first, last, eager=True) for first, last in self._covered()]
-        )
-        start = pl.col("day").dt.truncate({"day": "1d", "month": "1mo", "quarter": "1q"}[period])
+        """Every ``period`` (day, month, quarter) of the units with a covered day: the columns of :data:`PERIOD`."""
+        days = sorted(day for unit in self.units for day in self.covered.intersection(unit.days))
+        every = {"day": "1d", "month": "1mo", "quarter": "1q"}[period]
+        end = pl.col("period_start").dt.offset_by(every).dt.offset_by("-1d")
         return (
-            pl.DataFrame({"day": days})
-            .group_by(pl.col("day").dt.truncate("1q").alias("quarter_start"), start.alias("period_start"))
-            .agg(pl.col("day").max().alias("period_end"))
+            pl.DataFrame({"day": pl.Series(days, dtype=pl.Date)})
+            .group_by(
+                pl.col("day").dt.truncate("1q").alias("quarter_start"),
+                pl.col("day").dt.truncate(every).alias("period_start"),
+            )
+            .agg(pl.len().cast(pl.Int32).alias("days_covered"))
+            .with_columns(period_end=end)
+            .with_columns(
+                days_in_period=(pl.col("period_end") - pl.col("period_start")).dt.total_days().cast(pl.Int32) + 1
+            )
+            .select(*PERIOD)
             .sort("period_start")
         )
-
-    def _covered(self) -> Iterable[tuple[date, date]]:
-        if self.covered is None:
-            return
-        for unit in self.units:
-            first = max(unit.first_day, self.covered.first_day)
-            last = min(unit.last_day, self.covered.last_day)
-            if first <= last:
-                yield first, last
 
 
 @dataclass(frozen=True)
@@ -176,7 +182,7 @@ class Contract:
     columns: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
-        columns = dict.fromkeys(PERIOD, "date")
+        columns = dict(PERIOD)
         for dimension in self.dimensions:
             columns[dimension.column] = dimension.type
             if dimension.name:
@@ -227,7 +233,8 @@ class Contract:
         periods = reference.periods(self.period)
         checks = [
             _check(
-                "period_of_calendar", pl.struct(PERIOD).is_in(periods.select(pl.struct(PERIOD)).to_series().implode())
+                "period_of_calendar",
+                pl.struct(*PERIOD).is_in(periods.select(pl.struct(*PERIOD)).to_series().implode()),
             ),
             _check("grain_unique", pl.struct(self.grain).is_unique()),
             _check("grid_complete", self._complete(reference, periods)),

@@ -5,15 +5,15 @@ Which units have settled is in :mod:`publication.settling`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TypeAlias
 
 import psycopg
 
-from infra import ledger, registry
-from infra.build_spec import REGISTERS, DayRange, Unit
+from infra import clock, ledger, registry
+from infra.build_spec import REGISTERS, Unit
 from infra.privacy_plan import Plan
 from publication import settling
 from publication.candidates import Mart
@@ -29,14 +29,15 @@ class Due:
     """What has to be built, and the state of the registry that says so.
 
     ``beside`` are units of other marts of the same silo and period, in the edition they have or will have: what was
-    measured of them is part of what a unit of this silo and period is made from.
+    measured of them is part of what a unit of this silo and period is made from. ``covered`` are the days of the units
+    that each silo was declared complete for; of published ones that are built again, when they were published.
     """
 
     marts: tuple[Mart, ...]
     units: tuple[Unit, ...]
     beside: tuple[Unit, ...]
     commits: Mapping[str, int]
-    coverage: Mapping[str, DayRange]
+    covered: Mapping[str, frozenset[date]]
     datasets: Mapping[str, Collection[str]]
     compares: bool
 
@@ -54,38 +55,65 @@ def find_due(
 ) -> Due | None:
     """The units to build as of ``today``; None when there are none.
 
-    Of ``destroyed`` months nothing can be built, nor anything of units whose rows are ``expired``.
+    Of ``destroyed`` months nothing can be built, nor anything of units whose rows are ``expired``. A unit that was
+    published without days which somebody declared since cannot come out as it was: it is not built again.
     """
     commits = registry.newest_commits(connection)
-    coverage = {
-        silo: DayRange(first_day=first, last_day=last)
-        for silo, (first, last) in registry.coverage(connection, REGISTERS).items()
-    }
+    standings = settling.standings(connection, sorted({mart.silo for mart in declared.marts.values()}))
     book = Book(ledger.lines(connection))
     if full_refresh:
-        units = [
-            Unit(mart=each.mart, first_day=each.first_day, last_day=each.last_day, edition=each.edition)
-            for each in book.published()
-            if each.mart in declared.marts and declared.marts[each.mart].silo in coverage
-        ]
-        units = [unit for unit in units if settling.month(unit) not in destroyed]
-        units = [unit for unit in units if only is None or (unit.mart, unit.first_day) in only]
+        units, covered = _published(connection, declared, book, standings, destroyed=destroyed, only=only)
     else:
-        units = settling.due(plan, declared.marts.values(), coverage, book, today=today, destroyed=destroyed)
+        found = settling.settled(plan, declared.marts.values(), standings, book, today=today, destroyed=destroyed)
+        units = [unit for unit, wait in found if wait is None]
+        covered = {silo: standing.covered for silo, standing in standings.items()}
     units = [unit for unit in units if unit not in expired]
     if not units:
         return None
     marts = tuple(declared.marts[name] for name in sorted({unit.mart for unit in units}))
     silos = sorted({mart.silo for mart in marts})
+    days = {silo: _days(unit for unit in units if declared.marts[unit.mart].silo == silo) for silo in silos}
     return Due(
         marts=marts,
         units=tuple(units),
         beside=_beside(units, declared, plan, book),
-        commits={silo: commits[silo] for silo in silos},
-        coverage={silo: coverage[silo] for silo in silos},
+        commits={silo: commits.get(silo, 0) for silo in silos},
+        covered={silo: covered[silo] & days[silo] for silo in silos},
         datasets={silo: set(registry.datasets(connection, [silo])) - REGISTERS for silo in silos},
         compares=full_refresh,
     )
+
+
+def _published(
+    connection: psycopg.Connection,
+    declared: Project,
+    book: Book,
+    standings: Mapping[str, settling.Standing],
+    *,
+    destroyed: Collection[str],
+    only: Collection[Published] | None,
+) -> tuple[list[Unit], Mapping[str, frozenset[date]]]:
+    """The published units that can come out as they were, and the days of them that were covered, by silo."""
+    without = {(row.mart, row.first_day): frozenset(row.missing) for row in registry.units(connection)}
+    units = [
+        Unit(mart=each.mart, first_day=each.first_day, last_day=each.last_day, edition=each.edition)
+        for each in book.published()
+        if each.mart in declared.marts
+        and (only is None or (each.mart, each.first_day) in only)
+        and not without.get((each.mart, each.first_day), frozenset())
+        & standings[declared.marts[each.mart].silo].covered
+    ]
+    units = [unit for unit in units if settling.month(unit) not in destroyed]
+    covered: dict[str, frozenset[date]] = {}
+    for silo in standings:
+        of_silo = [unit for unit in units if declared.marts[unit.mart].silo == silo]
+        missing = frozenset[date]().union(*(without.get((unit.mart, unit.first_day), ()) for unit in of_silo))
+        covered[silo] = _days(of_silo) - missing
+    return units, covered
+
+
+def _days(units: Iterable[Unit]) -> frozenset[date]:
+    return frozenset(day for unit in units for day in clock.days(unit.first_day, unit.last_day))
 
 
 def _beside(units: Sequence[Unit], declared: Project, plan: Plan, book: Book) -> tuple[Unit, ...]:

@@ -19,11 +19,12 @@ from infra.build_spec import Unit
 from infra.keys import Keys
 from infra.noise import derive
 from publication import settling
+from publication.contracts import PERIOD
 
 _LINES = 1 << 16
 """Cells digested at a time."""
 
-_NOT_CELLS = frozenset({"unit_start", "unit_end", "edition", "quarter_start", "period_end", "exact", "measured"})
+_NOT_CELLS = frozenset({"unit_start", "unit_end", "edition", *PERIOD, "exact", "measured"} - {"period_start"})
 
 
 class NotMeasuredError(LookupError):

@@ -1,4 +1,4 @@
-"""Rows that come too late, for units that are published: counted and told, never published."""
+"""Rows that come too late, on declared days of units that are published: counted and told, never published."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError
 
 from infra import catalog, compute, ledger, object_store, registry, trusted_clock
-from infra.build_spec import REGISTERS, DayRange
+from infra.build_spec import REGISTERS
+from infra.days import DayRange
 from infra.settings import Settings
 from infra.signed_copies import Copies
 from publication.ledger import late_line
@@ -33,18 +34,20 @@ def count(settings: Settings, connection: psycopg.Connection) -> list[registry.U
     if not touched:
         return []
     commits = registry.newest_commits(connection)  # first: the tables are then no older than these
+    covered = registry.covered_days(connection, sorted({unit.silo for unit in touched}))
     tables = catalog.open_catalog(settings, ROLE)
     counted: list[registry.UnitRow] = []
     for silo in sorted({unit.silo for unit in touched}):
         datasets = set(registry.datasets(connection, [silo])) - REGISTERS
         locations = [at for dataset in datasets if (at := location(tables, dataset))]
         units = [unit for unit in touched if unit.silo == silo]
-        rows = rows_by_day(settings, locations, hull((unit.first_day, unit.last_day) for unit in units))
+        window = hull((unit.first_day, unit.last_day) for unit in units)
+        rows = rows_by_day(settings, locations, window, covered[silo])
         counted += [
             replace(
                 unit,
                 late_rows=max(0, rows_between(rows, unit.first_day, unit.last_day) - unit.rows),
-                commit_seq=commits[silo],
+                commit_seq=commits.get(silo, 0),
             )
             for unit in units
         ]
@@ -82,8 +85,12 @@ def kept_from(tables: SqlCatalog, datasets: Collection[str]) -> date | None:
     return max((day for day in days if day), default=None)
 
 
-def rows_by_day(settings: Settings, locations: Collection[str], days: DayRange) -> pl.DataFrame:
-    """``day`` and ``rows``: how many rows the tables at these metadata files have of each of these days, if any."""
+def rows_by_day(
+    settings: Settings, locations: Collection[str], days: DayRange, covered: Collection[date]
+) -> pl.DataFrame:
+    """``day`` and ``rows``: how many rows the tables at these metadata files have of each of these days, if any; of
+    ``covered`` ones only, as a build reads them.
+    """
     query = f"""
         select event_date as day, count(*) as rows
         from iceberg_scan(?)
@@ -93,7 +100,10 @@ def rows_by_day(settings: Settings, locations: Collection[str], days: DayRange) 
     nothing = pl.DataFrame(schema={"day": pl.Date, "rows": pl.Int64})
     with compute.connect(settings, ROLE) as connection:
         counted = [connection.execute(query, [at]).pl() for at in locations]
-    return pl.concat([nothing, *counted]).group_by("day").agg(pl.col("rows").sum())
+    declared = pl.Series(sorted(covered), dtype=pl.Date).implode()
+    return (
+        pl.concat([nothing, *counted]).filter(pl.col("day").is_in(declared)).group_by("day").agg(pl.col("rows").sum())
+    )
 
 
 def rows_between(rows: pl.DataFrame, first_day: date, last_day: date) -> int:

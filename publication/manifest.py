@@ -14,8 +14,8 @@ from datetime import date
 
 from pydantic import BaseModel, ConfigDict
 
-from infra.build_spec import DayRange
 from infra.contract_versions import Document
+from infra.days import DayRange
 from publication.candidates import Column
 
 BUCKET = "lake"
@@ -31,6 +31,7 @@ class Part(_Model):
 
     ``first_day`` and ``last_day`` are those of the unit; every ``period_start`` of its rows lies between them.
     ``fingerprint`` stands for the exact counts it was made from: equal inputs have equal ones. It is never published.
+    ``days_covered`` is how many of the unit's days somebody had declared; None: published before days were declared.
     """
 
     first_day: date
@@ -42,6 +43,7 @@ class Part(_Model):
     period_start: date
     period_end: date
     fingerprint: str
+    days_covered: int | None = None
 
     @property
     def days(self) -> DayRange:
@@ -49,13 +51,16 @@ class Part(_Model):
 
 
 class Inputs(_Model):
-    """What a release was built from. Only ``code_version`` may be read outside: exact rows decide the rest."""
+    """What a release was built from. Only ``code_version`` may be read outside: exact rows decide the rest.
+
+    Manifests of older releases of Calanque say more.
+    """
+
+    model_config = ConfigDict(extra="ignore")
 
     build_id: str
     code_version: str
     commit_seq: int
-    covered_from: date
-    covered_to: date
 
 
 class Manifest(_Model):
@@ -86,6 +91,17 @@ class Manifest(_Model):
         return max((part.period_end for part in self.parts), default=None)
 
     @property
+    def days_in_period(self) -> int:
+        """How many days its periods have, together."""
+        return sum(len(part.days) for part in self.parts)
+
+    @property
+    def days_covered(self) -> int | None:
+        """How many of these days somebody had declared; None when that is not known of all of them."""
+        known = [part.days_covered for part in self.parts if part.days_covered is not None]
+        return sum(known) if len(known) == len(self.parts) else None
+
+    @property
     def key(self) -> str:
         return f"{PREFIX}{self.mart}/v{self.version}.json"
 
@@ -111,6 +127,8 @@ class Manifest(_Model):
             "rows": self.rows,
             "period_start": self.period_start.isoformat() if self.period_start else None,
             "period_end": self.period_end.isoformat() if self.period_end else None,
+            "days_covered": self.days_covered,
+            "days_in_period": self.days_in_period,
             "sha256": self.sha256,
             "code_version": self.inputs.code_version,
         }

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 LATE = "rows came for it after it was published"
 RETAINED = "retention has deleted rows of it"
 NO_NOISE = "the key of its noise was destroyed"
+FILLED = "days were declared that it was published without"
 UNDECLARED = "the dbt project has no such mart any more"
 
 
@@ -116,10 +117,16 @@ def _reasons(settings: Settings, units: Iterable[due.Published]) -> dict[due.Pub
     """Why these units were not built."""
     declared = project.load(settings, CityReference.of(load_city(settings))).marts
     destroyed = settling.destroyed_months(settings)
+    with database.connect(settings, building.ROLE, catalog.DATABASE) as connection:
+        rows = registry.units(connection)
+        covered = registry.covered_days(connection, sorted({row.silo for row in rows}))
+    filled = {_key(row) for row in rows if covered[row.silo] & set(row.missing)}
     reasons = {}
     for mart, first_day in units:
         if mart not in declared:
             reasons[mart, first_day] = UNDECLARED
+        elif (mart, first_day) in filled:
+            reasons[mart, first_day] = FILLED
         else:
             reasons[mart, first_day] = NO_NOISE if f"{first_day:%Y-%m}" in destroyed else RETAINED
     return reasons

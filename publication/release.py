@@ -20,7 +20,7 @@ from typing import Any
 import psycopg
 from minio import Minio
 
-from infra import catalog, contract_versions, database, ledger, logs, object_store, registry, trusted_clock
+from infra import catalog, clock, contract_versions, database, days, ledger, logs, object_store, registry, trusted_clock
 from infra.build_spec import Unit
 from infra.city import load_city
 from infra.openlineage import outbox
@@ -218,9 +218,13 @@ def _prepare(desk: _Desk, build: Build) -> None:
     city = load_city(desk.settings)
     book = Book(ledger.lines(desk.registry))
     newest = registry.newest_releases(desk.registry)
+    covered = registry.covered_days(desk.registry, sorted({built.mart.silo for built in waiting}))
     drafts: list[_Draft] = []
     held: list[_Held] = []
     for built in waiting:
+        if not build.spec.covered_days(built.mart.silo) <= covered[built.mart.silo]:
+            log.warning("%s: days were taken back since it was built: it is not released", built.mart.name)
+            continue
         row = newest.get(built.mart.name)
         verdict = judge(desk.store, city, build, built, desk.scratch)
         found = _draft(desk, build, verdict, book, Manifest.model_validate(row.manifest) if row else None)
@@ -351,7 +355,11 @@ def _manifest(
 ) -> Manifest:
     """The manifest of the next version: ``parts`` beside those published before."""
     descriptions = {column.name: column.description for column in built.mart.columns}
-    covered = build.spec.coverage[built.mart.silo]
+    covered = build.spec.covered_days(built.mart.silo)
+    parts = [
+        part.model_copy(update={"days_covered": len(days.within(covered, part.first_day, part.last_day))})
+        for part in parts
+    ]
     return Manifest(
         mart=contract.mart,
         silo=built.mart.silo,
@@ -367,8 +375,6 @@ def _manifest(
             build_id=build.build_id,
             code_version=built.mart.version,
             commit_seq=build.commits[built.mart.silo],
-            covered_from=covered.first_day,
-            covered_to=covered.last_day,
         ),
         contract=contract_documents.of(contract),
     )
@@ -384,6 +390,9 @@ def _unit_row(build: Build, each: BuiltUnit) -> registry.UnitRow:
         rows=each.rows,
         late_rows=0,
         commit_seq=build.commits[each.silo],
+        missing=sorted(
+            set(clock.days(each.unit.first_day, each.unit.last_day)) - build.spec.covered_days(each.silo),
+        ),
     )
 
 

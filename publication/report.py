@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from infra import catalog, database, registry
+from infra import catalog, database, ledger, registry
 from infra.build_spec import CityReference
 from infra.city import load_city
+from infra.privacy_plan import plan
 from infra.settings import Settings
-from publication import project
+from publication import project, settling
+from publication.ledger import Book
+from publication.settling import Wait
 
 ROLE = "publisher"
 
@@ -38,6 +41,18 @@ def marts(settings: Settings) -> dict[str, dict[str, Any]]:
             "held_back": state[mart].held_because if mart in state else None,
         }
     return report
+
+
+def waiting(settings: Settings) -> list[Wait]:
+    """The periods that are over, settled and not published, and what each waits for."""
+    city = CityReference.of(load_city(settings))
+    declared = project.load(settings, city)
+    with database.connect(settings, ROLE, catalog.DATABASE) as connection:
+        silos = sorted({mart.silo for mart in declared.marts.values()})
+        standings = settling.standings(connection, silos)
+        book = Book(ledger.lines(connection))
+    today, destroyed = settling.today(settings, city.time_zone), settling.destroyed_months(settings)
+    return settling.waits(plan(), declared.marts.values(), standings, book, today=today, destroyed=destroyed)
 
 
 def held_back(settings: Settings) -> dict[str, str]:

@@ -46,14 +46,15 @@ def not_measured(work: Path, mart: Mart) -> tuple[Problem, ...]:
 
 
 def rows_by_day(settings: Settings, due: Due, declared: Project, spec: BuildSpec) -> Mapping[str, pl.DataFrame]:
-    """By silo, how many conformed rows each day has, from the first day that is due to the last."""
+    """By silo, how many conformed rows each covered day has, from the first day that is due to the last."""
     return {
         silo: late.rows_by_day(
             settings,
             [at for dataset in due.datasets[silo] if (at := spec.tables[dataset])],
             late.hull((unit.first_day, unit.last_day) for unit in due.units if declared.marts[unit.mart].silo == silo),
+            covered,
         )
-        for silo in due.coverage
+        for silo, covered in due.covered.items()
     }
 
 

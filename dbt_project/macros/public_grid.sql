@@ -4,14 +4,16 @@
 
     mart: whose units. silo: whose calendar. period: day, month or quarter. axes: names of grid_axis. with_noise: whether
     each cell comes with its noise (step 4), which depends on nobody either.
-    Columns: unit_start, unit_end and edition of the release unit; quarter_start, period_start, period_end (last day of
-    the period that the calendar covers); then the columns of each axis; noise.
+    Columns: unit_start, unit_end and edition of the release unit; quarter_start, period_start, period_end (the period's
+    last day), days_covered (how many of its days somebody declared, which are those of the calendar) and
+    days_in_period; then the columns of each axis; noise.
 
     A cell is named by its period and the id of each axis, joined by bars. Noise is drawn for a lot of cells at a time,
     those that differ in the last two axes only: cell by cell it takes three times as long or more.
 -#}
 {% macro public_grid(mart, silo, period, axes, with_noise=true) -%}
     {%- set period_start = {'day': 'day', 'month': 'month_start', 'quarter': 'quarter_start'}[period] -%}
+    {%- set period_end = {'day': 'day', 'month': 'month_end', 'quarter': 'quarter_end'}[period] -%}
     {%- set outer_axes, inner_axes = axes[:-2], axes[-2:] -%}
     {%- set ids = [] -%}
     {%- for axis in inner_axes %}{% do ids.append(axis ~ '_axis.' ~ grid_axis(axis).columns[0]) %}{% endfor -%}
@@ -21,7 +23,9 @@
         lots.edition,
         lots.quarter_start,
         lots.period_start,
-        lots.period_end
+        lots.period_end,
+        lots.days_covered,
+        lots.days_in_period
         {%- for axis in outer_axes %}
             {%- for column in grid_axis(axis).columns %},
         lots.{{ column }}
@@ -56,7 +60,9 @@
                 units.edition,
                 calendar.quarter_start,
                 calendar.{{ period_start }} as period_start,
-                max(calendar.day) as period_end
+                calendar.{{ period_end }} as period_end,
+                cast(count(*) as integer) as days_covered,
+                cast(calendar.{{ period_end }} - calendar.{{ period_start }} + 1 as integer) as days_in_period
             from {{ ref('stg_reference__units') }} as units
             inner join {{ ref('stg_reference__calendar') }} as calendar
                 on calendar.day between units.unit_start and units.unit_end
@@ -68,7 +74,8 @@
                 units.unit_end,
                 units.edition,
                 calendar.quarter_start,
-                calendar.{{ period_start }}
+                calendar.{{ period_start }},
+                calendar.{{ period_end }}
         ) as periods
         {%- for axis in outer_axes %}
         cross join (

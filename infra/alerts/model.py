@@ -14,6 +14,8 @@ Kind = Literal[
     "contract-warning",
     "delivery-parked",
     "delivery-refused",
+    "undeclared",
+    "period-waits",
     "mart-held",
     "dag-failed",
     "retention-overdue",

@@ -14,6 +14,7 @@ from infra.cli import (
     backfill,
     backup,
     contracts,
+    covering,
     demo,
     ledger,
     pipeline,
@@ -54,6 +55,7 @@ timekeeping.register(app)
 watching.register(app)
 stewardship.register(app)
 contracts.register(app)
+covering.register(app)
 signals.register(app)
 site.register(app)
 demo.register(app)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import getpass
 import uuid
-from typing import Literal
+from typing import Any
 
 import typer
 
 from infra import airflow_api, clock
 from infra.endpoints import NotRunning, load
 from infra.settings import Settings
-from publication.approvals import Approval
+from publication.approvals import Approval, Kind
 
 
 def has_airflow(settings: Settings) -> bool:
@@ -22,7 +22,7 @@ def has_airflow(settings: Settings) -> bool:
         return False
 
 
-def ask(settings: Settings, dag_id: str, conf: dict[str, str], login: str | None) -> str:
+def ask(settings: Settings, dag_id: str, conf: dict[str, Any], login: str | None) -> str:
     """Put a question to the stewards: start ``dag_id`` with ``conf``; where it is answered.
 
     Asks as the Airflow ``login`` of a person, whose password is asked for; as the administrator, without one.
@@ -40,7 +40,7 @@ def ask(settings: Settings, dag_id: str, conf: dict[str, str], login: str | None
     return f"{url}/dags/{dag_id}/runs/{run_id}/required_actions"
 
 
-def decided_here(settings: Settings, kind: Literal["correction", "contract"], subject: str, reason: str) -> Approval:
+def decided_here(settings: Settings, kind: Kind, subject: str, reason: str) -> Approval:
     """The approval of whoever typed the command, where no Airflow runs to ask a steward."""
     now, who = clock.now(settings), f"{getpass.getuser()} (command line)"
     return Approval(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -10,11 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from infra.settings import Settings
+    from collections.abc import Iterator
 
-# Three weeks with the spring change of clocks and the end of a quarter in them.
-_START = datetime(2026, 3, 16)  # noqa: DTZ001 - a day
+    from infra.airflow_api import AirflowApi
+    from infra.progress import Progress
+    from infra.settings import Settings
+    from ingestion.demo.truth import Truth
+
 _MARTS = ("build_marts", "release_marts")
+_RETENTION = "retention"
 
 
 def register(app: typer.Typer) -> None:
@@ -23,17 +28,18 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    days: Annotated[int, typer.Option(min=1, help="How many days of deliveries.")] = 21,
-    start: Annotated[
-        datetime, typer.Option(formats=["%Y-%m-%d"], help="The first of them. Months and quarters are published whole.")
-    ] = _START,
+    days: Annotated[int, typer.Option(min=1, help="How many days come as a file each, after the months before.")] = 21,
+    years: Annotated[int, typer.Option(min=0, help="How many years come before, as a file of each silo and year.")] = 0,
+    *,
     scale: Annotated[float, typer.Option(help="1 is the volume of a real city: 400,000 fines a year.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Another seed is another city's worth of data.")] = 7,
     minutes: Annotated[float, typer.Option(help="Give up when nothing moves for this many minutes.")] = 15.0,
 ) -> None:
     """Start the lake, deliver a seeded demo city with injected faults, let Airflow do the work, show the result.
 
-    Run it again: the same bytes are delivered again, and nothing changes.
+    The city delivers a whole quarter, and the months since, as a file a month; then three weeks as a file a day, up to
+    the day before yesterday. Whole months and quarters are published. Run it again: the same bytes are delivered again,
+    and nothing changes. With [bold]--years 2[/] it may take twenty minutes.
     """
     from infra.progress import Progress
     from infra.settings import Settings
@@ -43,12 +49,10 @@ def demo(
     with Progress(quiet=settings.quiet) as progress:
         progress.wait("looking at what is there")
         from infra import airflow_api, endpoints, trusted_clock  # takes seconds on a busy machine
-        from infra.city import load_city
         from infra.cli import following
         from infra.cli.pipeline import collect, show
         from infra.cli.services import up
         from ingestion.demo import outcome
-        from ingestion.demo.generate import generate
         from ingestion.demo.score import score
 
         before = {name: mart["release"] for name, mart in _marts(settings).items()}
@@ -56,38 +60,28 @@ def demo(
         up(without_airflow=False)
     trusted_clock.now(settings, "pipeline")  # else every build would fail, one after the other
     with Progress(quiet=settings.quiet) as progress:
-        progress.wait(f"writing {days} days of deliveries of the demo city ({settings.city}) into {settings.drop_dir}")
-        truth = generate(
-            load_city(settings),
-            seed=seed,
-            start=start.date(),
-            days=days,
-            scale=scale,
-            drop_dir=settings.drop_dir,
-            faults=True,
-            report=progress.far,
-        )
-        truth.save(settings.home / "demo" / "truth.json")
-        written, patience = time.monotonic(), 60 * minutes
+        truth = _deliver(settings, days=days, years=years, scale=scale, seed=seed, progress=progress)
+        delivered, patience = time.monotonic(), 60 * minutes
         since = datetime.now(UTC) - timedelta(seconds=1)
         landing = sorted({f"land_{delivery.silo}" for delivery in truth.deliveries})
         progress.wait("waiting for Airflow to read its DAGs")
         with following.answered(lambda: airflow_api.connect(settings), patience, progress.far) as api:
-            following.until_known(api, [*landing, *_MARTS], patience, progress.far)
-            for dag_id in landing:
-                begin = partial(api.trigger, dag_id, run_id=f"demo__{since.isoformat()}")
-                following.answered(begin, patience, progress.far)
-            progress.wait("Airflow lands, ingests, builds and releases")
-            runs = following.until_over(
-                api,
-                landing,
-                _MARTS,
-                since=since,
-                seconds=patience,
-                tell=lambda step: progress.say(f"{step.dag_id:<22} {step.task:<8} {step.state}"),
-                far=progress.far,
-            )
-        seconds, run_seconds = time.monotonic() - began, time.monotonic() - written
+            following.until_known(api, [*landing, *_MARTS, _RETENTION], patience, progress.far)
+            with _kept(api) if years else nullcontext():
+                for dag_id in landing:
+                    begin = partial(api.trigger, dag_id, run_id=f"demo__{since.isoformat()}")
+                    following.answered(begin, patience, progress.far)
+                progress.wait("Airflow lands, ingests, builds and releases")
+                runs = following.until_over(
+                    api,
+                    landing,
+                    _MARTS,
+                    since=since,
+                    seconds=patience,
+                    tell=lambda step: progress.say(f"{step.dag_id:<22} {step.task:<8} {step.state}"),
+                    far=progress.far,
+                )
+        seconds, run_seconds = time.monotonic() - began, time.monotonic() - delivered
         progress.wait("comparing every delivery and mart with what the demo city is known to hold")
         silos, marts = collect(settings)
         found = score(truth, outcome.read(settings))
@@ -105,6 +99,51 @@ def demo(
         typer.secho(f"{run.dag_id} failed: its log is in Airflow and in {settings.logs_dir}", fg="red", err=True)
     if failed or not found.is_perfect:
         raise typer.Exit(1)
+
+
+def _deliver(settings: Settings, *, days: int, years: int, scale: float, seed: int, progress: Progress) -> Truth:
+    """Write what the demo city delivers; what it delivered before, when it did, so that the bytes are the same."""
+    from infra import clock
+    from infra.city import load_city
+    from ingestion import declaring
+    from ingestion.demo import seasons
+    from ingestion.demo.generate import generate
+    from ingestion.demo.truth import Truth
+
+    written = settings.home / "demo" / "truth.json"
+    last = (
+        Truth.read(written).last_day
+        if written.exists()
+        else seasons.last_day(declaring.local_day(settings, clock.now(settings)))
+    )
+    start = last - timedelta(days=days - 1)
+    history = seasons.history(start, years)
+    progress.wait(
+        f"writing {history[0].first_day} to {last} of the demo city ({settings.city}) into {settings.drop_dir}"
+    )
+    truth = generate(
+        load_city(settings),
+        seed=seed,
+        start=start,
+        days=days,
+        history=history,
+        scale=scale,
+        drop_dir=settings.drop_dir,
+        faults=True,
+        report=progress.far,
+    )
+    truth.save(written)
+    return truth
+
+
+@contextmanager
+def _kept(api: AirflowApi) -> Iterator[None]:
+    """Retention waits: years of the city are past their limit when they come, and are published before they go."""
+    api.pause(_RETENTION, paused=True)
+    try:
+        yield
+    finally:
+        api.pause(_RETENTION, paused=False)
 
 
 def _marts(settings: Settings) -> dict[str, dict[str, object]]:

@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import date
+
     from infra.registry import SiloReport
     from infra.settings import Settings
+    from publication.settling import Wait
 
 _JSON = typer.Option("--json", help="Print JSON for a program to read.")
 _SILO = typer.Option("--silo", help="The silo: verbalisations, tows, crowd_flows or telecom_footfall.")
@@ -33,12 +37,23 @@ def drop(
         str | None,
         typer.Option("--corrects", help="Delivery id that this file replaces entirely: see `calanque deliveries`."),
     ] = None,
+    covers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--covers",
+            metavar="DAYS",
+            help="A day (2026-01-31) or days (2026-01-01/2026-01-31) for which the silo is complete with these files.",
+        ),
+    ] = None,
 ) -> None:
     """Deliver files to a silo: copy them into its drop folder, where Airflow or `calanque run` finds them.
 
-    Delivering the same bytes twice changes nothing. Rows with known keys replace the records they correct.
+    Delivering the same bytes twice changes nothing. Rows with known keys replace the records they correct. Rows are
+    published when somebody declared the silo complete for all days of their period: by [bold]--covers[/], by a name
+    that ends in the month or day of the file where its format says so, or with [bold]calanque cover[/].
 
-    Example: [bold]calanque drop 2026-11-21_PVE.tsv --silo verbalisations[/]
+    Example: [bold]calanque drop PVE_2026-11.tsv --silo verbalisations[/]
+    Example: [bold]calanque drop export.csv --silo tows --covers 2026-01-01/2026-01-31[/]
     """
     from infra.settings import Settings
     from ingestion import landing
@@ -48,7 +63,7 @@ def drop(
     refused = False
     for path in files:
         try:
-            target = landing.drop(settings, silo, path, format=format_name, corrects=corrects)
+            target = landing.drop(settings, silo, path, format=format_name, corrects=corrects, covers=covers or ())
         except Refused as reason:
             refused = True
             typer.secho(reason.sentence, fg=typer.colors.RED, err=True)
@@ -65,8 +80,8 @@ def deliverer(silo: Annotated[str, _SILO], as_json: Annotated[bool, _JSON] = Fal
     """Let a partner deliver for a silo by S3: make its credentials if there are none, and show them.
 
     They can put objects under <silo>/ of bucket drop, and neither list nor read anything. Run [bold]calanque up[/] for
-    the store to know them; delete the secret s3-deliver-<silo> and run it again to end it. Metadata "format" and
-    "corrects" of an object say what [bold]calanque drop[/] says by options.
+    the store to know them; delete the secret s3-deliver-<silo> and run it again to end it. Metadata "format",
+    "corrects" and "covers" (days, with commas between) of an object say what [bold]calanque drop[/] says by options.
 
     Example: [bold]calanque deliverer --silo tows[/]
     """
@@ -109,6 +124,7 @@ def run(
 
     A delivery that fails does not stop the next, nor a silo another; the command then exits with 1.
     """
+    from infra import undeclared
     from infra.settings import Settings
     from ingestion.register import silos
     from publication import building, release, report
@@ -120,6 +136,8 @@ def run(
             raise typer.BadParameter(f"there is no silo {silo!r}; there are: {', '.join(names)}", param_hint="--silo")
         names = [silo]
     failed = bool([name for name in names if not _ingest(settings, name)])
+    for name, rows in _undeclared(settings, names).items():
+        typer.secho(undeclared.sentence(name, rows), fg=typer.colors.YELLOW, err=True)
     _say(settings, "building marts ...")
     built = building.build(settings)
     for problem in built.failed if built else ():
@@ -131,6 +149,8 @@ def run(
         typer.echo(f"{mart.mart} v{mart.version}: {mart.rows} rows, {mart.period_start} to {mart.period_end}")
     if not released:
         typer.echo("no mart changed")
+    for wait in report.waiting(settings):
+        typer.secho(wait.sentence, fg=typer.colors.YELLOW, err=True)
     told = {problem.mart.name for problem in built.failed} if built else set()
     for held, because in report.held_back(settings).items():
         if held in told:
@@ -146,13 +166,19 @@ def run(
 def report(as_json: Annotated[bool, _JSON] = False) -> None:
     """Tell what became of every row: by silo, rows in = accepted + quarantined, by rule; by mart, its last release.
 
-    With [bold]--json[/]: {"silos": {S: {"deliveries", "rows_in", "accepted", "quarantined", "by_rule", ...}}, "marts":
-    {M: {"rows", "release", "period_start", "period_end", "late_rows", "held_back"}}}.
+    By silo also the rows that no build reads, of days that nobody declared, and the periods that wait for something.
+
+    With [bold]--json[/]: {"silos": {S: {"deliveries", "rows_in", "accepted", "quarantined", "by_rule", "undeclared":
+    {day: rows}, ...}}, "marts": {M: {"rows", "release", "period_start", "period_end", "late_rows", "held_back"}},
+    "waiting": [{"silo", "first_day", "last_day", "missing": [day, ...], "deliveries": [id, ...]}]}.
     """
     from infra.settings import Settings
+    from publication.report import waiting
 
     settings = Settings()
     silos, marts = collect(settings)
+    undeclared = _undeclared(settings, list(silos))
+    waits = waiting(settings)
     if as_json:
         answer = {
             "silos": {
@@ -167,14 +193,43 @@ def report(as_json: Annotated[bool, _JSON] = False) -> None:
                     "quarantined": found.quarantined,
                     "by_rule": found.by_rule,
                     "warnings": found.warnings,
+                    "undeclared": {str(day): rows for day, rows in undeclared.get(name, {}).items()},
                 }
                 for name, found in silos.items()
             },
             "marts": marts,
+            "waiting": [
+                {
+                    "silo": wait.silo,
+                    "first_day": wait.first_day,
+                    "last_day": wait.last_day,
+                    "missing": wait.missing,
+                    "deliveries": list(wait.waiting),
+                }
+                for wait in waits
+            ],
         }
         typer.echo(json.dumps(answer, indent=2, default=str))
         return
     show(silos, marts)
+    _show_waiting(undeclared, waits)
+
+
+def _show_waiting(undeclared: Mapping[str, Mapping[date, int]], waits: Sequence[Wait]) -> None:
+    """Say what is not published yet, and what to do about it."""
+    from infra.undeclared import sentence
+
+    for said in (*(sentence(silo, rows) for silo, rows in undeclared.items()), *(wait.sentence for wait in waits)):
+        typer.secho(said, fg=typer.colors.YELLOW)
+
+
+def _undeclared(settings: Settings, silos: Sequence[str]) -> dict[str, dict[date, int]]:
+    """By silo that has any, its rows on days that nobody declared."""
+    from infra import database, undeclared
+
+    with database.connect(settings, "pipeline", "lake") as connection:
+        found = undeclared.rows(settings, connection, silos, "pipeline")
+    return {silo: rows for silo, rows in found.items() if rows}
 
 
 def deliveries(

@@ -22,10 +22,8 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 from psycopg.rows import dict_row
 
-from infra import clock, database, endpoints, object_store
-from infra.build_spec import REGISTERS
+from infra import clock, database, endpoints, object_store, registry
 from infra.privacy_plan import plan
-from infra.registry import coverage
 from infra.settings import Settings
 from ingestion import arrivals
 from ingestion.register import silos
@@ -147,7 +145,7 @@ select kind, count(*) as alerts from registry.alert where resolved_at is null gr
 def _registry(settings: Settings, up: GaugeMetricFamily) -> Iterator[Metric]:
     with closing(database.connect(settings, ROLE, "lake", autocommit=True)) as connection:
         connection.execute(f"set statement_timeout = '{_SECONDS}s'")
-        covered = coverage(connection, REGISTERS)
+        covered = registry.covered_days(connection, list(silos()))
         with connection.cursor(row_factory=dict_row) as cursor:
             deliveries = cursor.execute(_DELIVERIES).fetchall()
             rules = cursor.execute(_RULES).fetchall()
@@ -169,9 +167,9 @@ def _registry(settings: Settings, up: GaugeMetricFamily) -> Iterator[Metric]:
     )
     yield _gauge(
         "calanque_newest_day_timestamp_seconds",
-        "The newest event day that a silo ever delivered.",
+        "The newest day that a silo was declared complete for.",
         "silo",
-        {name: datetime(*last.timetuple()[:3], tzinfo=UTC).timestamp() for name, (_, last) in covered.items()},
+        {name: datetime(*max(days).timetuple()[:3], tzinfo=UTC).timestamp() for name, days in covered.items() if days},
     )
     yield _gauge(
         "calanque_freshness_limit_seconds",

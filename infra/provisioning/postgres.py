@@ -64,6 +64,8 @@ grant delete on registry.unit to publisher;
 grant insert, update on registry.alert, registry.notice to pipeline;
 grant insert on registry.contract to pipeline, publisher;
 grant insert on registry.replay to pipeline;
+grant insert on registry.cover to pipeline, publisher;
+grant insert on registry.go_ahead to publisher;
 grant insert on registry.approval to publisher;
 grant update on registry.restoration to publisher;
 grant insert, update on registry.dag_run to publisher;

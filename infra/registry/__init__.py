@@ -2,7 +2,8 @@
 
 Three append-mostly tables: every delivery ever landed and what became of it, every commit to a conformed table, every
 release of a mart; one line per mart with its newest build, and one per published unit with the rows that came too late
-for it. Pending work is derived from them and from the ledger, never from an event.
+for it; and which days each silo is complete for, as people declared. Pending work is derived from them and from the
+ledger, never from an event.
 
 Plain functions over a connection, a module for each kind of line.
 """
@@ -14,11 +15,19 @@ from infra.registry.commits import (
     commit,
     commits_of,
     commits_to_days,
-    coverage,
     datasets,
     newest_commits,
     renew_commit,
     take_back,
+)
+from infra.registry.cover import (
+    CoverRow,
+    GoAheadRow,
+    add_go_ahead,
+    covered_days,
+    covers,
+    declare,
+    go_aheads,
 )
 from infra.registry.deliveries import (
     DeliveryRow,
@@ -26,6 +35,7 @@ from infra.registry.deliveries import (
     Tally,
     abandon_replay,
     add_delivery,
+    also_name_delivery,
     begin_attempt,
     corrections,
     delivery,
@@ -46,6 +56,7 @@ from infra.registry.deliveries import (
     settle_delivery,
     unpark_delivery,
     unread_objects,
+    waiting_deliveries,
 )
 from infra.registry.keys import key_check, note_key, used_keys
 from infra.registry.releases import (
@@ -72,7 +83,9 @@ from infra.registry.schema import SCHEMA
 __all__ = [
     "SCHEMA",
     "CommitRow",
+    "CoverRow",
     "DeliveryRow",
+    "GoAheadRow",
     "MartRow",
     "ReleaseRow",
     "Restoration",
@@ -82,22 +95,27 @@ __all__ = [
     "abandon_replay",
     "add_commit",
     "add_delivery",
+    "add_go_ahead",
     "add_restoration",
     "advance_mart",
+    "also_name_delivery",
     "begin_attempt",
     "changed_days",
     "commit",
     "commits_of",
     "commits_to_days",
     "corrections",
-    "coverage",
+    "covered_days",
+    "covers",
     "datasets",
+    "declare",
     "delivery",
     "drop_unit",
     "expire_deliveries",
     "fail_attempt",
     "forget_exact",
     "forget_known_formats",
+    "go_aheads",
     "hold_mart",
     "is_corrected",
     "key_check",
@@ -130,4 +148,5 @@ __all__ = [
     "unpark_delivery",
     "unread_objects",
     "used_keys",
+    "waiting_deliveries",
 ]

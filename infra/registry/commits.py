@@ -128,20 +128,6 @@ def newest_commits(connection: psycopg.Connection) -> dict[str, int]:
     return dict(connection.execute("select silo, max(seq) from registry.commit group by silo").fetchall())
 
 
-def coverage(connection: psycopg.Connection, registers: Collection[str]) -> dict[str, tuple[date, date]]:
-    """By silo, the first and the last event day ever committed to a dataset other than ``registers``."""
-    rows = connection.execute(
-        """
-        select silo, min(day), max(day)
-        from registry.commit, unnest(days) as day
-        where dataset != all(%s)
-        group by silo
-        """,
-        [list(registers)],
-    )
-    return {silo: (first, last) for silo, first, last in rows}
-
-
 def datasets(connection: psycopg.Connection, silos: Collection[str]) -> list[str]:
     """The conformed tables that ``silos`` ever committed to."""
     rows = connection.execute(

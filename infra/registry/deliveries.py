@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
@@ -36,6 +37,10 @@ class DeliveryRow:
     replays: int = 0
     last_attempt: int | None = None
     known_formats: str | None = None
+    landed_on: date | None = None
+    covers: list[date] | None = None
+    also_named: list[str] = field(default_factory=list)
+    undeclared: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,15 +86,19 @@ def add_delivery(
     size: int,
     format_name: str | None,
     corrects: str | None,
+    landed_on: date | None = None,
+    covers: list[date] | None = None,
 ) -> bool:
     """Record a landed delivery; False, and nothing changed, when the silo already has these bytes."""
     cursor = connection.execute(
         """
-        insert into registry.delivery (silo, delivery_id, object_key, file_name, bytes, format, corrects, status)
-        values (%s, %s, %s, %s, %s, %s, %s, 'landed')
+        insert into registry.delivery (
+            silo, delivery_id, object_key, file_name, bytes, format, corrects, landed_on, covers, status
+        )
+        values (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'landed')
         on conflict do nothing
         """,
-        [silo, delivery_id, object_key, file_name, size, format_name, corrects],
+        [silo, delivery_id, object_key, file_name, size, format_name, corrects, landed_on, covers],
     )
     return cursor.rowcount == 1
 
@@ -100,26 +109,52 @@ def reopen_delivery(
     delivery_id: str,
     *,
     object_key: str,
+    file_name: str,
     format_name: str | None,
     corrects: str | None,
+    landed_on: date | None,
+    covers: list[date] | None,
 ) -> bool:
     """Have a refused or parked delivery tried again, with what its sender now says about it; False for any other."""
     cursor = connection.execute(
         """
         update registry.delivery
-        set status = 'landed', reason = null, attempts = 0, settled_at = null, object_key = %s, format = %s,
-            corrects = %s
+        set status = 'landed', reason = null, attempts = 0, settled_at = null, object_key = %s, file_name = %s,
+            format = %s, corrects = %s, landed_on = %s, covers = %s
         where silo = %s and delivery_id = %s and status in ('refused', 'parked')
         """,
-        [object_key, format_name, corrects, silo, delivery_id],
+        [object_key, file_name, format_name, corrects, landed_on, covers, silo, delivery_id],
     )
     return cursor.rowcount == 1
 
 
-def delivery(connection: psycopg.Connection, silo: str, delivery_id: str) -> DeliveryRow | None:
-    """One delivery of a silo, or None."""
+def also_name_delivery(
+    connection: psycopg.Connection, silo: str, delivery_id: str, file_name: str, covers: Collection[date]
+) -> bool:
+    """Record that the bytes of a landed delivery came once more: under which name, and what its sender declares now.
+
+    False, and nothing changed, when it is not landed any more.
+    """
+    cursor = connection.execute(
+        """
+        update registry.delivery
+        set also_named = array_append(also_named, %(name)s),
+            covers = (
+                select array_agg(distinct day order by day)
+                from unnest(coalesce(covers, '{}') || %(covers)s::date[]) as day
+            )
+        where silo = %(silo)s and delivery_id = %(delivery)s and status = 'landed'
+        """,
+        {"name": file_name, "covers": sorted(covers), "silo": silo, "delivery": delivery_id},
+    )
+    return cursor.rowcount == 1
+
+
+def delivery(connection: psycopg.Connection, silo: str, delivery_id: str, *, lock: bool = False) -> DeliveryRow | None:
+    """One delivery of a silo, or None; nobody else changes it before the caller's transaction ends, if ``lock``."""
+    query = "select * from registry.delivery where silo = %s and delivery_id = %s"
     with connection.cursor(row_factory=class_row(DeliveryRow)) as cursor:
-        cursor.execute("select * from registry.delivery where silo = %s and delivery_id = %s", [silo, delivery_id])
+        cursor.execute(f"{query} for update" if lock else query, [silo, delivery_id])
         return cursor.fetchone()
 
 
@@ -152,6 +187,15 @@ def forget_known_formats(connection: psycopg.Connection, silo: str, delivery_id:
     connection.execute(
         "update registry.delivery set known_formats = null where silo = %s and delivery_id = %s", [silo, delivery_id]
     )
+
+
+def waiting_deliveries(connection: psycopg.Connection, silos: Collection[str]) -> list[DeliveryRow]:
+    """The deliveries of ``silos`` whose rows may still come: landed or parked ones, in order of landing."""
+    with connection.cursor(row_factory=class_row(DeliveryRow)) as cursor:
+        return cursor.execute(
+            "select * from registry.delivery where silo = any(%s) and status in ('landed', 'parked') order by seq",
+            [list(silos)],
+        ).fetchall()
 
 
 def parked_deliveries(connection: psycopg.Connection, silo: str | None = None) -> list[DeliveryRow]:
@@ -351,16 +395,18 @@ def settle_delivery(
     format_name: str | None,
     tally: Tally,
     known_formats: str | None,
+    undeclared: Mapping[str, int],
 ) -> None:
     """Record that a delivery is ``committed``, ``refused`` or ``parked``, and what became of its rows.
 
-    ``known_formats``: those of a delivery that other formats might have accepted.
+    ``known_formats``: those of a delivery that other formats might have accepted. ``undeclared`` are the accepted rows
+    of days that nobody declared, by day (ISO 8601).
     """
     connection.execute(
         """
         update registry.delivery
         set status = %s, reason = %s, format = coalesce(%s, format), rows_in = %s, accepted = %s, quarantined = %s,
-            by_rule = %s, warnings = %s, settled_at = now(), attempts = 0, known_formats = %s
+            by_rule = %s, warnings = %s, settled_at = now(), attempts = 0, known_formats = %s, undeclared = %s
         where silo = %s and delivery_id = %s
         """,
         [
@@ -373,6 +419,7 @@ def settle_delivery(
             Jsonb(tally.by_rule),
             Jsonb(tally.warnings),
             known_formats,
+            Jsonb(dict(undeclared)),
             silo,
             delivery_id,
         ],

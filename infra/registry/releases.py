@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
@@ -59,6 +59,7 @@ class UnitRow:
     rows: int
     late_rows: int
     commit_seq: int
+    missing: list[date] = field(default_factory=list)
 
 
 @contextmanager
@@ -185,14 +186,17 @@ def put_units(connection: psycopg.Connection, rows: Collection[UnitRow]) -> None
     with connection.cursor() as cursor:
         cursor.executemany(
             """
-            insert into registry.unit (mart, first_day, last_day, edition, silo, rows, late_rows, commit_seq)
-            values (%s, %s, %s, %s, %s, %s, %s, %s)
+            insert into registry.unit (mart, first_day, last_day, edition, silo, rows, late_rows, commit_seq, missing)
+            values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
             on conflict (mart, first_day) do update set
                 last_day = excluded.last_day, edition = excluded.edition, silo = excluded.silo, rows = excluded.rows,
-                late_rows = excluded.late_rows, commit_seq = excluded.commit_seq
+                late_rows = excluded.late_rows, commit_seq = excluded.commit_seq, missing = excluded.missing
             """,
             [
-                (row.mart, row.first_day, row.last_day, row.edition, row.silo, row.rows, row.late_rows, row.commit_seq)
+                (
+                    *(row.mart, row.first_day, row.last_day, row.edition, row.silo),
+                    *(row.rows, row.late_rows, row.commit_seq, row.missing),
+                )
                 for row in rows
             ],
         )
@@ -204,13 +208,15 @@ def drop_unit(connection: psycopg.Connection, mart: str, first_day: date) -> Non
 
 
 def units_committed_to(connection: psycopg.Connection, registers: Collection[str]) -> list[UnitRow]:
-    """The published units with commits to their days, other than to ``registers``, that are not counted yet."""
+    """The published units with commits to their days, other than to ``registers``, that are not counted yet; and those
+    that were published without days which somebody may have declared since.
+    """
     with connection.cursor(row_factory=class_row(UnitRow)) as cursor:
         return cursor.execute(
             """
             select unit.*
             from registry.unit
-            where exists (
+            where unit.missing != '{}' or exists (
                 select
                 from registry.commit, unnest(commit.days) as day
                 where commit.silo = unit.silo and commit.seq > unit.commit_seq and commit.dataset != all(%s)

@@ -27,6 +27,10 @@ create table if not exists registry.delivery (
     replays      integer not null default 0,        -- how often it was asked for to be conformed again
     last_attempt bigint,                            -- its place among all attempts of the silo
     known_formats text,                             -- digest of the formats that did not explain it, when refused
+    landed_on    date,                              -- the city's day, by the lake's clock; null: before it was kept
+    covers       date[],                            -- days that its sender declares the silo complete for
+    also_named   text[] not null default '{}',      -- other names under which the same bytes came
+    undeclared   jsonb not null default '{}',       -- accepted rows by day, of days that nobody had declared by then
     primary key (silo, delivery_id),
     check (rows_in = accepted + quarantined)
 );
@@ -41,6 +45,30 @@ create table if not exists registry.commit (
     committed_at timestamptz not null default now(),
     replay       integer not null default 0,        -- the newest replay that is in the table
     unique (dataset, delivery_id)
+);
+
+create table if not exists registry.cover (         -- which days a silo is complete for: lines are added, never changed
+    seq          bigint generated always as identity primary key,
+    silo         text not null,
+    days         date[] not null,
+    covers       boolean not null,                  -- false: taken back. Of each day, the newest line stands
+    source       text not null check (source in ('note', 'format', 'steward')),
+    delivery_id  text,                              -- whose note, or whose name, says so
+    said_by      text not null,
+    said_at      timestamptz not null,
+    reason       text
+);
+
+create table if not exists registry.go_ahead (      -- what publication need not wait for, because a steward says so
+    seq          bigint generated always as identity primary key,
+    silo         text not null,
+    missing      date[] not null default '{}',      -- days of a period that is published without them
+    first_day    date,                              -- of that period
+    last_day     date,
+    delivery_id  text,                              -- or a landed or parked delivery that no period waits for
+    said_by      text not null,
+    said_at      timestamptz not null,
+    reason       text not null
 );
 
 create table if not exists registry.replay (        -- committed deliveries that were conformed again, and how they were
@@ -90,6 +118,7 @@ create table if not exists registry.unit (          -- published units, and what
     rows          bigint not null,                  -- conformed rows of its days when its newest edition was built
     late_rows     bigint not null default 0,        -- how many more there are now
     commit_seq    bigint not null,                  -- newest commit of the silo that late_rows knows of
+    missing       date[] not null default '{}',     -- days that nobody had declared when its newest edition was built
     primary key (mart, first_day)
 );
 
@@ -118,8 +147,8 @@ create table if not exists registry.restoration (   -- when this lake was made f
 
 create table if not exists registry.approval (      -- what a steward was asked, and the answer
     reference  text primary key,                     -- of the Airflow run, or of the command
-    kind       text not null check (kind in ('correction', 'contract')),
-    subject    text not null,                        -- mart and first day, or contract and version
+    kind       text not null check (kind in ('correction', 'contract', 'cover', 'publication')),
+    subject    text not null,                        -- mart and first day, contract and version, silo and days
     reason     text not null,                        -- why it was asked for
     asked_by   text,
     asked_at   timestamptz not null,

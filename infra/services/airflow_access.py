@@ -6,7 +6,7 @@ import os
 from typing import NamedTuple
 
 SECRET = "airflow-"  # noqa: S105 - the secret `airflow-<account>` holds the password of an account
-APPROVALS = ("change_contract", "correct_release")
+APPROVALS = ("change_contract", "correct_release", "declare_cover", "publish_as_it_is")
 """The DAGs whose tasks wait for a steward's answer."""
 
 

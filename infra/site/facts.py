@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from fractions import Fraction
+from itertools import pairwise
 from typing import Literal
 
 from infra.classification import Classification
+from infra.days import DayRange
 
 
 @dataclass(frozen=True)
@@ -186,18 +188,25 @@ class Delivery:
 
 @dataclass(frozen=True)
 class SiloState:
-    """How a silo is. ``state``: ``fresh``, ``late`` (day ``overdue`` should be there) or ``silent`` (never any)."""
+    """How a silo is. ``state``: ``fresh``, ``late`` (day ``overdue`` should be there) or ``silent`` (never any).
+
+    ``covered`` are the days that it was declared complete for.
+    """
 
     state: Literal["fresh", "late", "silent"]
     newest: datetime | None
     overdue: date | None
-    covered_from: date | None
-    covered_to: date | None
+    covered: tuple[DayRange, ...]
     waiting: int
     recent: tuple[Delivery, ...]
     days: tuple[Day, ...]
     by_rule: Mapping[str, int]
     warnings: Mapping[str, int]
+
+    @property
+    def missing(self) -> int:
+        """How many days between the first and the last covered one nobody declared."""
+        return sum((after.first_day - before.last_day).days - 1 for before, after in pairwise(self.covered))
 
 
 @dataclass(frozen=True)

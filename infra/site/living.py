@@ -7,7 +7,7 @@ them anybody but stewards may see is decided by :func:`infra.site.facts.for_ever
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Literal
@@ -16,6 +16,7 @@ import psycopg
 from psycopg.rows import class_row, dict_row
 
 from infra import catalog, clock, database, registry
+from infra.days import ranges
 from infra.settings import Settings
 from infra.site.facts import (
     Day,
@@ -51,9 +52,10 @@ def add(facts: Facts, settings: Settings) -> Facts:
     now = clock.now(settings)
     with database.connect(settings, ROLE, catalog.DATABASE) as connection:
         arrivals = {each.silo: each for each in watching.arrivals(settings, connection)}
-        references = [each.name for silo in facts.silos for each in silo.contracts if each.is_reference]
-        coverage = registry.coverage(connection, references)
-        silos = {silo.name: _silo(connection, silo, arrivals[silo.name], now, coverage) for silo in facts.silos}
+        covered = registry.covered_days(connection, [silo.name for silo in facts.silos])
+        silos = {
+            silo.name: _silo(connection, silo, arrivals[silo.name], now, covered[silo.name]) for silo in facts.silos
+        }
         marts = _marts(connection, [mart.name for mart in facts.marts])
         runs = _runs(connection, now - HISTORY)
         warned = _warned(connection)
@@ -65,13 +67,12 @@ def _silo(
     silo: SiloFacts,
     arrival: watching.Arrival,
     now: datetime,
-    coverage: Mapping[str, tuple[date, date]],
+    covered: Collection[date],
 ) -> SiloState:
     since = now - HISTORY
     days = _days(connection, silo.name, since)
     by_rule, warnings = _rules(connection, silo.name, since)
     newest, waiting = _standing(connection, silo.name)
-    first, last = coverage.get(silo.name, (None, None))
     state: Literal["fresh", "late", "silent"] = "silent"
     if arrival.newest is not None:
         state = "fresh" if arrival.overdue is None else "late"
@@ -79,8 +80,7 @@ def _silo(
         state=state,
         newest=newest,
         overdue=arrival.overdue,
-        covered_from=first,
-        covered_to=last,
+        covered=ranges(covered),
         waiting=waiting,
         recent=_recent(connection, silo.name),
         days=days,

@@ -96,6 +96,23 @@ def marts(settings: Settings, _: psycopg.Connection) -> Iterator[Alert]:
         )
 
 
+def waiting(settings: Settings, _: psycopg.Connection) -> Iterator[Alert]:
+    """No period waits that is over and settled, but for the one in which a silo begins, which may wait for ever."""
+    from ingestion.register import silos
+    from publication import report
+
+    for wait in report.waiting(settings):
+        if not wait.is_beginning:
+            yield Alert(
+                kind="period-waits",
+                key=f"{wait.silo}/{wait.first_day}/{wait.last_day}",
+                subject=f"{wait.silo} of {wait.first_day} to {wait.last_day} is not published",
+                silo_or_mart=wait.silo,
+                owner=silos()[wait.silo].steward,
+                sentence=wait.sentence,
+            )
+
+
 def retention(settings: Settings, _connection: psycopg.Connection) -> Iterator[Alert]:
     """Nothing is kept longer than it may be."""
     from ingestion.retention import job

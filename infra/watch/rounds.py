@@ -33,6 +33,7 @@ class Check(NamedTuple):
 DELIVERIES = Check(
     ("quarantine-spike", "contract-warning", "delivery-refused", "delivery-parked"), watching.of_deliveries
 )
+UNDECLARED = Check(("undeclared",), watching.of_undeclared)
 CHECKS = (
     Check(("store-down",), checks.store),
     Check(("disk-full",), checks.disk),
@@ -40,6 +41,8 @@ CHECKS = (
     Check(("lake-restored",), checks.restored),
     Check(("freshness", "volume"), watching.of_days),
     DELIVERIES,
+    UNDECLARED,
+    Check(("period-waits",), checks.waiting),
     Check(("mart-held",), checks.marts),
     Check(("retention-overdue",), checks.retention, daily=True),
     Check(("ledger-broken",), checks.ledger, daily=True),
@@ -80,7 +83,7 @@ def watch(settings: Settings, *, daily: bool = False) -> Round:
 def after_ingestion(settings: Settings) -> None:
     """Look at deliveries at once, so that nobody waits for the next round to hear of a bad one. Fails nobody."""
     try:
-        _round(settings, [DELIVERIES])
+        _round(settings, [DELIVERIES, UNDECLARED])
     except (psycopg.Error, NotRunning, SecretMissing) as error:
         _log.warning("deliveries could not be looked at: %s", type(error).__name__)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -14,6 +14,8 @@ import polars as pl
 
 from infra.city import City
 from infra.clock import clock_changes
+from infra.days import DayRange
+from ingestion import naming, notes
 from ingestion.demo import faults as wrong
 from ingestion.demo.crowds import Crowds
 from ingestion.demo.draws import generator
@@ -58,9 +60,13 @@ def generate(
     drop_dir: Path,
     faults: bool = True,
     days_per_delivery: int = 1,
+    history: Sequence[DayRange] = (),
     report: Callable[[str], None] = lambda _: None,
 ) -> Truth:
     """Write ``days`` days of deliveries of all four silos into ``drop_dir/<silo>/``; return the truth about them.
+
+    What was before ``start`` may come as ``history``: earlier days without a gap, each of these ranges in one file.
+    Every file declares its silo complete for its days: by a name that ends in the day or the month, or by a note.
 
     The same arguments give the same bytes. File names begin with the last day they are about: their alphabetical order
     is the order of delivery, in which they are written. ``scale`` 1 is the real volume of fines and tows; counters and
@@ -68,12 +74,14 @@ def generate(
     """
     if days < 1 or days_per_delivery < 1:
         raise ValueError(f"days and days_per_delivery are at least 1, not {days} and {days_per_delivery}")
-    senders = sources(city, seed=seed, since=start, scale=scale)
+    spans = [*history, *_spans(start, days, days_per_delivery)]
+    first, last = spans[0].first_day, spans[-1].last_day
+    senders = sources(city, seed=seed, since=first, scale=scale)
     expected: list[ExpectedDelivery] = []
     injected: list[Fault] = []
     for number, sender in enumerate(senders):
         report(f"{sender.silo} ({number + 1} of {len(senders)})")
-        season = _Season(sender, city, start, days, days_per_delivery)
+        season = _Season(sender, city, spans)
         if faults:
             other = senders[(number + 1) % len(senders)]
             _Saboteur(season, city, other, generator(seed, "faults", sender.silo)).work()
@@ -84,17 +92,29 @@ def generate(
     return Truth(
         city=city.name,
         seed=seed,
-        start=start,
-        days=days,
+        start=first,
+        days=(last - first).days + 1,
         scale=scale,
         deliveries=tuple(expected),
         faults=tuple(fault.model_copy(update={"id": f"F{n:03d}"}) for n, fault in enumerate(injected, start=1)),
     )
 
 
+def _spans(start: date, days: int, days_per_delivery: int) -> Iterator[DayRange]:
+    """The days from ``start`` on, a delivery's together."""
+    last_day = start + timedelta(days=days - 1)
+    while start <= last_day:
+        following = start + timedelta(days=days_per_delivery)
+        yield DayRange(first_day=start, last_day=min(following - timedelta(days=1), last_day))
+        start = following
+
+
 @dataclass(frozen=True)
 class _File:
-    """A file to be delivered. ``accepted`` has the ``key`` and ``event_date`` of the rows that can be loaded."""
+    """A file to be delivered. ``accepted`` has the ``key`` and ``event_date`` of the rows that can be loaded.
+
+    ``covers`` is what its note says, where its name does not.
+    """
 
     name: str
     content: bytes
@@ -102,6 +122,7 @@ class _File:
     accepted: pl.DataFrame
     quarantined: tuple[int, ...] = ()
     refused: str | None = None
+    covers: DayRange | None = None
 
 
 @dataclass
@@ -111,7 +132,7 @@ class _Period:
     ``taken`` are the positions (from 0) of rows that some fault is about, ``rejected`` those that must not be loaded.
     """
 
-    last_day: date
+    days: DayRange
     table: Table
     taken: set[int] = field(default_factory=set)
     rejected: set[int] = field(default_factory=set)
@@ -119,9 +140,21 @@ class _Period:
     before: list[_File] = field(default_factory=list)
     after: list[_File] = field(default_factory=list)
 
+    @property
+    def last_day(self) -> date:
+        return self.days.last_day
+
     def name(self, what: str) -> str:
         """A file name; those of a day sort by ``what``."""
         return f"{self.last_day}_{what}.csv"
+
+    @property
+    def named(self) -> str | None:
+        """How the name of its regular file ends, when it is about a day or a month."""
+        if len(self.days) == 1:
+            return str(self.last_day)
+        month = f"{self.last_day:%Y-%m}"
+        return month if naming.period(month) == self.days else None
 
 
 _BEFORE, _REGULAR, _AFTER = "1", "2", "3"  # in the names of a day's files, for their order
@@ -130,25 +163,24 @@ _BEFORE, _REGULAR, _AFTER = "1", "2", "3"  # in the names of a day's files, for 
 class _Season:
     """All the deliveries of one silo."""
 
-    def __init__(self, sender: Source, city: City, start: date, days: int, days_per_delivery: int) -> None:
+    def __init__(self, sender: Source, city: City, spans: Sequence[DayRange]) -> None:
         self.sender = sender
         self.faults: list[Fault] = []
         self.periods: list[_Period] = []
         time_zone = city.time_zone_of(sender.format)
-        for first in range(0, days, days_per_delivery):
-            tables = [sender.day(start + timedelta(days=n)) for n in range(first, min(first + days_per_delivery, days))]
+        for span in spans:
+            tables = [sender.day(day) for day in span.days]
             # A record that changed within the period is delivered once, as it is in the end.
             rows = pl.concat(table.rows for table in tables).unique("key", keep="last", maintain_order=True)
-            last_day = start + timedelta(days=min(first + days_per_delivery, days) - 1)
-            self.periods.append(_Period(last_day, replace(tables[0], rows=rows)))
-        self.clock_changes = clock_changes(time_zone, start, start + timedelta(days=days - 1))
+            self.periods.append(_Period(span, replace(tables[0], rows=rows)))
+        self.clock_changes = clock_changes(time_zone, spans[0].first_day, spans[-1].last_day)
 
     @property
     def silo(self) -> str:
         return self.sender.silo
 
     def regular_name(self, period: _Period) -> str:
-        return period.name(f"{_REGULAR}_{self.sender.format}")
+        return period.name("_".join(filter(None, (_REGULAR, self.sender.format, period.named))))
 
     def regular(self, period: _Period) -> _File:
         rows = period.table.rows.select("key", "event_date")
@@ -158,6 +190,7 @@ class _Season:
             rows=rows.height,
             accepted=_without(rows, period.rejected),
             quarantined=tuple(sorted(position + 1 for position in period.rejected)),
+            covers=None if period.named else period.days,
         )
 
     def files(self) -> list[_File]:
@@ -325,7 +358,7 @@ class _Saboteur:
         at = self._period()
         later = periods[min(at + 1, len(periods) - 1)]
         name = later.name(f"{_AFTER}_{self._season.sender.format}_renvoi")
-        later.after.append(replace(self._season.regular(periods[at]), name=name))
+        later.after.append(replace(self._season.regular(periods[at]), name=name, covers=None))
         self._season.note("resent_delivery", name, "no_op")
 
 
@@ -352,6 +385,8 @@ def _write(files: list[_File], folder: Path) -> None:
     for file in files:
         draft = folder / f".{file.name}.part"  # a name that landing leaves alone
         draft.write_bytes(file.content)
+        covers = (f"{file.covers.first_day}/{file.covers.last_day}",) if file.covers else ()
+        notes.write(folder / file.name, notes.Note(covers=covers))
         draft.rename(folder / file.name)
 
 

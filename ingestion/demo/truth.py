@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -63,6 +63,11 @@ class Truth(_Model):
     scale: float
     deliveries: tuple[ExpectedDelivery, ...]
     faults: tuple[Fault, ...]
+
+    @property
+    def last_day(self) -> date:
+        """The last day that anything was delivered of."""
+        return self.start + timedelta(days=self.days - 1)
 
     def save(self, path: Path) -> None:
         """Write the truth as JSON. Keep it out of the drop folder."""

@@ -14,7 +14,7 @@ import polars as pl
 from infra.city import City
 from infra.classification import Classification
 from infra.clock import to_utc
-from ingestion import parsing
+from ingestion import naming, parsing
 from ingestion.columns import column
 from ingestion.parsing import text
 from ingestion.pseudonyms import Pseudonymiser
@@ -366,6 +366,7 @@ SILO = Silo(
             layout=COUNTER_COLUMNS,
             told_in={"people": ("count",)},
             kinds={"count": Kind.COUNT, "area_m2": Kind.COUNT},
+            covers=naming.period,
         ),
         Format(
             name="moers",
@@ -381,6 +382,7 @@ SILO = Silo(
                 "people": tuple(_MOERS_COUNTS),
             },
             kinds=dict.fromkeys(_MOERS_COUNTS, Kind.COUNT),
+            covers=naming.german_month,
         ),
         Format(
             name="melbourne",

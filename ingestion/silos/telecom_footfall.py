@@ -17,7 +17,7 @@ import polars as pl
 from infra.city import UNKNOWN, City
 from infra.classification import Classification
 from infra.clock import to_utc
-from ingestion import parsing
+from ingestion import naming, parsing
 from ingestion.columns import column
 from ingestion.parsing import text
 from ingestion.pseudonyms import Pseudonymiser
@@ -402,6 +402,7 @@ SILO = Silo(
             told_in={"starts_at": ("hour",), "people": ("count",)},
             kinds={"zone": Kind.NUMBER, "count": Kind.COUNT},
             forbidden=refuse_individuals(PRESENCE_COLUMNS),
+            covers=naming.period,
         ),
         Format(
             name="mitma",

@@ -16,7 +16,7 @@ import polars as pl
 from infra.city import UNKNOWN, City
 from infra.classification import Classification
 from infra.clock import to_utc
-from ingestion import parsing
+from ingestion import naming, parsing
 from ingestion.columns import column
 from ingestion.parsing import text
 from ingestion.pseudonyms import Pseudonymiser
@@ -444,6 +444,7 @@ SILO = Silo(
                 "date_heure_restitution": Kind.DAY_FIRST,
                 "fourriere": Kind.NAME,
             },
+            covers=naming.period,
         ),
         Format(
             name="chicago",

@@ -16,7 +16,7 @@ import polars as pl
 from infra.city import UNKNOWN, City
 from infra.classification import Classification
 from infra.clock import to_utc
-from ingestion import parsing
+from ingestion import naming, parsing
 from ingestion.columns import column
 from ingestion.natures import NATURES, natures
 from ingestion.parsing import text
@@ -435,6 +435,7 @@ SILO = Silo(
                 "NI_CodeNatinf": Kind.NUMBER,
                 "MI_DateHeureInfraction": Kind.DAY_FIRST,
             },
+            covers=naming.period,
         ),
         Format(
             name="los_angeles",
@@ -465,6 +466,7 @@ SILO = Silo(
             to_delivered=_from_essen,
             occurrence_columns=("date", "street", "tbnr"),
             told_in={"occurred_on": ("date",), "offence_code": ("tbnr",)},
+            covers=naming.german_month,
         ),
     ),
     rules={

@@ -18,7 +18,8 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from infra.build_spec import UNKNOWN, CityReference, DayRange, Zone
+from infra.build_spec import UNKNOWN, CityReference, Zone
+from infra.days import DayRange
 from infra.privacy_plan import Plan
 from tests.attacks import local
 from tests.attacks.findings import Control, Finding

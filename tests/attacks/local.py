@@ -19,8 +19,9 @@ import polars as pl
 import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
 
-from infra.build_spec import BuildSpec, CityReference, DayRange, Unit
-from infra.clock import add_months, month_start, quarter_start
+from infra.build_spec import BuildSpec, CityReference, Unit
+from infra.clock import add_months, days, month_start, quarter_start
+from infra.days import DayRange, ranges
 from infra.keys import KeyState
 from infra.privacy_plan import plan
 from infra.settings import Settings
@@ -194,11 +195,13 @@ def build(
     target.mkdir(parents=True)
     if project in lake.parsed:
         shutil.copy(lake.parsed[project], target)
+    built = tuple(units or units_of(marts, lake.coverage, edition))
+    covered = {day for unit in built for day in days(unit.first_day, unit.last_day)}.intersection(lake.coverage.days)
     spec = BuildSpec(
         build_id="attack",
         tables=dict(lake.locations),
-        units=tuple(units or units_of(marts, lake.coverage, edition)),
-        coverage=dict.fromkeys(SILOS, lake.coverage),
+        units=built,
+        coverage=dict.fromkeys(SILOS, ranges(covered)),
         city=lake.city,
     )
     spec.save(run / "spec.json")

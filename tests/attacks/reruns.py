@@ -11,7 +11,8 @@ from pathlib import Path
 
 import polars as pl
 
-from infra.build_spec import DayRange, Unit
+from infra.build_spec import Unit
+from infra.days import DayRange
 from publication import parquet
 from tests.attacks import local
 from tests.attacks.findings import Control, Finding

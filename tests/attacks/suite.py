@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from infra.build_spec import CityReference, DayRange
+from infra.build_spec import CityReference
 from infra.city import load_city
+from infra.days import DayRange
 from infra.privacy_plan import plan
 from infra.settings import Settings
 from tests.attacks import (

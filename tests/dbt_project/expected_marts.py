@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import polars as pl
-from small_lake import CITY, FIRST, LAST, Lake
+from small_lake import CITY, COVERED, Lake
 
 from infra.build_spec import UNKNOWN
 
@@ -184,14 +184,20 @@ _HOURS = pl.DataFrame({"hour": pl.Series(range(24), dtype=pl.Int32)})
 
 
 def _periods(unit: str) -> pl.DataFrame:
-    days = pl.DataFrame({"day": pl.date_range(FIRST, LAST, eager=True)})
+    days = pl.DataFrame({"day": COVERED})
     start = pl.col("day").dt.truncate(PERIODS[unit]).alias("period_start")
-    ends = days.group_by(pl.col("day").dt.truncate("1q").alias("quarter_start"), start)
-    return ends.agg(period_end=pl.col("day").max()).select("quarter_start", "period_start", "period_end")
+    grouped = days.group_by(pl.col("day").dt.truncate("1q").alias("quarter_start"), start)
+    periods = grouped.agg(days_covered=pl.len().cast(pl.Int32)).with_columns(
+        period_end=pl.col("period_start").dt.offset_by(PERIODS[unit]).dt.offset_by("-1d")
+    )
+    length = (pl.col("period_end") - pl.col("period_start")).dt.total_days() + 1
+    return periods.select(
+        *("quarter_start", "period_start", "period_end", "days_covered"), days_in_period=length.cast(pl.Int32)
+    )
 
 
 def _covered(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.filter(pl.col("event_date").is_between(FIRST, LAST))
+    return rows.filter(pl.col("event_date").is_in(COVERED))
 
 
 def _known_or(default: str, column: str, known: pl.Series) -> pl.Expr:

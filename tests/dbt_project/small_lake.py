@@ -20,13 +20,15 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.transforms import IdentityTransform
 
 from infra import clock
-from infra.build_spec import UNKNOWN, BuildSpec, CityReference, DayRange, Place, Unit, Zone
+from infra.build_spec import UNKNOWN, BuildSpec, CityReference, Place, Unit, Zone
+from infra.days import ranges
 from infra.privacy_plan import plan
 
 PROJECT = Path(__file__).parents[2] / "dbt_project"
 TIME_ZONE = "Europe/Paris"
 FIRST, LAST = date(2026, 9, 21), date(2026, 11, 8)
-"""Covered days: the end of a quarter, the beginning of the next, and the clock change of 25 October."""
+"""Covered days, but for a gap: the end of a quarter, the beginning of the next, and the clock change of 25 October."""
+COVERED = [day for day in clock.days(FIRST, LAST) if day not in {date(2026, 10, 7), date(2026, 10, 8)}]
 
 CITY = CityReference(
     name="small",
@@ -122,10 +124,7 @@ def make(folder: Path, keys: Path, rows: dict[str, pl.DataFrame], parts: int = 1
         build_id="test",
         tables=locations,
         units=units(),
-        coverage={
-            silo: DayRange(first_day=FIRST, last_day=LAST)
-            for silo in ("verbalisations", "tows", "crowd_flows", "telecom_footfall")
-        },
+        coverage=dict.fromkeys(("verbalisations", "tows", "crowd_flows", "telecom_footfall"), ranges(COVERED)),
         city=CITY,
     )
     spec.save(folder / "spec.json")
@@ -136,7 +135,7 @@ def units() -> tuple[Unit, ...]:
     """Every release unit of every mart that has a covered day."""
     found = []
     for mart, of in plan().marts.items():
-        for day in clock.days(FIRST, LAST):
+        for day in COVERED:
             first = pl.select(
                 pl.lit(day).dt.truncate({"day": "1d", "month": "1mo", "quarter": "1q"}[of.release])
             ).item()

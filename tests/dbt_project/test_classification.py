@@ -20,7 +20,7 @@ from ingestion.columns import conformed_classes
 from ingestion.lineage import of_register
 from ingestion.register import silos
 from publication import project
-from publication.contracts import CONTRACTS
+from publication.contracts import CONTRACTS, PERIOD
 from publication.lineage import ROWS, Lineage, check
 from publication.project import Project, ProjectError
 
@@ -88,7 +88,7 @@ def test_measures_come_from_the_conformed_table_with_noise_and_all_else_from_the
         conformed = {f"conformed.{node.silo}"}
         for column in contract.columns:
             place = (node.name, column)
-            if column in contract.grain or column.endswith(("_start", "_end", "_name")):
+            if column in (*PERIOD, *contract.grain) or column.endswith("_name"):
                 assert noisy[place] == set(), place
                 assert not {source for source in bare[place] if source.startswith("conformed.")}, place
             else:

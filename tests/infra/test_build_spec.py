@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from infra.build_spec import BuildSpec, CityReference, DayRange, Unit, Zone
+from infra.build_spec import BuildSpec, CityReference, Unit, Zone
 from infra.city import load_city
 from infra.clock import add_months, days
+from infra.days import DayRange
 from infra.settings import Settings
 
 UNKNOWN_ZONE = Zone(

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from infra import catalog
-from infra.build_spec import BuildSpec, CityReference, DayRange, Place, Unit, Zone
+from infra.build_spec import BuildSpec, CityReference, Place, Unit, Zone
+from infra.days import DayRange
 from infra.dbt_plugin import COMMON, CONFORMED, SpecMissingError, attach, calendar, read_spec, register_noise
 from infra.keys import KeyStore
 from infra.settings import Settings
@@ -44,16 +45,25 @@ def spec(*, tables: dict[str, str | None] | None = None, city: CityReference = C
             Unit(mart="a", first_day=date(2026, 4, 1), last_day=date(2026, 6, 30), edition=2),
         ),
         coverage={
-            "tows": DayRange(first_day=date(2025, 10, 24), last_day=date(2026, 4, 2)),
-            "crowd_flows": DayRange(first_day=date(2026, 1, 1), last_day=date(2026, 3, 31)),
+            "tows": (
+                DayRange(first_day=date(2025, 10, 24), last_day=date(2025, 12, 31)),
+                DayRange(first_day=date(2026, 4, 1), last_day=date(2026, 4, 2)),
+            ),
+            "crowd_flows": (
+                DayRange(first_day=date(2025, 10, 1), last_day=date(2025, 10, 1)),
+                DayRange(first_day=date(2025, 10, 3), last_day=date(2025, 10, 31)),
+                DayRange(first_day=date(2026, 6, 1), last_day=date(2026, 6, 1)),
+            ),
         },
         city=city,
     )
 
 
 def test_the_calendar_holds_the_covered_days_of_the_units() -> None:
-    days = calendar(spec())
-    assert days["silo"].unique().to_list() == ["tows"]  # crowd_flows covers none of the units
+    everything = calendar(spec())
+    crowd, days = everything.filter(silo="crowd_flows"), everything.filter(silo="tows")
+    assert len(crowd) == 1 + 29 + 1
+    assert date(2025, 10, 2) not in crowd["day"]
     assert days["day"].min() == date(2025, 10, 24)
     assert days.filter(pl.col("day").is_between(date(2026, 1, 1), date(2026, 3, 31))).is_empty()
     assert days["day"].max() == date(2026, 4, 2)
@@ -62,7 +72,9 @@ def test_the_calendar_holds_the_covered_days_of_the_units() -> None:
         "silo": "tows",
         "day": date(2026, 4, 2),
         "month_start": date(2026, 4, 1),
+        "month_end": date(2026, 4, 30),
         "quarter_start": date(2026, 4, 1),
+        "quarter_end": date(2026, 6, 30),
         "iso_weekday": 4,
         "is_clock_change": False,
     }
@@ -74,7 +86,7 @@ def test_the_calendar_holds_the_covered_days_of_the_units() -> None:
 )
 def test_clocks_change_on_the_days_of_the_city(time_zone: str, changes: list[date]) -> None:
     days = calendar(spec(city=CITY.model_copy(update={"time_zone": time_zone})))
-    assert days.filter("is_clock_change")["day"].to_list() == changes
+    assert days.filter("is_clock_change", silo="tows")["day"].to_list() == changes
 
 
 def test_tables_without_a_snapshot_are_empty_and_typed() -> None:
@@ -109,13 +121,15 @@ def test_a_missing_spec_is_a_clear_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.live
 def test_tables_in_the_object_store_are_read_as_publisher(lake: Settings) -> None:
-    """Only the days of the quarters to build, whatever else the table holds."""
+    """Only the days to build that its silo was declared complete for, whatever else the table holds."""
+    held = [date(2025, 9, 30), date(2025, 10, 1), date(2025, 10, 2), date(2025, 10, 3), date(2026, 2, 1)]
+    held += [date(2026, 5, 31), date(2026, 6, 1)]
     rows = pa.table(
         {
-            "place_id": ["quay"] * 3,
-            "direction": ["in"] * 3,
-            "people": pa.array([1, 2, 4], pa.int64()),
-            "event_date": pa.array([date(2025, 9, 30), date(2025, 10, 1), date(2026, 2, 1)]),
+            "place_id": ["quay"] * len(held),
+            "direction": ["in"] * len(held),
+            "people": pa.array([2**number for number in range(len(held))], pa.int64()),
+            "event_date": pa.array(held),
         }
     )
     missing = {
@@ -128,7 +142,7 @@ def test_tables_in_the_object_store_are_read_as_publisher(lake: Settings) -> Non
         "timestamptz": pa.timestamp("us", "UTC"),
     }
     for name, kind in missing.items():
-        rows = rows.append_column(name, pa.nulls(3, types[kind]))
+        rows = rows.append_column(name, pa.nulls(len(held), types[kind]))
     tables = catalog.open_catalog(lake, "pipeline")
     table = catalog.ensure_table(tables, "conformed.plugin_test", rows.schema, partition_by="event_date")
     table.append(rows)
@@ -138,8 +152,9 @@ def test_tables_in_the_object_store_are_read_as_publisher(lake: Settings) -> Non
         for name, value in lake.environment().items():
             environment.setenv(name, value)
         attach(connection, spec(tables={"crowd_flows": location}))
-        assert connection.execute("select people from conformed.crowd_flows").fetchall() == [(2,)]
+        read = connection.execute("select people from conformed.crowd_flows order by 1").fetchall()
     tables.drop_table("conformed.plugin_test")
+    assert read == [(2,), (8,), (64,)]
 
 
 def drawn(keys: KeyStore, mart: str = "m", edition: int = 1, unit: str = "2026-03-01") -> list[int]:

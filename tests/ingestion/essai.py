@@ -7,7 +7,7 @@ that the crash tests start import it too.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +19,7 @@ import polars as pl
 from infra import catalog, object_store
 from infra.city import City
 from infra.settings import Settings
-from ingestion import landing, lost_files, pipeline, recognition, tables
+from ingestion import landing, lost_files, naming, pipeline, recognition, tables
 from ingestion.pseudonyms import Pseudonymiser
 from ingestion.recognition import header_has
 from ingestion.register import Dataset, Dialect, Format, Retention, Silo
@@ -156,6 +156,7 @@ def make(name: str) -> Silo:
                 required=RECORDS,
                 recognise=header_has(COMMA, RECORDS),
                 to_delivered=_records,
+                covers=naming.period,
             ),
             Format(
                 name="nameless",
@@ -204,13 +205,20 @@ def csv(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
 
 
 def deliver(
-    settings: Settings, silo: str, name: str, content: bytes, *, named: str | None = None, corrects: str | None = None
+    settings: Settings,
+    silo: str,
+    name: str,
+    content: bytes,
+    *,
+    named: str | None = None,
+    corrects: str | None = None,
+    covers: Sequence[str] = (),
 ) -> Path:
     """Put a file in the drop folder, as `calanque drop` does."""
     source = settings.work_dir / "essai" / silo / name
     source.parent.mkdir(parents=True, exist_ok=True)
     source.write_bytes(content)
-    return landing.drop(settings, silo, source, named, corrects)
+    return landing.drop(settings, silo, source, named, corrects, covers=covers)
 
 
 def table(settings: Settings, dataset: Dataset) -> pl.DataFrame:

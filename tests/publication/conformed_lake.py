@@ -8,9 +8,10 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import numpy as np
 import polars as pl
+import psycopg
 import pyarrow as pa
 
-from infra import catalog, database, registry
+from infra import catalog, clock, database, registry
 from infra.city import load_city
 from infra.settings import Settings
 
@@ -22,8 +23,13 @@ SILOS = {
 }
 
 
-def commit(settings: Settings, dataset: str, rows: pa.Table, delivery_id: str) -> None:
-    """Append ``rows`` to a conformed table and record the commit, in the order of the way in."""
+def commit(
+    settings: Settings, dataset: str, rows: pa.Table, delivery_id: str, covers: Collection[date] | None = None
+) -> None:
+    """Append ``rows`` to a conformed table and record the commit, in the order of the way in.
+
+    The delivery covers the days of its rows, or those given.
+    """
     tables = catalog.open_catalog(settings, "pipeline")
     table = catalog.ensure_table(tables, f"conformed.{dataset}", rows.schema, partition_by="event_date")
     table.append(rows)
@@ -39,10 +45,27 @@ def commit(settings: Settings, dataset: str, rows: pa.Table, delivery_id: str) -
             days=days,
             snapshot_id=snapshot.snapshot_id if snapshot else None,
         )
+        declare(connection, SILOS[dataset], days if covers is None else covers, delivery_id)
+
+
+def declare(connection: psycopg.Connection, silo: str, days: Collection[date], delivery_id: str | None = None) -> None:
+    """Declare a silo complete for days, as the note of a delivery does."""
+    registry.declare(
+        connection,
+        silo,
+        days,
+        source="note" if delivery_id else "steward",
+        said_by="tests",
+        said_at=datetime.now(UTC),
+        delivery_id=delivery_id,
+    )
 
 
 def populate(settings: Settings, days: Collection[date], datasets: Collection[str], seed: int = 0) -> None:
-    """Commit made-up rows of every dataset for ``days``, one delivery each."""
+    """Commit made-up rows of every dataset for ``days``, one delivery each, which covers the days from the beginning of
+    the quarter on: nothing happened on those without rows.
+    """
+    covers = list(clock.days(clock.quarter_start(min(days)), max(days)))
     makers = {
         "verbalisations": verbalisations,
         "tows": tows,
@@ -51,7 +74,7 @@ def populate(settings: Settings, days: Collection[date], datasets: Collection[st
     }
     for dataset in datasets:
         delivery_id = hashlib.sha256(f"{dataset} {sorted(days)} {seed}".encode()).hexdigest()
-        commit(settings, dataset, makers[dataset](settings, sorted(days), delivery_id, seed), delivery_id)
+        commit(settings, dataset, makers[dataset](settings, sorted(days), delivery_id, seed), delivery_id, covers)
 
 
 def _events(

@@ -86,7 +86,8 @@ def wipe(settings: Settings) -> None:
     with database.connect(settings, "admin", "lake", autocommit=True) as connection:
         connection.execute(
             """
-            truncate registry.release, registry.mart, registry.unit, registry.commit, registry.delivery
+            truncate registry.release, registry.mart, registry.unit, registry.commit, registry.delivery, registry.cover,
+                registry.go_ahead
                 restart identity;
             alter table ledger.line disable trigger user;
             truncate ledger.line;

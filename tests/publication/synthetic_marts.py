@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from infra import object_store, registry
-from infra.build_spec import BuildSpec, CityReference, DayRange, Place, Unit, Zone
+from infra import database, object_store, registry
+from infra.build_spec import BuildSpec, CityReference, Place, Unit, Zone
+from infra.days import DayRange
 from infra.privacy_plan import plan
 from infra.settings import Settings
 from publication import candidates, contracts, parquet, settling
@@ -68,7 +69,7 @@ def spec(build_id: str = "b1", of: Iterable[Unit] | None = None, coverage: DayRa
         build_id=build_id,
         tables={},
         units=tuple(of) if of is not None else tuple(unit for mart in CONTRACTS for unit in units(mart, coverage)),
-        coverage=dict.fromkeys(SILO.values(), coverage),
+        coverage=dict.fromkeys(SILO.values(), (coverage,)),
         city=CITY,
     )
 
@@ -155,6 +156,7 @@ def stage(
 ) -> Build:
     """Store ``frames`` as the candidates of a finished build; what their rows are decides their fingerprints."""
     store = object_store.client(settings, "publisher")
+    declare(settings, of)
     marts = []
     for mart, frame in frames.items():
         sha256 = write(scratch / "candidate.parquet", frame)
@@ -181,6 +183,20 @@ def stage(
     )
     candidates.save(store, build)
     return build
+
+
+def declare(settings: Settings, of: BuildSpec) -> None:
+    """Declare the days of a build, as people had done before it was made."""
+    with database.connect(settings, "publisher", "lake") as connection:
+        for silo in of.coverage:
+            registry.declare(
+                connection,
+                silo,
+                of.covered_days(silo),
+                source="steward",
+                said_by="tests",
+                said_at=datetime.now(UTC),
+            )
 
 
 def release_row(mart: str) -> registry.ReleaseRow:

@@ -13,12 +13,12 @@ import polars as pl
 import psycopg
 import pyarrow as pa
 import pytest
-from conformed_lake import SILOS, populate, tows
+from conformed_lake import SILOS, declare, populate, tows
 from conformed_lake import commit as commit_rows
 from released import everything, in_bi
 from synthetic_marts import CITY, declared, release_row
 
-from infra import catalog, database, ledger, object_store, registry
+from infra import catalog, clock, database, ledger, object_store, registry
 from infra.build_spec import CityReference
 from infra.city import load_city, profile_path
 from infra.keys import KeyDamagedError
@@ -28,7 +28,7 @@ from publication import building, candidates, corrections, project, release, rep
 from publication.candidates import Build
 from publication.contracts import CONTRACTS
 from publication.due import Due, find_due
-from publication.ledger import LATE_ROWS, RefusedError, release_line
+from publication.ledger import LATE_ROWS, Book, RefusedError, release_line
 from publication.project import Project
 from publication.rebuilding import LATE, Rebuilt, rebuild
 
@@ -50,6 +50,12 @@ def commit(settings: Settings, silo: str, days: Iterable[date], dataset: str | N
         registry.add_commit(
             connection, silo=silo, dataset=dataset or silo, delivery_id=delivery, days=list(days), snapshot_id=None
         )
+
+
+def cover(settings: Settings, silo: str, first: date, last: date, *others: date) -> None:
+    """Declare the days from the first to the last, and others."""
+    with database.connect(settings, "pipeline", "lake") as connection:
+        declare(connection, silo, [*clock.days(first, last), *others])
 
 
 LATER = date(2027, 1, 1)
@@ -83,7 +89,8 @@ def days(found: Due | None, mart: str) -> list[tuple[date, date]]:
     return [(unit.first_day, unit.last_day) for unit in found.units if unit.mart == mart] if found else []
 
 
-FEBRUARY, MARCH = (date(2026, 2, 1), date(2026, 2, 28)), (date(2026, 3, 1), date(2026, 3, 31))
+JANUARY, FEBRUARY = (date(2026, 1, 1), date(2026, 1, 31)), (date(2026, 2, 1), date(2026, 2, 28))
+MARCH = (date(2026, 3, 1), date(2026, 3, 31))
 
 
 def test_nothing_is_due_in_an_empty_lake(desk: psycopg.Connection) -> None:
@@ -92,28 +99,29 @@ def test_nothing_is_due_in_an_empty_lake(desk: psycopg.Connection) -> None:
 
 
 def test_whole_periods_of_the_silos_that_have_data_are_due(clean_lake: Settings, desk: psycopg.Connection) -> None:
-    commit(clean_lake, "tows", [date(2026, 2, 10), date(2026, 8, 1)])
+    cover(clean_lake, "tows", date(2026, 2, 10), date(2026, 8, 30))
+    commit(clean_lake, "tows", [date(2025, 7, 5), date(2026, 2, 10), date(2026, 2, 11), date(2026, 12, 31)])
     found = due(desk)
     assert names(found) == TOWS
-    # A period that the lake covers from its middle on is whole; one that it does not cover to its end is not.
-    assert [first for first, _ in days(found, "tows_by_month")] == [date(2026, month, 1) for month in range(2, 8)]
-    assert [first for first, _ in days(found, "tows_profile")] == [date(2026, 1, 1), date(2026, 4, 1)]
+    # The first and the last period are not whole, whatever rows there are of them.
+    assert [first for first, _ in days(found, "tows_by_month")] == [date(2026, month, 1) for month in range(3, 8)]
+    assert [first for first, _ in days(found, "tows_profile")] == [date(2026, 4, 1)]
     assert found is not None
     assert found.commits == {"tows": 1}
     assert found.beside == ()
 
 
 def test_a_period_is_due_once_it_has_settled(clean_lake: Settings, desk: psycopg.Connection) -> None:
-    commit(clean_lake, "verbalisations", [date(2026, 2, 1), date(2026, 5, 1)])
-    commit(clean_lake, "crowd_flows", [date(2026, 2, 1), date(2026, 5, 1)])
+    cover(clean_lake, "verbalisations", date(2026, 1, 1), date(2026, 5, 1))
+    cover(clean_lake, "crowd_flows", date(2026, 2, 1), date(2026, 5, 1))
     # Seven days after its last day; and the mart of a quarter after that of the quarter.
-    assert days(due(desk, date(2026, 3, 7)), "fines_by_day") == []
-    assert days(due(desk, date(2026, 3, 8)), "fines_by_day") == [FEBRUARY]
+    assert days(due(desk, date(2026, 3, 7)), "fines_by_day") == [JANUARY]
+    assert days(due(desk, date(2026, 3, 8)), "fines_by_day") == [JANUARY, FEBRUARY]
     assert names(due(desk, date(2026, 4, 7))) & {"fines_profile"} == set()
     assert days(due(desk, date(2026, 4, 8)), "fines_profile") == [(date(2026, 1, 1), date(2026, 3, 31))]
     # Crowds two days after.
     assert days(due(desk, date(2026, 2, 4)), "crowd_by_day") == [(date(2026, 2, 1), date(2026, 2, 1))]
-    assert due(desk, date(2026, 2, 3)) is None
+    assert days(due(desk, date(2026, 2, 3)), "crowd_by_day") == []
 
 
 def test_the_day_is_that_of_the_city(clean_lake: Settings) -> None:
@@ -124,21 +132,21 @@ def test_the_day_is_that_of_the_city(clean_lake: Settings) -> None:
 
 
 def test_what_the_ledger_has_is_never_due_again(clean_lake: Settings, desk: psycopg.Connection) -> None:
-    commit(clean_lake, "verbalisations", [date(2026, 2, 1), date(2026, 4, 1)])
+    cover(clean_lake, "verbalisations", FEBRUARY[0], date(2026, 4, 29))
     first = due(desk)
     assert first is not None
     publish(clean_lake, first, names(first))
     assert due(desk) is None
     commit(clean_lake, "verbalisations", [date(2026, 2, 2)])  # late rows
     assert due(desk) is None
-    commit(clean_lake, "verbalisations", [date(2026, 4, 30)])
+    cover(clean_lake, "verbalisations", date(2026, 4, 30), date(2026, 4, 30))
     assert days(due(desk), "fines_by_day") == [(date(2026, 4, 1), date(2026, 4, 30))]
 
 
 def test_a_mart_that_was_not_released_stays_due_beside_those_that_were(
     clean_lake: Settings, desk: psycopg.Connection
 ) -> None:
-    commit(clean_lake, "verbalisations", [date(2026, 2, 1), date(2026, 3, 31)])
+    cover(clean_lake, "verbalisations", FEBRUARY[0], MARCH[1])
     first = due(desk)
     assert first is not None
     publish(clean_lake, first, names(first) - {"fines_by_nature"})
@@ -150,7 +158,7 @@ def test_a_mart_that_was_not_released_stays_due_beside_those_that_were(
 
 
 def test_a_correction_that_was_asked_for_is_due_with_its_family(clean_lake: Settings, desk: psycopg.Connection) -> None:
-    commit(clean_lake, "verbalisations", [date(2026, 2, 1), date(2026, 3, 31)])
+    cover(clean_lake, "verbalisations", FEBRUARY[0], MARCH[1])
     first = due(desk)
     assert first is not None
     publish(clean_lake, first, names(first))
@@ -174,7 +182,7 @@ def test_a_correction_that_was_asked_for_is_due_with_its_family(clean_lake: Sett
 
 
 def test_what_has_no_noise_any_more_is_not_due(clean_lake: Settings, desk: psycopg.Connection) -> None:
-    commit(clean_lake, "verbalisations", [date(2026, 2, 1), date(2026, 3, 31)])
+    cover(clean_lake, "verbalisations", FEBRUARY[0], MARCH[1])
     found = find_due(desk, PROJECT, plan(), today=LATER, destroyed={"2026-02"})
     assert days(found, "fines_by_day") == [MARCH]
 
@@ -183,7 +191,7 @@ def test_what_retention_has_deleted_rows_of_is_not_built_from_the_rest(
     clean_lake: Settings, desk: psycopg.Connection
 ) -> None:
     populate(clean_lake, [date(2026, 2, 1) + timedelta(days=number) for number in range(28)], ["tows"])
-    assert days(due(desk), "tows_by_month") == [FEBRUARY]
+    assert days(due(desk), "tows_by_month") == [JANUARY, FEBRUARY]
     table = catalog.open_catalog(clean_lake, "pipeline").load_table("conformed.tows")
     table.delete("event_date < '2026-02-15'", snapshot_properties={catalog.KEPT_FROM: "2026-02-15"})
     assert building.build(clean_lake) is None
@@ -192,7 +200,7 @@ def test_what_retention_has_deleted_rows_of_is_not_built_from_the_rest(
 def test_a_full_refresh_builds_what_is_published_and_nothing_else(
     clean_lake: Settings, desk: psycopg.Connection
 ) -> None:
-    commit(clean_lake, "verbalisations", [date(2026, 2, 1), date(2026, 3, 31)])
+    cover(clean_lake, "verbalisations", FEBRUARY[0], MARCH[1])
     first = due(desk)
     assert first is not None
     publish(clean_lake, first, FINES)
@@ -205,6 +213,98 @@ def test_a_full_refresh_builds_what_is_published_and_nothing_else(
 def test_a_register_that_changed_covers_no_day(clean_lake: Settings, desk: psycopg.Connection) -> None:
     commit(clean_lake, "crowd_flows", [date(2020, 1, 1)], "crowd_places")
     assert due(desk) is None
+
+
+def test_rows_alone_make_nothing_due(clean_lake: Settings, desk: psycopg.Connection) -> None:
+    """One fine of 31 October published all October, one of July 2025 twelve months of noise."""
+    commit(clean_lake, "verbalisations", [*clock.days(*FEBRUARY), date(2025, 7, 5), date(2026, 10, 31)])
+    assert due(desk) is None
+
+
+def test_what_fills_a_gap_is_published_once_it_is_declared(clean_lake: Settings, desk: psycopg.Connection) -> None:
+    cover(clean_lake, "verbalisations", *JANUARY, *clock.days(*MARCH))
+    found = due(desk)
+    assert days(found, "fines_by_day") == [JANUARY, MARCH]
+    assert days(found, "fines_profile") == []
+    assert found is not None
+    publish(clean_lake, found, names(found))
+    cover(clean_lake, "verbalisations", *FEBRUARY)
+    assert days(due(desk), "fines_by_day") == [FEBRUARY]
+    assert days(due(desk), "fines_profile") == [(JANUARY[0], MARCH[1])]
+
+
+def test_a_day_that_was_taken_back_is_not_covered(clean_lake: Settings, desk: psycopg.Connection) -> None:
+    cover(clean_lake, "verbalisations", *FEBRUARY)
+    with database.connect(clean_lake, "publisher", "lake") as connection:
+        registry.declare(
+            connection,
+            "verbalisations",
+            [date(2026, 2, 14)],
+            source="steward",
+            said_by="tests",
+            said_at=datetime.now(UTC),
+            covers=False,
+        )
+    assert due(desk) is None
+    cover(clean_lake, "verbalisations", date(2026, 2, 14), date(2026, 2, 14))
+    assert days(due(desk), "fines_by_day") == [FEBRUARY]
+
+
+@pytest.mark.parametrize("status", ["landed", "parked"])
+def test_nothing_is_due_while_a_delivery_of_the_silo_waits(
+    clean_lake: Settings, desk: psycopg.Connection, status: str
+) -> None:
+    """1,336 rows of 2,371 were published while the others waited, and the others were late for ever."""
+    cover(clean_lake, "verbalisations", *FEBRUARY)
+    cover(clean_lake, "tows", *FEBRUARY)
+    with database.connect(clean_lake, "pipeline", "lake") as connection:
+        registry.add_delivery(
+            connection,
+            silo="verbalisations",
+            delivery_id="f" * 64,
+            object_key="k",
+            file_name="fines.tsv",
+            size=1,
+            format_name=None,
+            corrects=None,
+        )
+        connection.execute("update registry.delivery set status = %s", [status])
+    assert names(due(desk)) == {"tows_by_month"}
+    standings = settling.standings(desk, ["verbalisations", "tows"])
+    waits = settling.waits(plan(), PROJECT.marts.values(), standings, Book([]), today=LATER)
+    (said,) = (wait.sentence for wait in waits if (wait.silo, wait.last_day) == ("verbalisations", FEBRUARY[1]))
+    assert said.startswith("verbalisations 2026-02-01 to 2026-02-28 waits: fines.tsv (delivery ffffffffffff) was not")
+    # A steward may say that it need not be waited for.
+    with database.connect(clean_lake, "publisher", "lake") as connection:
+        registry.add_go_ahead(
+            connection,
+            registry.GoAheadRow(
+                "verbalisations", [], None, None, "f" * 64, "tests", datetime.now(UTC), "it will never be mended"
+            ),
+        )
+    assert names(due(desk)) == {"tows_by_month", *FINES}
+
+
+def test_a_period_with_missing_days_is_due_when_a_steward_says_so(
+    clean_lake: Settings, desk: psycopg.Connection
+) -> None:
+    cover(clean_lake, "verbalisations", FEBRUARY[0], date(2026, 2, 26))
+    missing = [date(2026, 2, 27), date(2026, 2, 28)]
+    assert due(desk) is None
+
+    def let_go(first: date, last: date, days: list[date]) -> None:
+        row = registry.GoAheadRow("verbalisations", days, first, last, None, "tests", datetime.now(UTC), "a strike")
+        with database.connect(clean_lake, "publisher", "lake") as connection:
+            registry.add_go_ahead(connection, row)
+
+    let_go(JANUARY[0], MARCH[1], missing)  # of another period
+    let_go(*FEBRUARY, missing[:1])  # not of all
+    assert due(desk) is None
+    let_go(*FEBRUARY, missing)
+    found = due(desk)
+    assert days(found, "fines_by_day") == [FEBRUARY]
+    assert found is not None
+    assert max(found.covered["verbalisations"]) == date(2026, 2, 26)
 
 
 # --- with dbt --------------------------------------------------------------------------------------------------------
@@ -304,7 +404,7 @@ def test_from_conformed_rows_to_marts_that_everybody_may_read(
     assert shown["fines_by_day"] == {
         "rows": in_bi(analyst, CONTRACTS["fines_by_day"]).height,
         "release": 1,
-        "period_start": "2026-03-20",
+        "period_start": "2026-01-01",
         "period_end": "2026-03-31",
         "late_rows": 0,
         "held_back": None,

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_marts import make, reference, spec, units, write
 
-from infra.build_spec import CityReference, DayRange
+from infra.build_spec import CityReference
 from infra.city import load_city
+from infra.days import DayRange
 from infra.settings import Settings
 from publication import gate
 from publication.contracts import CONTRACTS, Contract, Reference
@@ -43,7 +44,7 @@ def test_a_mart_of_a_real_city_passes(city: object, mart: str, tmp_path: Path) -
     known = CityReference.of(profile)  # type: ignore[arg-type]
     one_day = DayRange(first_day=units(mart)[0].last_day, last_day=units(mart)[0].last_day)
     places = {place.place_id: place.place_name for place in known.places} | {"unknown": "Unknown place"}
-    full = Reference.of(spec().model_copy(update={"city": known, "coverage": {"s": one_day}}), mart, "s", places)
+    full = Reference.of(spec().model_copy(update={"city": known, "coverage": {"s": (one_day,)}}), mart, "s", places)
     write(tmp_path / "mart.parquet", make(contract, full))
     public = gate.Public.of(contract, full)
     assert gate.scan(tmp_path / "mart.parquet", contract, profile.plates, public) == []  # type: ignore[attr-defined]

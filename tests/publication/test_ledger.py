@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.build_spec import DayRange, Unit
+from infra.build_spec import Unit
+from infra.days import DayRange
 from infra.ledger import Line, breaks
 from infra.privacy_plan import plan
 from publication import settling

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 
@@ -11,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_marts import COVERAGE, Q1, Q2, make, reference, spec, units
 
-from infra.build_spec import DayRange, Unit
+from infra.build_spec import Unit
+from infra.clock import add_months, quarter_end, quarter_start
+from infra.days import DayRange
 from publication import contracts
 from publication.contracts import CONTRACTS, Contract
 
@@ -54,7 +57,7 @@ BREAKS: dict[str, Break] = {
     "known_value": lambda frame, contract: _with(frame, 0, **{contract.dimensions[-1].column: _stranger(contract)}),
     "grain_unique": lambda frame, _: pl.concat([frame, frame.head(1)]),
     "grid_complete": lambda frame, _: frame.slice(1),
-    "period_of_calendar": lambda frame, _: _with(frame, 0, period_end=date(2026, 1, 9)),
+    "period_of_calendar": lambda frame, _: _with(frame, 0, days_covered=0),
     "label_text": lambda frame, contract: _with(frame, _hidden(frame, contract), **{contract.measure.label: "few"}),
     "hidden_iff_labelled": lambda frame, contract: _with(
         frame, _hidden(frame, contract), **{contract.measure.label: None}
@@ -173,14 +176,15 @@ def test_periods_are_the_covered_days_of_the_units(first: date, length: int) -> 
     days = known.periods("day")["period_start"].to_list()
     wanted = [first + timedelta(days=number) for number in range(length + 1)]
     assert days == [day for day in wanted if any(unit.first_day <= day <= unit.last_day for unit in of)]
-    months = {day.replace(day=1): max(other for other in days if other.month == day.month) for day in days}
-    assert dict(known.periods("month").select("period_start", "period_end").iter_rows()) == months
-    quarters = {
-        start: max(day for day in days if (day >= Q2) == (start == Q2))
-        for start in (Q1, Q2)
-        if any((day >= Q2) == (start == Q2) for day in days)
-    }
-    assert dict(known.periods("quarter").select("period_start", "period_end").iter_rows()) == quarters
+    for period, start, end in (
+        ("day", lambda day: day, lambda day: day),
+        ("month", lambda day: day.replace(day=1), lambda day: add_months(day, 1) - timedelta(days=1)),
+        ("quarter", quarter_start, quarter_end),
+    ):
+        found = known.periods(period).select("period_start", "days_covered", "period_end", "days_in_period")
+        assert {row[0]: row[1] for row in found.iter_rows()} == Counter(start(day) for day in days)
+        for first_day, _, last_day, count in found.iter_rows():
+            assert (last_day, count) == (end(first_day), (end(first_day) - first_day).days + 1)
 
 
 def test_the_coverage_of_these_tests_cuts_both_quarters() -> None:

@@ -19,7 +19,8 @@ from released import everything, in_bi, in_files, in_iceberg, wipe
 from synthetic_marts import make, reference, spec, stage, units
 
 from infra import object_store
-from infra.build_spec import BuildSpec, DayRange
+from infra.build_spec import BuildSpec
+from infra.days import DayRange
 from infra.settings import Settings
 from publication import building, candidates, release, verifying
 from publication.contracts import CONTRACTS

@@ -17,7 +17,8 @@ from released import everything, in_bi, in_files, in_iceberg
 from synthetic_marts import make, reference, spec, stage, units
 
 from infra import catalog, database, object_store, registry
-from infra.build_spec import DayRange, Unit
+from infra.build_spec import Unit
+from infra.days import DayRange
 from infra.privacy_plan import plan
 from infra.settings import Settings
 from publication import candidates, corrections, files, release, report, verifying

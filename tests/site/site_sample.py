@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
+from infra import clock
+from infra.days import ranges
 from infra.site.facts import Day, Delivery, Facts, Living, MartState, Release, RunDay, Runs, SiloState, Warned, Work
 
 NOW = datetime(2026, 4, 12, 8, 0, tzinfo=UTC)
@@ -17,7 +19,9 @@ DAGS = (
     "change_contract",
     "city_day",
     "correct_release",
+    "declare_cover",
     "land_tows",
+    "publish_as_it_is",
     "publish_site",
     "release_marts",
     "retention",
@@ -54,14 +58,13 @@ def _runs() -> Runs:
 
 def _silo(state: str) -> SiloState:
     if state == "silent":
-        return SiloState("silent", None, None, None, None, 0, (), (), {}, {})
+        return SiloState("silent", None, None, (), 0, (), (), {}, {})
     statuses = ("committed", "refused", "landed", "parked")
     return SiloState(
         state=state,  # type: ignore[arg-type]
         newest=NOW - timedelta(days=1),
         overdue=date(2026, 4, 10) if state == "late" else None,
-        covered_from=date(2026, 1, 1),
-        covered_to=date(2026, 4, 11),
+        covered=ranges(day for day in clock.days(date(2026, 1, 1), date(2026, 4, 11)) if day != date(2026, 2, 3)),
         waiting=2,
         recent=tuple(_delivery(number, status) for number, status in enumerate(statuses)),
         days=tuple(Day(NOW.date() - timedelta(days=back), 4, 1, ROWS, ACCEPTED, ASIDE) for back in (40, 7, 3, 1)),

@@ -35,6 +35,8 @@ days as (
         quarter_start,
         period_start,
         period_end,
+        days_covered,
+        days_in_period,
         place_id,
         place_name,
         cast(greatest(sum(measured), 0) as bigint) as measured,
@@ -42,7 +44,7 @@ days as (
         cast(sum(case when density > density_threshold then 1 when density <= density_threshold then 0 end) as bigint)
             as hours_over_threshold
     from dense
-    group by quarter_start, period_start, period_end, place_id, place_name
+    group by quarter_start, period_start, period_end, days_covered, days_in_period, place_id, place_name
 ),
 
 published as (
@@ -59,6 +61,8 @@ select
     quarter_start,
     period_start,
     period_end,
+    days_covered,
+    days_in_period,
     place_id,
     place_name,
     people,

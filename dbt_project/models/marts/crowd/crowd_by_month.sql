@@ -10,6 +10,8 @@ select
     quarter_start,
     period_start,
     period_end,
+    days_covered,
+    days_in_period,
     place_id,
     place_name,
     direction,

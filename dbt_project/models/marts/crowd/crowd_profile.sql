@@ -48,6 +48,8 @@ select
     quarter_start,
     period_start,
     period_end,
+    days_covered,
+    days_in_period,
     place_id,
     place_name,
     iso_weekday,

@@ -23,6 +23,8 @@ select
     quarter_start,
     period_start,
     period_end,
+    days_covered,
+    days_in_period,
     zone_id,
     zone_name,
     fines,

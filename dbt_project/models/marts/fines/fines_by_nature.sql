@@ -23,6 +23,8 @@ select
     quarter_start,
     period_start,
     period_end,
+    days_covered,
+    days_in_period,
     area_id,
     area_name,
     nature_group,

@@ -41,6 +41,8 @@ select
     quarter_start,
     period_start,
     period_end,
+    days_covered,
+    days_in_period,
     zone_id,
     zone_name,
     time_band,

@@ -23,6 +23,8 @@ select
     quarter_start,
     period_start,
     period_end,
+    days_covered,
+    days_in_period,
     reason_group,
     tows,
     tows_label
