@@ -7,17 +7,16 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from unittest import mock
 
 import pytest
 
-from infra import clock, database, key_duty, object_store, provisioning, registry
+from infra import clock, database, object_store, registry
 from infra.clock import add_months
 from infra.settings import Settings
-from infra.trusted_clock import ClockDoubtedError
-from ingestion import erasure, landing, pipeline
+from ingestion import landing, pipeline
 from ingestion.register import silos
 from ingestion.retention import job, limits
 from ingestion.retention.conformed import ConformedZone
@@ -35,45 +34,6 @@ KILLER = Path(__file__).with_name("killed_job.py")
 
 def receipts(settings: Settings) -> list[tuple[str, str | None, bool]]:
     return city.objects(settings, "receipts", "retention/")
-
-
-def test_only_a_drill_has_another_clock_and_no_lake_becomes_one(mortal: Settings, tmp_path: Path) -> None:
-    today = city.today()
-    city.deliver(mortal, "tows", [city.tow(today, "AA-001-AA")], tmp_path)
-    rows, alive = city.rows(mortal, "tows"), [key for key in key_duty.keys(mortal) if key.state == "alive"]
-    mark = mortal.drill_mark.rename(mortal.drill_mark.with_suffix(".away"))  # as if it had not been made as one
-    try:
-        later = city.at(mortal, add_months(today, 40))
-        city.drop_file(mortal, "tows", [city.tow(today, "AA-002-AA")], tmp_path)
-        for act in (
-            lambda: job.run(later, run_id="by mistake"),
-            lambda: key_duty.destroy_due(later, run="by mistake"),
-            lambda: landing.sweep(later, "tows"),
-            lambda: erasure.erase(later, "AA-001-AA", run="by mistake"),
-            lambda: provisioning.provision(mortal),  # CALANQUE_DRILL, too late
-        ):
-            with pytest.raises(ClockDoubtedError, match="a drill"):
-                act()
-        assert not mortal.drill_mark.exists()
-    finally:
-        mark.rename(mortal.drill_mark)
-    assert [key for key in key_duty.keys(mortal) if key.state == "alive"] == alive
-    assert city.rows(mortal, "tows").equals(rows)
-
-
-def test_days_of_landing_and_rules_of_dates_go_by_the_lakes_clock(mortal: Settings, tmp_path: Path) -> None:
-    today, file = city.today(), tmp_path / "clock"
-    landing.sweep(mortal, "tows")
-    pipeline.ingest(mortal, "tows")
-    behind = mortal.model_copy(update={"now_file": file})
-    file.write_text((datetime.now(UTC) - timedelta(days=3)).isoformat())
-    city.drop_file(mortal, "tows", [city.tow(today, "AA-004-AA")], tmp_path / "sent")
-    with pytest.raises(ClockDoubtedError, match="nothing is landed"):  # its bytes would go three days early
-        landing.sweep(behind, "tows")
-    assert [landed.outcome for landed in landing.sweep(mortal, "tows").landed] == ["new"]
-
-    [receipt] = pipeline.ingest(city.at(mortal, today - timedelta(days=30)), "tows")
-    assert receipt.tally.by_rule == {"date_out_of_range": 1}
 
 
 @STORES
