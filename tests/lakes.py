@@ -8,16 +8,19 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from infra import clock, database, registry
 from infra.provisioning import admit_deliverer
 from infra.services import lake as services
 from infra.services import minio
 from infra.services.model import ServiceError
 from infra.settings import Settings
+from ingestion.register import silos
 
 
 def need_minio() -> None:
@@ -33,6 +36,20 @@ def need_minio() -> None:
 def drill(home: Path, **options: Any) -> Settings:
     """A lake of tests, in ``home``: made as a drill, so that it may have another clock than the machine's."""
     return Settings(home=home, quiet=True, drill=True, **options)
+
+
+def declare(settings: Settings, first: date, last: date, *names: str) -> None:
+    """Declare silos (all of them by default) complete for the days from the first to the last, as their stewards do."""
+    with database.connect(settings, "publisher", "lake") as connection:
+        for silo in names or silos():
+            registry.declare(
+                connection,
+                silo,
+                list(clock.days(first, last)),
+                source="steward",
+                said_by="tests",
+                said_at=clock.now(settings),
+            )
 
 
 @contextmanager

@@ -90,7 +90,8 @@ def all_counts(lake: Lake) -> dict[str, Counted]:
 
 
 def _first_of_month(rows: pl.DataFrame, instant: str) -> pl.DataFrame:
-    """Of each vehicle and month the first row, whether or not it is covered; rows without a vehicle all stay."""
+    """Of each vehicle and month the first row of a covered day; rows without a vehicle all stay."""
+    rows = _covered(rows)
     known = pl.col("vehicle").is_not_null()
     first = (
         rows.filter(known)
@@ -99,7 +100,7 @@ def _first_of_month(rows: pl.DataFrame, instant: str) -> pl.DataFrame:
         .unique(["vehicle", "month"], keep="first", maintain_order=True)
         .drop("month")
     )
-    return _covered(pl.concat([first, rows.filter(~known)]))
+    return pl.concat([first, rows.filter(~known)])
 
 
 def hours_observed(lake: Lake) -> pl.DataFrame:

@@ -21,13 +21,13 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import Result
-from lakes import running
+from lakes import declare, running
 from openlineage_checks import check
 from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 import infra
-from infra import database, endpoints, logs, object_store, registry, secrets
+from infra import clock, database, endpoints, logs, object_store, registry, secrets
 from infra.city import load_city
 from infra.cli import app
 from infra.endpoints import Endpoints
@@ -56,6 +56,7 @@ GRAFANA = Path(infra.__file__).parent / "grafana"
 def lived() -> Iterator[Settings]:
     """A lake in which a day was delivered, ingested, built and released, as Airflow's tasks would."""
     with running(airflow=False, prefix="calanque-signals-") as settings, pytest.MonkeyPatch.context() as environment:
+        declare(settings, clock.quarter_start(DAY), DAY)
         generate(load_city(settings), seed=7, start=DAY, days=1, scale=0.05, drop_dir=settings.drop_dir, faults=True)
         broken = settings.drop_dir / "tows" / "2026-03-31_9_fourriere.csv"
         broken.write_text("not;what;was;agreed\n1;2;3;4\n")

@@ -12,11 +12,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from lakes import running
+from lakes import declare, running
 from openlineage_checks import check
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-from infra import logs, secrets
+from infra import clock, logs, secrets
 from infra.city import load_city
 from infra.metrics.exporter import TOKEN
 from infra.services.ports import load
@@ -79,6 +79,7 @@ def lived(receiver: Receiver) -> Iterator[Settings]:
         environment.setenv("CALANQUE_OPENLINEAGE_URL", url)
         environment.setenv("CALANQUE_OTLP_ENDPOINT", url)
         with running(airflow=True, prefix="calanque-telling-") as settings:
+            declare(settings, clock.quarter_start(DAY), DAY)
             generate(
                 load_city(settings), seed=7, start=DAY, days=1, scale=0.05, drop_dir=settings.drop_dir, faults=False
             )

@@ -19,7 +19,7 @@ import polars as pl
 from infra import catalog, object_store
 from infra.city import City
 from infra.settings import Settings
-from ingestion import landing, lost_files, naming, pipeline, recognition, tables
+from ingestion import landing, lost_files, naming, pipeline, recognition, replay, tables
 from ingestion.pseudonyms import Pseudonymiser
 from ingestion.recognition import header_has
 from ingestion.register import Dataset, Dialect, Format, Retention, Silo
@@ -194,7 +194,7 @@ def registered(*silos: Silo) -> Iterator[None]:
     """The register, for the time being, holds these silos only."""
     register: Mapping[str, Silo] = {silo.name: silo for silo in silos}
     with contextlib.ExitStack() as stack:
-        for module in (landing, lost_files, pipeline, recognition):
+        for module in (landing, lost_files, pipeline, recognition, replay):
             stack.enter_context(mock.patch.object(module, "silos", return_value=register))
         yield
 

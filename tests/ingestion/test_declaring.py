@@ -273,7 +273,8 @@ def test_a_replay_does_not_declare_again_what_was_taken_back(lake: Settings, sil
             said_at=datetime.now(UTC),
             covers=False,
         )
-    replay.replay(lake, silo.name, hashlib.sha256(content).hexdigest(), "to be sure", "tests")
+    with essai.registered(silo):
+        replay.replay(lake, silo.name, hashlib.sha256(content).hexdigest(), "to be sure", "tests")
     ingest(lake, silo)
     assert ranges(covered(lake, silo)) == ranges(JANUARY)
     assert row(lake, silo, content).undeclared == {"2025-02-03": 2}

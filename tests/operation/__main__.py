@@ -189,20 +189,20 @@ def drill(options: argparse.Namespace, folder: Path) -> None:
         scale=options.scale,
         seed=options.seed,
     )
-    with lakes.lake(folder / "a", airflow=True) as first:
+    with lakes.lake(folder / "a", options.start, airflow=True) as first:
         report["day_by_day"] = day_by_day(first, deliveries, options.report.with_suffix(".progress.json"))
         report["machine_after_days"] = lakes.machine()
         lakes.write(options.report, report)
         # Its Airflow goes, so that the second lake has the machine; the lake itself stays, to be compared with.
         services.down(first)
         services.up(first, airflow=False)
-        with lakes.lake(folder / "b", airflow=True, keys=first.keys_dir) as second:
+        with lakes.lake(folder / "b", options.start, airflow=True, keys=first.keys_dir) as second:
             report["backfill"] = by_backfill(second, deliveries)
             report["same"] = same(first, second)
             lakes.write(options.report, report)
             report["one_file_to_rows_seconds"] = lakes.spread(one_file(second, folder / "one"))
             lakes.write(options.report, report)
-    with lakes.lake(folder / "c", airflow=False) as third:
+    with lakes.lake(folder / "c", options.start, airflow=False) as third:
         walls = by_command(third, deliveries, options.commands)
     through = [report["day_by_day"]["wall_seconds_by_day"][day] for day in walls]
     report["overhead"] = {

@@ -25,6 +25,7 @@ from infra import database, object_store, registry
 from infra.airflow_api import AirflowApi, DagRun
 from infra.catalog import open_catalog
 from infra.city import load_city
+from infra.clock import quarter_start
 from infra.services import lake as services
 from infra.settings import Settings
 from ingestion import tables
@@ -32,6 +33,7 @@ from ingestion.arrivals import waiting
 from ingestion.demo.generate import generate
 from ingestion.demo.truth import Truth
 from ingestion.register import silos
+from tests.lakes import declare
 
 MARTS = ("build_marts", "release_marts")
 PATIENCE = 900.0  # seconds for what takes a minute: the machine may be busy
@@ -61,8 +63,10 @@ def stage(settings: Settings, folder: Path, *, start: date, days: int, scale: fl
 
 
 @contextmanager
-def lake(home: Path, *, airflow: bool, keys: Path | None = None) -> Iterator[Settings]:
-    """A running lake in ``home``, whose clock is the file that :func:`set_clock` writes."""
+def lake(home: Path, start: date, *, airflow: bool, keys: Path | None = None) -> Iterator[Settings]:
+    """A running lake in ``home``, whose clock is the file that :func:`set_clock` writes; complete, with nothing, for
+    the days of the quarter before ``start``.
+    """
     home.mkdir(mode=0o755, parents=True)
     home.chmod(0o755)
     clock = home / "clock"
@@ -72,6 +76,8 @@ def lake(home: Path, *, airflow: bool, keys: Path | None = None) -> Iterator[Set
     settings = Settings(home=home, quiet=True, drill=True, now_file=clock, clock_leap_days=1000)  # its days are long
     try:
         services.up(settings, airflow=airflow)
+        if start > quarter_start(start):
+            declare(settings, quarter_start(start), start - timedelta(days=1))
         yield settings
     finally:
         services.down(settings)

@@ -61,6 +61,7 @@ def cover(settings: Settings, silo: str, first: date, last: date, *others: date)
 LATER = date(2027, 1, 1)
 FINES = {"fines_by_day", "fines_by_month", "fines_by_nature"}
 TOWS = {mart for mart in CONTRACTS if mart.startswith("tows_")}
+BY_MONTH = {mart for mart in TOWS if plan().marts[mart].release == "month"}
 
 
 def due(connection: psycopg.Connection, today: date = LATER, **options: bool) -> Due | None:
@@ -269,7 +270,7 @@ def test_nothing_is_due_while_a_delivery_of_the_silo_waits(
             corrects=None,
         )
         connection.execute("update registry.delivery set status = %s", [status])
-    assert names(due(desk)) == {"tows_by_month"}
+    assert names(due(desk)) == BY_MONTH
     standings = settling.standings(desk, ["verbalisations", "tows"])
     waits = settling.waits(plan(), PROJECT.marts.values(), standings, Book([]), today=LATER)
     (said,) = (wait.sentence for wait in waits if (wait.silo, wait.last_day) == ("verbalisations", FEBRUARY[1]))
@@ -282,7 +283,7 @@ def test_nothing_is_due_while_a_delivery_of_the_silo_waits(
                 "verbalisations", [], None, None, "f" * 64, "tests", datetime.now(UTC), "it will never be mended"
             ),
         )
-    assert names(due(desk)) == {"tows_by_month", *FINES}
+    assert names(due(desk)) == {*BY_MONTH, *FINES}
 
 
 def test_a_period_with_missing_days_is_due_when_a_steward_says_so(
