@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"
 """The zone, area or place of what cannot be placed; always part of the public grid."""
 
+FOOTFALL_THRESHOLD = 20
+"""The operator of measure ``presence`` hides counts under this one."""
+
+FOOTFALL_HIDDEN = FOOTFALL_THRESHOLD - 1
+"""What a count counts that the operator hides, delivered or not: a device more then changes it by one, never by 20."""
+
 REGISTERS = frozenset({"crowd_places", "telecom_zones"})
 """Conformed tables that describe things rather than events: read whole, whatever the quarters."""
 
@@ -75,6 +81,7 @@ class CityReference(_Frozen):
     name: str
     time_zone: str
     footfall_measure: str = Field(description="Which measure of conformed.telecom_footfall the city publishes.")
+    footfall_hidden: int = Field(default=FOOTFALL_HIDDEN, description="What a count that its operator hides counts.")
     zones: tuple[Zone, ...]
     places: tuple[Place, ...] = ()
 

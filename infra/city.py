@@ -52,7 +52,7 @@ class City:
     name: str
     title: str
     time_zone: str
-    footfall_measure: Literal["presence", "arrivals"]
+    footfall_measure: str
     zones: pl.DataFrame
     points: pl.DataFrame
     places: pl.DataFrame
@@ -156,7 +156,7 @@ class _Profile(_Model):
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
     title: str
     time_zone: str
-    footfall_measure: Literal["presence", "arrivals"]
+    footfall_measure: str
     plates: tuple[str, ...] = ()
     time_zones: dict[str, str] = {}
     zoning: _Cells | _Polygons | _H3 = Field(discriminator="kind")
@@ -169,6 +169,16 @@ class _Profile(_Model):
     @classmethod
     def _time_zone(cls, value: str) -> str:
         return _known_time_zone(value)
+
+    @field_validator("footfall_measure")
+    @classmethod
+    def _footfall_measure(cls, value: str) -> str:
+        if value != "presence":
+            raise ValueError(
+                f"{value!r} cannot be published: it is 'presence', counts of devices; of estimates expanded by weights "
+                "nobody declared how much one device weighs at most"
+            )
+        return value
 
     @field_validator("time_zones")
     @classmethod

@@ -3,7 +3,7 @@
 Schema ``conformed`` holds one view per conformed table over ``iceberg_scan``, restricted by literal dates to the days
 to build that its silo was declared complete for, so that Iceberg prunes the files of other days before reading any.
 Rows of a day that nobody declared are in no view. A table of events bears the name of its silo. Schema ``reference``
-holds the public facts that grids are made of: zones, places, units, calendar and settings. Function ``noise`` draws
+holds the public facts that grids are made of: zones, places, units, calendar, hours, settings. Function ``noise`` draws
 noise.
 """
 
@@ -137,6 +137,7 @@ def attach(connection: DuckDBPyConnection, spec: BuildSpec) -> None:
     _create(connection, "zones", pl.DataFrame([zone.model_dump() for zone in spec.city.zones]))
     _create(connection, "units", units(spec))
     _create(connection, "calendar", calendar(spec))
+    _create(connection, "hours", hours(spec))
     _create(connection, "settings", _settings(spec))
     _create_places(connection, spec)
 
@@ -185,6 +186,47 @@ def calendar(spec: BuildSpec) -> pl.DataFrame:
         pl.col("day").dt.truncate("1q").dt.offset_by("2mo").dt.month_end().alias("quarter_end"),
         pl.col("day").dt.weekday().cast(pl.Int32).alias("iso_weekday"),
         pl.col("day").is_in(_clock_changes(spec)).alias("is_clock_change"),
+    )
+
+
+def clock_hours(days: DayRange, time_zone: str) -> pl.DataFrame:
+    """How often each local hour comes on each of these days: ``day``, ``hour``, ``hours``."""
+    first, last = (
+        pl.lit(day).cast(pl.Datetime("us")).dt.replace_time_zone(time_zone)
+        for day in (days.first_day, days.last_day + timedelta(days=1))
+    )
+    at = pl.col("at")
+    return (
+        pl.select(at=pl.datetime_range(first, last, interval="1h", closed="left"))
+        .group_by(day=at.dt.date(), hour=at.dt.hour().cast(pl.Int32))
+        .agg(hours=pl.len().cast(pl.Int32))
+    )
+
+
+def hours(spec: BuildSpec) -> pl.DataFrame:
+    """The local hours of each silo's release units: ``silo``, ``day``, ``month_start``, ``quarter_start``,
+    ``iso_weekday``, ``hour``, ``hours`` and ``hours_covered``.
+
+    ``hours`` is how often the hour comes that day: twice on the night when clocks go back, and there is no line for an
+    hour that is left out. ``hours_covered`` is the same on days that the silo covers, 0 on the others.
+    """
+    counted = pl.concat([clock_hours(each, spec.city.time_zone) for each in spec.ranges()])
+    covered = calendar(spec).select("silo", "day", covered=pl.lit(value=True))
+    return (
+        pl.DataFrame({"silo": sorted(spec.coverage)}, schema={"silo": pl.String})
+        .join(counted, how="cross")
+        .join(covered, on=["silo", "day"], how="left")
+        .select(
+            "silo",
+            "day",
+            pl.col("day").dt.month_start().alias("month_start"),
+            pl.col("day").dt.truncate("1q").alias("quarter_start"),
+            pl.col("day").dt.weekday().cast(pl.Int32).alias("iso_weekday"),
+            "hour",
+            "hours",
+            pl.when("covered").then("hours").otherwise(0).alias("hours_covered"),
+        )
+        .sort("silo", "day", "hour")
     )
 
 
@@ -254,6 +296,7 @@ def _settings(spec: BuildSpec) -> pl.DataFrame:
             "city": [spec.city.name],
             "time_zone": [spec.city.time_zone],
             "footfall_measure": [spec.city.footfall_measure],
+            "footfall_hidden": [spec.city.footfall_hidden],
         }
     )
 

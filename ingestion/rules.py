@@ -19,13 +19,16 @@ FIRST_DAY = date(2000, 1, 1)
 """No delivery is about an earlier day."""
 
 
-def rule(name: str, column: str, holds: Callable[[pl.Expr], pl.Expr]) -> Any:
-    """A check of a pandera model: rows in which ``holds(column)`` is false break the rule ``name``; null passes."""
+def rule(name: str, column: str, holds: Callable[[pl.Expr], pl.Expr], *, warns: bool = False) -> Any:
+    """A check of a pandera model: rows in which ``holds(column)`` is false break the rule ``name``; null passes.
+
+    One that ``warns`` keeps these rows.
+    """
 
     def check(_model: type[pa.DataFrameModel], data: PolarsData) -> pl.LazyFrame:
         return data.lazyframe.select(holds(pl.col(column)))
 
-    return pa.check(column, name=name)(check)
+    return pa.check(column, name=name, raise_warning=warns)(check)
 
 
 def present(value: pl.Expr) -> pl.Expr:

@@ -17,8 +17,10 @@ import polars as pl
 
 from infra import compute, database, object_store, privacy_plan, registry
 from infra.bench.stopwatch import Elapsed, Stopwatch
+from infra.build_spec import FOOTFALL_HIDDEN
 from infra.city import City, load_city
-from infra.dbt_plugin import register_noise
+from infra.days import DayRange
+from infra.dbt_plugin import clock_hours, register_noise
 from infra.keys import open_keys
 from infra.settings import Settings
 from ingestion.landing import BUCKET
@@ -161,8 +163,8 @@ def give_counted(connection: duckdb.DuckDBPyConnection, silo: str, *, bounded: b
 
 
 def give(connection: duckdb.DuckDBPyConnection, settings: Settings, city: City) -> None:
-    """The names that a family's query reads beside its events: zones, places, vocabularies, the plan's noise, and how
-    noisy leaves are fitted to a total.
+    """What a family's query reads beside its events: zones, places, vocabularies, hours of the clock, the plan's noise,
+    and how noisy leaves are fitted to a total.
     """
     published = city.zones.select("area_id", "area_name", published_zone_id="zone_id")
     zones = city.zones.drop("area_id", "area_name").join(published, on="published_zone_id")
@@ -179,7 +181,10 @@ def give(connection: duckdb.DuckDBPyConnection, settings: Settings, city: City) 
             for name, mart in privacy_plan.plan().marts.items()
         ]
     )
-    for name, frame in (("zones", zones), ("places", places), ("plan", plan)):
+    first, last = connection.execute("select min(event_date), max(event_date) from events").fetchall()[0]
+    clock = clock_hours(DayRange(first_day=first, last_day=last), city.time_zone)
+    known = pl.DataFrame({"footfall_hidden": [FOOTFALL_HIDDEN]})
+    for name, frame in (("zones", zones), ("places", places), ("plan", plan), ("clock", clock), ("settings", known)):
         connection.register("given", frame.to_arrow())
         connection.execute(f"create table {name} as from given")
     for seed in sorted((PROJECT / "seeds").glob("*.csv")):

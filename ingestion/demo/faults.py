@@ -144,7 +144,7 @@ ROW_FAULTS: Mapping[str, tuple[RowFault, ...]] = {
         *_counted(moment="hour", off_grid="10:15:00", last="count"),
         RowFault("bad_code", "zone_unknown", _fixed(zone="9999")),
         RowFault("bad_category", "category_unknown", _fixed(category="touriste?")),
-        RowFault("under_threshold", "under_operator_threshold", _fixed(count="3")),
+        RowFault("under_threshold", "under_operator_threshold", _fixed(count="3"), "warning"),
         # The number of no subscriber: 001 is the test network.
         RowFault("individual_rows", INDIVIDUAL_LEVEL, _fixed(zone="001019999999999")),
     ),

@@ -10,11 +10,12 @@ from datetime import date
 import numpy as np
 import polars as pl
 
+from infra.build_spec import FOOTFALL_THRESHOLD
 from infra.city import City
 from ingestion.demo.draws import centrality, generator
 from ingestion.demo.rhythms import RESIDENTS, VISITORS, WORKERS, day_kind
 from ingestion.demo.table import Table, instants
-from ingestion.silos.telecom_footfall import CATEGORIES, OPERATOR_THRESHOLD, PRESENCE_COLUMNS
+from ingestion.silos.telecom_footfall import CATEGORIES, PRESENCE_COLUMNS
 
 HEADER = ";".join(PRESENCE_COLUMNS)
 _PEOPLE = {"resident": 870_000, "worker": 310_000, "visitor": 140_000}
@@ -50,7 +51,7 @@ class Footfall:
         rhythm = np.stack([np.array(_RHYTHMS[name][day_kind(day)])[hour] / 99 for name in CATEGORIES], axis=1)
         noise = 0.93 + 0.14 * random.random((hours, len(CATEGORIES), zones))
         people = (rhythm[:, :, None] * self._people * noise).astype(np.int64).ravel()
-        cell = np.flatnonzero(people >= OPERATOR_THRESHOLD)
+        cell = np.flatnonzero(people >= FOOTFALL_THRESHOLD)
         table = pl.DataFrame(
             {
                 "zone": self._zones.gather(cell % zones),

@@ -1,7 +1,9 @@
 """Footfall from mobile networks, accepted only as the operator aggregated it.
 
-Nothing about a person or a device may enter: a delivery with a column that looks individual is refused as a whole, a
-row whose zone looks like an identifier is rejected, and so is a count under the operator's own threshold.
+Nothing about a person or a device may enter: a delivery with a column that looks individual is refused as a whole, and
+a row whose zone looks like an identifier is rejected. A count that the operator should have hidden counts like one that
+it hid (``infra.build_spec.FOOTFALL_HIDDEN``). Estimates expanded by weights that nobody capped are refused: what one
+device changes of them has no bound.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import duckdb
 import pandera.polars as pa
 import polars as pl
 
+from infra.build_spec import FOOTFALL_HIDDEN, FOOTFALL_THRESHOLD
 from infra.city import UNKNOWN, City
 from infra.classification import Classification
 from infra.clock import to_utc
@@ -28,10 +31,9 @@ from ingestion.rules import CONFORMED_RULES, DATE_RULES, LOCAL_TIME_RULES, in_pe
 CATEGORIES = ("resident", "worker", "visitor")
 MEASURES = {"presence": "presence", "mitma": "arrivals"}
 PRESENCE_COLUMNS = ("zone", "hour", "category", "count")
-OPERATOR_THRESHOLD = 20
-"""The operator of ``presence`` hides counts under this one; such a count is not one it aggregated."""
 ABSURD_PEOPLE = 10_000_000
 INDIVIDUAL_LEVEL = "individual_level"
+WEIGHTS_UNBOUNDED = "weights_unbounded"
 
 _PRESENCE_CATEGORIES = {
     "resident": "resident",
@@ -148,7 +150,12 @@ class Delivered(pa.DataFrameModel):
     )
     count_unreadable = rule("count_unreadable", "people", lambda people: people.is_not_null() & people.is_finite())
     count_absurd = rule("count_absurd", "people", lambda people: people.is_between(0, ABSURD_PEOPLE) | people.is_nan())
-    under_operator_threshold = rule("under_operator_threshold", "people", lambda people: people >= pl.col("threshold"))
+    under_operator_threshold = rule(
+        "under_operator_threshold",
+        "people",
+        lambda people: ~people.is_between(0, pl.col("threshold"), closed="left"),
+        warns=True,
+    )
 
     class Config:
         strict = True
@@ -233,6 +240,21 @@ def refuse_individuals(declared: tuple[str, ...]) -> Callable[[tuple[str, ...]],
     return forbidden
 
 
+def refuse_unbounded(declared: tuple[str, ...]) -> Callable[[tuple[str, ...]], str | None]:
+    """The ``Format.forbidden`` of estimates expanded by weights: refuses individuals, and then whatever there is.
+
+    To accept them, the sender has to declare how much a device weighs at most, and counts be divided by it: bounds are
+    those of a device that counts for one.
+    """
+    individuals = refuse_individuals(declared)
+
+    def forbidden(header: tuple[str, ...]) -> str | None:
+        is_this_format = len(set(header) & set(declared)) >= 2
+        return individuals(header) or (WEIGHTS_UNBOUNDED if is_this_format else None)
+
+    return forbidden
+
+
 def _from_presence(batch: pl.DataFrame) -> pl.DataFrame:
     """``presence``: people present by zone, hour and category, see docs/formats.md."""
     return batch.select(
@@ -243,7 +265,7 @@ def _from_presence(batch: pl.DataFrame) -> pl.DataFrame:
         starts_at=parsing.instant(pl.col("hour")),
         starts_local=pl.lit(None, pl.Datetime("us")),
         people=parsing.whole(pl.col("count")).cast(pl.Float64),
-        threshold=pl.lit(OPERATOR_THRESHOLD, pl.Float64),
+        threshold=pl.lit(FOOTFALL_THRESHOLD, pl.Float64),
     )
 
 
@@ -316,7 +338,7 @@ def conform(footfall: pl.DataFrame, accepted: Format, city: City, _: Pseudonymis
         "stratum",
         "starts_at",
         pl.col("local").struct["hour"].alias("local_hour"),
-        "people",
+        pl.when(pl.col("people") < pl.col("threshold")).then(FOOTFALL_HIDDEN).otherwise("people").alias("people"),
         pl.col("local").struct["day"].alias("event_date"),
         reject=parsing.first_rule(
             {
@@ -419,7 +441,7 @@ SILO = Silo(
                 "people": ("viajes",),
             },
             kinds={"destino": Kind.NUMBER},
-            forbidden=refuse_individuals(_MITMA_DECLARED),
+            forbidden=refuse_unbounded(_MITMA_DECLARED),
         ),
         Format(
             name="mitma",
@@ -436,7 +458,7 @@ SILO = Silo(
                 "people": ("n_trips",),
             },
             kinds={"id_destination": Kind.NUMBER},
-            forbidden=refuse_individuals(_MITMA_DECLARED),
+            forbidden=refuse_unbounded(_MITMA_DECLARED),
         ),
         Format(
             name="mitma_zones",
@@ -458,9 +480,14 @@ SILO = Silo(
             "It looks like data about individuals (an identifier, a number, a position). Ask the operator for counts "
             "by zone and hour only, and destroy the file."
         ),
+        WEIGHTS_UNBOUNDED: (
+            "It holds estimates expanded by weights, and nobody declared how much one device weighs at most: what one "
+            "device changes would have no bound. Ask the ministry for a cap of its weights, and the data protection "
+            "officer to declare it; until then deliver counts of devices."
+        ),
         "under_operator_threshold": (
-            f"The count is under {OPERATOR_THRESHOLD}, which the operator undertook to hide. Ask the operator to apply "
-            "its threshold and deliver again."
+            f"Warning. The count is under {FOOTFALL_THRESHOLD}, which the operator undertook to hide: it counts "
+            f"{FOOTFALL_HIDDEN}, as a hidden one does. Ask the operator to apply its threshold."
         ),
         "zone_missing": "A zone code is missing. Deliver the row again with it.",
         "zone_unknown": "The zone is none of the city's. Correct the code, or add it to the city profile.",

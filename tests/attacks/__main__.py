@@ -41,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
             found[city.name] = _one_city(city, scratch / str(place), say, suite.FEWER_RERUNS if place else suite.RERUNS)
         found[EVERY_CITY] = [
             *suite.on_mechanism(scratch / "mechanism", say, pairs=chosen.pairs),
+            *suite.on_deliveries(scratch / "neighbours", say),
             *_ledger(scratch / "ledger", say),
         ]
     finally:

@@ -25,6 +25,7 @@ from tests.attacks import (
     families,
     ledger_drill,
     local,
+    neighbours,
     planted,
     published,
     readable,
@@ -133,6 +134,12 @@ def on_mechanism(scratch: Path, say: Say, *, pairs: int = PAIRS, quick: bool = F
         *audit.attack_presence(trials["real"], trials[worse], worse),
         *audit.attack_membership(trials["real"], trials[much_worse], much_worse),
     ]
+
+
+def on_deliveries(scratch: Path, say: Say) -> list[Finding]:
+    """P16 on every mart, from delivered files on."""
+    say("P16: neighbouring deliveries")
+    return neighbours.attack(scratch)
 
 
 def on_ledger(settings: Settings, scratch: Path, say: Say) -> list[Finding]:

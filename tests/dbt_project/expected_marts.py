@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
 import polars as pl
 from small_lake import CITY, COVERED, Lake
@@ -25,6 +26,8 @@ REASON_GROUPS = ["stationnement_genant", "stationnement_tres_genant", "abusif_ep
 GROUP_OF_REASON = {"vehicule_epave": "abusif_epave", "non_precise": "autre"}
 DELAY_GROUPS = ["under_1_day", "1_to_3_days", "over_3_days", "not_impounded", "unknown"]
 PERIODS = {"day": "1d", "month": "1mo", "quarter": "1q"}
+HIDDEN = 19
+"""What a cell of footfall counts that the operator, who hides counts under 20, did not deliver."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,10 @@ class Counted:
             grid = grid.join(axis, how="cross")
         keys = [name for name in self.values.columns if name in grid.columns]
         return grid.join(self.values, on=keys, how="left").with_columns(pl.col("exact").fill_null(0).cast(pl.Int64))
+
+    @property
+    def every(self) -> str:
+        return PERIODS[self.unit]
 
     @property
     def grain(self) -> list[str]:
@@ -103,10 +110,21 @@ def _first_of_month(rows: pl.DataFrame, instant: str) -> pl.DataFrame:
     return pl.concat([first, rows.filter(~known)])
 
 
-def hours_observed(lake: Lake) -> pl.DataFrame:
-    """The hours the operator delivered: ``event_date``, ``hour``, ``starts_at``."""
-    rows = _covered(lake.tables["telecom_footfall"]).filter(measure=CITY.footfall_measure)
-    return rows.select("event_date", "starts_at", hour="local_hour").unique()
+def hours_of(first_day: date, last_day: date) -> pl.DataFrame:
+    """Every hour of these days on the city's clock: ``event_date``, ``hour`` (``local_hour``), ``starts_at``."""
+    days = (first_day, last_day)
+    first, last = (pl.lit(day).cast(pl.Datetime("us")).dt.replace_time_zone(CITY.time_zone) for day in days)
+    at = pl.datetime_range(first, last.dt.offset_by("1d"), interval="1h", closed="left")
+    return pl.select(starts_at=at).select(
+        pl.col("starts_at").dt.convert_time_zone("UTC"),
+        event_date=pl.col("starts_at").dt.date(),
+        local_hour=pl.col("starts_at").dt.hour().cast(pl.Int32),
+        hour=pl.col("starts_at").dt.hour().cast(pl.Int32),
+        iso_weekday=pl.col("starts_at").dt.weekday().cast(pl.Int32),
+        time_band=pl.col("starts_at")
+        .dt.hour()
+        .replace_strict({hour: band for band, hours in BANDS.items() for hour in hours}, return_dtype=pl.String),
+    )
 
 
 def _crowd(lake: Lake) -> dict[str, Counted]:
@@ -134,14 +152,27 @@ def _crowd(lake: Lake) -> dict[str, Counted]:
 
 
 def _footfall(lake: Lake) -> dict[str, Counted]:
-    rows = _placed(_covered(lake.tables["telecom_footfall"])).filter(measure=CITY.footfall_measure)
-    rows = _banded(rows).with_columns(
-        people=pl.col("people").round(0, mode="half_away_from_zero"),
+    delivered = _covered(lake.tables["telecom_footfall"]).filter(measure=CITY.footfall_measure)
+    zones = pl.DataFrame({"zone_id": [zone.zone_id for zone in CITY.zones if zone.zone_id != UNKNOWN]})
+    categories = _axis("category", CATEGORIES)
+    cell = ["zone_id", "category", "event_date", "local_hour", "starts_at"]
+    hours = (
+        hours_of(COVERED[0], COVERED[-1])
+        .filter(pl.col("event_date").is_in(COVERED))
+        .select("event_date", "local_hour", "starts_at")
+    )
+    grid = hours.join(zones, how="cross").join(categories, how="cross")
+    counted = grid.join(delivered.select(*cell, "people"), on=cell, how="left").with_columns(
+        people=pl.col("people").fill_null(0).round(0, mode="half_away_from_zero").clip(lower_bound=HIDDEN)
+    )
+    elsewhere = delivered.filter(~pl.col("zone_id").is_in(zones["zone_id"].implode())).select(
+        *cell, people=(pl.col("people").round(0, mode="half_away_from_zero") - HIDDEN).clip(lower_bound=0)
+    )
+    rows = _banded(_placed(pl.concat([counted.select(*cell, "people"), elsewhere]))).with_columns(
         hour="local_hour",
         iso_weekday=pl.col("event_date").dt.weekday().cast(pl.Int32),
     )
     people = pl.col("people").sum()
-    categories = _axis("category", CATEGORIES)
     return {
         "footfall_by_day": Counted("day", (_AREAS, categories), _by(rows, "day", ["area_id", "category"], people)),
         "footfall_by_month": Counted(

@@ -26,8 +26,8 @@ from infra.privacy_plan import plan
 
 PROJECT = Path(__file__).parents[2] / "dbt_project"
 TIME_ZONE = "Europe/Paris"
-FIRST, LAST = date(2026, 9, 21), date(2026, 11, 8)
-"""Covered days, but for a gap: the end of a quarter, the beginning of the next, and the clock change of 25 October."""
+FIRST, LAST = date(2026, 9, 21), date(2026, 11, 20)
+"""Covered days, but for a gap: the end of a quarter, more than half of the next, and the clock change of 25 October."""
 COVERED = [day for day in clock.days(FIRST, LAST) if day not in {date(2026, 10, 7), date(2026, 10, 8)}]
 
 CITY = CityReference(
@@ -309,11 +309,11 @@ def _footfall(random: np.random.Generator) -> pl.DataFrame:
     cells = (
         hours.join(pl.DataFrame({"zone_id": sorted(set(ZONES))}), how="cross")
         .join(pl.DataFrame({"category": ["resident", "worker", "visitor"], "mean": [80.0, 21.0, 8.0]}), how="cross")
-        .join(pl.DataFrame({"stratum": ["", "f3"], "measure": ["presence", "presence"]}), how="cross")
+        .with_columns(stratum=pl.lit(""), measure=pl.lit("presence"))
     )
     arrivals = cells.filter(pl.Series(random.random(len(cells)) < 0.1)).with_columns(measure=pl.lit("arrivals"))
     cells = pl.concat([cells, arrivals])
-    people = np.round(random.gamma(2, cells["mean"].to_numpy() / 4), 3)
+    people = np.round(random.gamma(2, cells["mean"].to_numpy() / 2), 3)
     cells = cells.with_columns(people=pl.Series(people)).filter(pl.col("people") > 1)
     return cells.select(
         "zone_id",

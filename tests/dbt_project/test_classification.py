@@ -143,10 +143,7 @@ def test_public_facts_are_these_and_no_others(lineage: Lineage) -> None:
         for column in node.columns
         if column.public_fact
     }
-    assert facts == {
-        *(("int_crowd_hours", name) for name in (ROWS, "day", "hour", "minutes", "area_m2", "density_threshold")),
-        *(("int_footfall_hours", name) for name in (ROWS, "hours_observed")),
-    }
+    assert facts == set()
     assert all(
         len(column.public_fact or "a reason is enough words") > 20 for node in lineage.nodes for column in node.columns
     )

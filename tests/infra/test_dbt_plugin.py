@@ -12,7 +12,7 @@ import pytest
 from infra import catalog
 from infra.build_spec import BuildSpec, CityReference, Place, Unit, Zone
 from infra.days import DayRange
-from infra.dbt_plugin import COMMON, CONFORMED, SpecMissingError, attach, calendar, read_spec, register_noise
+from infra.dbt_plugin import COMMON, CONFORMED, SpecMissingError, attach, calendar, hours, read_spec, register_noise
 from infra.keys import KeyStore
 from infra.settings import Settings
 
@@ -89,6 +89,35 @@ def test_clocks_change_on_the_days_of_the_city(time_zone: str, changes: list[dat
     assert days.filter("is_clock_change", silo="tows")["day"].to_list() == changes
 
 
+def test_the_hours_of_a_day_are_those_of_the_citys_clock() -> None:
+    found = hours(spec())
+    assert found["silo"].unique().sort().to_list() == ["crowd_flows", "tows"]
+    of_tows = found.filter(silo="tows")
+    autumn = of_tows.filter(day=date(2025, 10, 26))  # covered, and clocks go back at three
+    assert autumn.filter(hour=2).row(0, named=True) == {
+        "silo": "tows",
+        "day": date(2025, 10, 26),
+        "month_start": date(2025, 10, 1),
+        "quarter_start": date(2025, 10, 1),
+        "iso_weekday": 7,
+        "hour": 2,
+        "hours": 2,
+        "hours_covered": 2,
+    }
+    by_day = of_tows.group_by("day").agg(pl.col("hours").sum(), pl.col("hours_covered").sum())
+    assert by_day.filter(day=date(2025, 10, 1)).row(0) == (date(2025, 10, 1), 24, 0)
+    assert by_day.filter(day=date(2025, 10, 26)).row(0) == (date(2025, 10, 26), 25, 25)
+    assert (
+        by_day.filter(pl.col("hours_covered") > 0)["day"]
+        .sort()
+        .equals(calendar(spec()).filter(silo="tows")["day"].sort())
+    )
+    spring = spec().model_copy(
+        update={"units": (Unit(mart="a", first_day=date(2026, 3, 29), last_day=date(2026, 3, 29)),)}
+    )
+    assert hours(spring).filter(silo="tows")["hour"].to_list() == [0, 1, *range(3, 24)]
+
+
 def test_tables_without_a_snapshot_are_empty_and_typed() -> None:
     with duckdb.connect() as connection:
         attach(connection, spec())
@@ -99,7 +128,7 @@ def test_tables_without_a_snapshot_are_empty_and_typed() -> None:
         places = connection.execute("select place_id, density_threshold from reference.places order by 1").fetchall()
         assert places == [("quay", 2.0), ("unknown", None)]
         assert connection.execute("select * from reference.settings").fetchall() == [
-            ("small", "Europe/Paris", "presence")
+            ("small", "Europe/Paris", "presence", 19)
         ]
 
 

@@ -1,25 +1,13 @@
--- The family of crowds, by hand. Views: events (conformed rows), places; tables: directions, weekdays, hours; macros:
--- source, threshold, mean_of, mean_label_of.
+-- The family of crowds, by hand. Views: events (conformed rows), places; tables: directions, weekdays, hours,
+-- clock; macros: source, threshold, mean_of, mean_label_of.
 create table by_hour as
 select
     counted.day,
     coalesce(places.place_id, 'unknown') as place_id,
     hour,
-    sum(minutes) as minutes,
-    max(coalesce(counted.area_m2, places.area_m2)) as area_m2,
-    max(places.density_threshold) as density_threshold,
     sum(people) as people
 from (
-    -- An instant has one local day and hour.
-    select
-        place_id,
-        any_value(event_date) as day,
-        any_value(local_hour) as hour,
-        max(duration_minutes) as minutes,
-        max(area_m2) as area_m2,
-        sum(people) as people
-    from events
-    group by place_id, starts_at
+    select event_date as day, local_hour as hour, place_id, sum(people) as people from events group by all
 ) as counted
 left join places using (place_id)
 group by all;
@@ -56,7 +44,7 @@ from (
         select *, greatest(measured, 0) / 4.0 / area_m2 as density
         from (
             select
-                quarter, day, place_id, place_name, facts.area_m2, facts.density_threshold as limit_,
+                quarter, day, place_id, place_name, area_m2, density_threshold as limit_,
                 coalesce(people, 0) + noise as measured
             from (
                 select
@@ -73,10 +61,7 @@ from (
                 )
             )
             left join (select day, place_id, hour, people from by_hour) using (day, place_id, hour)
-            left join (
-                select day, place_id, max(area_m2) as area_m2, max(density_threshold) as density_threshold
-                from by_hour group by all
-            ) as facts using (day, place_id)
+            left join (select place_id, area_m2, density_threshold from places) using (place_id)
         )
     )
     group by quarter, day, place_id, place_name
@@ -112,7 +97,7 @@ select
     mean_label_of('crowd_profile', measured, observed) as mean_people_label,
     round(mean_of('crowd_profile', measured, observed) / 4 / area_m2, 6) as mean_density
 from (
-    select *, coalesce(people, 0) + noise as measured, cast(minutes as double) / 60 as observed
+    select *, coalesce(people, 0) + noise as measured
     from (
         select
             quarter, period_end, place_id, place_name, iso_weekday, cast(unnest(hours) as integer) as hour,
@@ -125,7 +110,12 @@ from (
     left join (
         select
             cast(date_trunc('quarter', day) as date) as quarter, place_id, isodow(day) as iso_weekday, hour,
-            sum(minutes) as minutes, max(area_m2) as area_m2, cast(sum(people) as bigint) as people
+            cast(sum(people) as bigint) as people
         from by_hour group by all
     ) using (quarter, place_id, iso_weekday, hour)
+    left join (
+        select cast(date_trunc('quarter', day) as date) as quarter, isodow(day) as iso_weekday, hour, sum(hours) as observed
+        from clock group by all
+    ) using (quarter, iso_weekday, hour)
+    left join (select place_id, area_m2 from places) using (place_id)
 );

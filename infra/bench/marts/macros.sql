@@ -1,6 +1,7 @@
 -- What all families need beside their own query. Table plan: name, distribution, least, precision.
 create macro source(mart, unit) as concat_ws(' ', (select distribution from plan where name = mart), 1, unit);
 create macro threshold(mart) as (select least from plan where name = mart);
+create macro hidden() as (select footfall_hidden from settings);
 create macro mean_of(mart, measured, hours) as
 case when measured >= threshold(mart) and hours > 0 then measured / cast(hours as double) end;
 create macro mean_label_of(mart, measured, hours) as

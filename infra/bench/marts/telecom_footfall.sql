@@ -1,5 +1,5 @@
 -- The family of footfall, by hand. Views: events (conformed rows), zones; tables: footfall_categories, weekdays, hours;
--- macros: source, mean_of, mean_label_of.
+-- and clock; macros: source, mean_of, mean_label_of, hidden.
 create table summed as
 select
     event_date as day,
@@ -9,21 +9,18 @@ select
     local_hour as hour,
     zone_id,
     category,
-    sum(cast(round(people) as bigint)) as people
+    sum(greatest(cast(round(people) as bigint) - hidden(), 0)) as people
 from events
 group by grouping sets (
     (day, zone_id, category), (month, hour, zone_id, category), (quarter, weekday, hour, zone_id, category)
 );
-
-create table instants as
-select event_date as day, local_hour as hour, count(distinct starts_at) as observed from events group by all;
 
 create table calendar as
 select
     cast(day as date) as day,
     cast(date_trunc('month', day) as date) as month,
     cast(date_trunc('quarter', day) as date) as quarter
-from (select unnest(generate_series(min(day), max(day), interval 1 day)) as day from instants);
+from (select unnest(generate_series(min(day), max(day), interval 1 day)) as day from (select distinct day from summed where day is not null));
 
 create table months as
 select quarter, month, max(day) as period_end from calendar group by all
@@ -39,7 +36,7 @@ select
     round(mean_of('footfall_by_day', measured, observed), 1) as mean_people,
     mean_label_of('footfall_by_day', measured, observed) as mean_people_label
 from (
-    select *, coalesce(people, 0) + noise as measured
+    select *, coalesce(people, 0) + hidden() * observed * coalesce(delivered, 0) + noise as measured
     from (
         select
             quarter, day, unnest(ids) as area_id, unnest(names) as area_name, unnest(categories) as category,
@@ -59,7 +56,10 @@ from (
         from summed join zones using (zone_id) where day is not null group by all
     ) using (day, area_id, category)
     left join (
-        select day, sum(observed) as observed from instants group by all
+        select area_id, count(*) as delivered from zones where zone_id <> 'unknown' group by all
+    ) using (area_id)
+    left join (
+        select day, sum(hours) as observed from clock group by all
     ) using (day)
 );
 
@@ -69,7 +69,7 @@ select
     round(mean_of('footfall_by_month', measured, observed), 1) as mean_people,
     mean_label_of('footfall_by_month', measured, observed) as mean_people_label
 from (
-    select *, coalesce(people, 0) + noise as measured
+    select *, coalesce(people, 0) + hidden() * observed * coalesce(delivered, 0) + noise as measured
     from (
         select
             quarter, month, period_end, zone_id, zone_name, unnest(bands) as time_band, unnest(categories) as category,
@@ -89,8 +89,11 @@ from (
         from summed join zones using (zone_id) join hours using (hour) where month is not null group by all
     ) using (month, zone_id, time_band, category)
     left join (
-        select cast(date_trunc('month', day) as date) as month, time_band, sum(observed) as observed
-        from instants join hours using (hour) group by all
+        select published_zone_id as zone_id, count(*) as delivered from zones where zone_id <> 'unknown' group by all
+    ) using (zone_id)
+    left join (
+        select cast(date_trunc('month', day) as date) as month, time_band, sum(clock.hours) as observed
+        from clock join hours using (hour) group by all
     ) using (month, time_band)
 );
 
@@ -100,7 +103,7 @@ select
     round(mean_of('footfall_profile', measured, observed), 1) as mean_people,
     mean_label_of('footfall_profile', measured, observed) as mean_people_label
 from (
-    select *, coalesce(people, 0) + noise as measured
+    select *, coalesce(people, 0) + hidden() * observed * coalesce(delivered, 0) + noise as measured
     from (
         select
             quarter, period_end, zone_id, zone_name, iso_weekday, unnest(hours) as hour, unnest(categories) as category,
@@ -123,9 +126,12 @@ from (
         from summed join zones using (zone_id) where quarter is not null group by all
     ) using (quarter, zone_id, iso_weekday, hour, category)
     left join (
+        select published_zone_id as zone_id, count(*) as delivered from zones where zone_id <> 'unknown' group by all
+    ) using (zone_id)
+    left join (
         select
             cast(date_trunc('quarter', day) as date) as quarter, isodow(day) as iso_weekday, hour,
-            sum(observed) as observed
-        from instants group by all
+            sum(hours) as observed
+        from clock group by all
     ) using (quarter, iso_weekday, hour)
 );

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from infra.build_spec import FOOTFALL_THRESHOLD
 from infra.city import City, load_city
 from infra.settings import Settings
 from ingestion.demo import bulk
@@ -23,7 +24,6 @@ from ingestion.demo.score import score
 from ingestion.demo.tows import Tows
 from ingestion.demo.truth import Truth
 from ingestion.register import silos
-from ingestion.silos.telecom_footfall import OPERATOR_THRESHOLD
 from tests.ingestion.demo.conftest import outcome_of
 
 AUTUMN = date(2025, 10, 20)  # the clocks go back on the 26th
@@ -195,7 +195,7 @@ def test_grids_follow_the_clock(marseille: City, day: date, hours: int) -> None:
         starts = {datetime.fromisoformat(text) for text in table.cells(column)}
         assert len(starts) == hours * (4 if column == "starts_at" else 1)
         assert (max(starts) - min(starts)) < timedelta(hours=hours)
-    assert footfall.cells("count").cast(pl.Int64).min() >= OPERATOR_THRESHOLD
+    assert footfall.cells("count").cast(pl.Int64).min() >= FOOTFALL_THRESHOLD
 
 
 def test_some_places_overflow_now_and_then(marseille: City) -> None:

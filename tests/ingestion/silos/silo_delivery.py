@@ -20,8 +20,10 @@ from ingestion.opening import open_delivery
 from ingestion.pseudonyms import Pseudonymiser
 from ingestion.reading import read_batches
 from ingestion.recognition import recognise, sample
-from ingestion.register import Dataset, Format, silos
+from ingestion.refusal import Refused
+from ingestion.register import Dataset, Format, Sample, Silo, silos
 from ingestion.schemas import arrow_schema, polars_schema
+from ingestion.silos.telecom_footfall import WEIGHTS_UNBOUNDED
 
 Record = Mapping[str, str]
 
@@ -65,13 +67,23 @@ def write(path: Path, accepted: Format, records: Iterable[Record]) -> Path:
     return path
 
 
+def _recognised(silo: Silo, seen: Sample, name: str) -> Format:
+    """The format of a delivery; of one that is refused until its weights have a cap, as if they had."""
+    try:
+        return recognise(silo, seen, name)
+    except Refused as refused:
+        if refused.rule != WEIGHTS_UNBOUNDED:
+            raise
+        return next(found for found in silo.formats if found.recognise(seen))
+
+
 def run(silo_name: str, path: Path, city: City, keys: Keys, scratch: Path) -> Outcome:
     """Open, recognise, read, check and conform ``path``, in the empty folder ``scratch``."""
     silo = silos()[silo_name]
     for folder in ("opened", "conformed"):
         (scratch / folder).mkdir()
     opened = open_delivery(path, path.name, scratch / "opened")
-    accepted = recognise(silo, sample(opened.path), path.name)
+    accepted = _recognised(silo, sample(opened.path), path.name)
     dataset = silo.dataset(accepted.dataset)
     conformed = conform(
         lambda: read_batches(opened.path, accepted, name=path.name),

@@ -13,8 +13,10 @@ from silo_records import GOOD, OTHERS
 
 from infra.city import City
 from ingestion.checking import check
+from ingestion.recognition import named, recognise, sample
 from ingestion.refusal import Refused
 from ingestion.register import Dataset, Silo, silos
+from ingestion.silos.telecom_footfall import WEIGHTS_UNBOUNDED
 
 CONFORMED = {"conformed_contract", "not_nullable"}
 """Rules that no delivery can break, unless Calanque is at fault: proved on conformed tables, below."""
@@ -131,7 +133,8 @@ CASES = [
     Case("telecom_footfall", "individual_level", "presence", {"zone": "d41d8cd98f00b204e9800998ecf8427e"}),
     Case("telecom_footfall", "individual_level", "presence", {"zone": "43.29650"}),
     Case("telecom_footfall", "individual_level", "mitma", {"destino": "nobody@example.org"}),
-    Case("telecom_footfall", "under_operator_threshold", "presence", {"count": "19"}),
+    Case("telecom_footfall", "under_operator_threshold", "presence", {"count": "19"}, warning=True),
+    Case("telecom_footfall", "under_operator_threshold", "presence", {"count": "0"}, warning=True),
     Case("telecom_footfall", "zone_missing", "presence", {"zone": ""}),
     Case("telecom_footfall", "zone_missing", "mitma_zones", {"municipio_mitma": ""}),
     Case("telecom_footfall", "zone_unknown", "presence", {"zone": "1399999"}),
@@ -152,7 +155,8 @@ CASES = [
 
 def test_every_rule_has_a_case() -> None:
     cases = {(case.silo, case.rule) for case in CASES}
-    assert cases == {(silo.name, name) for silo in silos().values() for name in silo.rules if name not in CONFORMED}
+    of_rows = {(silo.name, name) for silo in silos().values() for name in silo.rules if name not in CONFORMED}
+    assert cases == of_rows - {("telecom_footfall", WEIGHTS_UNBOUNDED)}  # of a whole delivery
     assert all(set(silo.rules) >= CONFORMED for silo in silos().values())
 
 
@@ -241,6 +245,26 @@ def test_a_column_about_individuals_refuses_the_whole_telecom_delivery(
     with pytest.raises(Refused) as refused:
         deliver("telecom_footfall", path, marseille)
     assert refused.value.rule == "individual_level"
+
+
+@pytest.mark.parametrize("layout", ["mitma", "mitma (English)"])
+@pytest.mark.parametrize("name", [None, "mitma"])
+def test_estimates_without_a_cap_of_their_weights_are_refused(layout: str, name: str | None, tmp_path: Path) -> None:
+    silo = silos()["telecom_footfall"]
+    accepted = next(found for found in silo.formats if set(found.required) <= set(GOOD[layout][1]))
+    seen = sample(write(tmp_path / "trips.csv", accepted, [GOOD[layout][1]]))
+    with pytest.raises(Refused, match="how much one device weighs at most") as refused:
+        named(silo, name, seen, "trips.csv") if name else recognise(silo, seen, "trips.csv")
+    assert refused.value.rule == WEIGHTS_UNBOUNDED
+
+
+@pytest.mark.parametrize("count", ["0", "3", "19"])
+def test_a_count_that_should_be_hidden_counts_like_one_that_is(
+    count: str, deliver: Deliver, tmp_path: Path, marseille: City
+) -> None:
+    accepted = silos()["telecom_footfall"].format("presence")
+    path = write(tmp_path / "delivery.csv", accepted, [{**GOOD["presence"][1], "count": count}])
+    assert deliver("telecom_footfall", path, marseille).rows["people"].to_list() == [19]
 
 
 def test_individual_records_alone_are_refused_too(deliver: Deliver, tmp_path: Path, marseille: City) -> None:

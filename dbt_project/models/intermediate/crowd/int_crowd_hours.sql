@@ -14,14 +14,11 @@ calendar as (
 counted as (
     select
         place_id,
-        starts_at,
-        max(event_date) as event_date,
-        max(local_hour) as local_hour,
-        max(duration_minutes) as minutes,
-        max(area_m2) as area_m2,
+        event_date,
+        local_hour,
         sum(people) as people
     from flows
-    group by place_id, starts_at
+    group by place_id, event_date, local_hour
 )
 
 select
@@ -30,9 +27,6 @@ select
     counted.event_date as day,
     counted.place_id,
     counted.local_hour as hour,
-    cast(sum(counted.minutes) as bigint) as minutes,
-    max(coalesce(counted.area_m2, places.area_m2)) as area_m2,
-    max(places.density_threshold) as density_threshold,
     cast(sum(counted.people) as bigint) as people
 from counted
 inner join calendar on counted.event_date = calendar.day

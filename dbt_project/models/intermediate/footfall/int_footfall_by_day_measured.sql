@@ -8,12 +8,21 @@ grid as (
 
 counted as (
     select
-        day as period_start,
+        period_start,
         area_id,
         category,
         cast(sum(people) as bigint) as people_hours
-    from footfall
-    group by day, area_id, category
+    from (
+        select
+            day as period_start,
+            area_id,
+            category,
+            people_over_hidden as people
+        from footfall
+        union all
+        {{ hidden_people(periods={'period_start': 'day'}, place='area_id') }}
+    ) as every_cell
+    group by period_start, area_id, category
 ),
 
 measured as (

@@ -25,7 +25,7 @@ select
     coalesce(zones.zone_key, 0) as zone_key,
     coalesce(zones.area_id, 'unknown') as area_id,
     footfall.category,
-    footfall.people
+    footfall.people_over_hidden
 from footfall
 inner join calendar on footfall.event_date = calendar.day
 left join zones on footfall.zone_id = zones.delivered_zone_id

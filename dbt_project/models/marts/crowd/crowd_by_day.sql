@@ -2,32 +2,18 @@ with measured as (
     select * from {{ ref('int_crowd_by_day_measured') }}
 ),
 
-hours as (
-    select * from {{ ref('int_crowd_hours') }}
-),
-
-areas as (
-    -- Public facts about a place; nobody changes them by passing by.
-    select
-        day as period_start,
-        place_id,
-        max(area_m2) as area_m2,
-        max(density_threshold) as density_threshold
-    from hours
-    group by day, place_id
+places as (
+    select * from {{ ref('stg_reference__places') }}
 ),
 
 dense as (
     select
         measured.*,
-        areas.density_threshold,
+        places.density_threshold,
         -- People per square metre and quarter of an hour, as an hour's mean.
-        greatest(measured.measured, 0) / 4.0 / areas.area_m2 as density
+        greatest(measured.measured, 0) / 4.0 / places.area_m2 as density
     from measured
-    left join areas
-        on
-            measured.period_start = areas.period_start
-            and measured.place_id = areas.place_id
+    inner join places on measured.place_id = places.place_id
 ),
 
 days as (

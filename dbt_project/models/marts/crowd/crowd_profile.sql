@@ -2,35 +2,29 @@ with measured as (
     select * from {{ ref('int_crowd_profile_measured') }}
 ),
 
-hours as (
-    select * from {{ ref('int_crowd_hours') }}
+covered as (
+    {{ covered_hours(
+        'crowd_flows',
+        {'period_start': 'quarter_start', 'iso_weekday': 'iso_weekday', 'hour': 'hour'}
+    ) }}
 ),
 
-counters as (
-    -- How long each counter was at work: facts about counters, not about who passed them.
-    select
-        quarter_start as period_start,
-        place_id,
-        iso_weekday,
-        hour,
-        sum(minutes) as minutes,
-        max(area_m2) as area_m2
-    from hours
-    group by quarter_start, place_id, iso_weekday, hour
+places as (
+    select * from {{ ref('stg_reference__places') }}
 ),
 
 averaged as (
     select
         measured.*,
-        counters.area_m2,
-        cast(counters.minutes as double) / 60 as hours
+        places.area_m2,
+        covered.hours
     from measured
-    left join counters
+    inner join places on measured.place_id = places.place_id
+    left join covered
         on
-            measured.period_start = counters.period_start
-            and measured.place_id = counters.place_id
-            and measured.iso_weekday = counters.iso_weekday
-            and measured.hour = counters.hour
+            measured.period_start = covered.period_start
+            and measured.iso_weekday = covered.iso_weekday
+            and measured.hour = covered.hour
 ),
 
 published as (

@@ -2,25 +2,16 @@ with measured as (
     select * from {{ ref('int_footfall_by_day_measured') }}
 ),
 
-hours as (
-    select * from {{ ref('int_footfall_hours') }}
-),
-
-observed as (
-    -- The hours for which the operator delivered anything: a fact about the operator.
-    select
-        day as period_start,
-        sum(hours_observed) as hours_observed
-    from hours
-    group by day
+covered as (
+    {{ covered_hours('telecom_footfall', {'period_start': 'day'}) }}
 ),
 
 averaged as (
     select
         measured.*,
-        observed.hours_observed
+        covered.hours
     from measured
-    left join observed on measured.period_start = observed.period_start
+    left join covered on measured.period_start = covered.period_start
 ),
 
 published as (
@@ -29,7 +20,7 @@ published as (
         cells='averaged',
         value='measured',
         measure='mean_people',
-        hours='hours_observed'
+        hours='hours'
     ) }}
 )
 

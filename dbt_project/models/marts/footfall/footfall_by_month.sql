@@ -2,29 +2,19 @@ with measured as (
     select * from {{ ref('int_footfall_by_month_measured') }}
 ),
 
-hours as (
-    select * from {{ ref('int_footfall_hours') }}
-),
-
-observed as (
-    -- The hours for which the operator delivered anything: a fact about the operator.
-    select
-        month_start as period_start,
-        time_band,
-        sum(hours_observed) as hours_observed
-    from hours
-    group by month_start, time_band
+covered as (
+    {{ covered_hours('telecom_footfall', {'period_start': 'month_start', 'time_band': 'time_band'}) }}
 ),
 
 averaged as (
     select
         measured.*,
-        observed.hours_observed
+        covered.hours
     from measured
-    left join observed
+    left join covered
         on
-            measured.period_start = observed.period_start
-            and measured.time_band = observed.time_band
+            measured.period_start = covered.period_start
+            and measured.time_band = covered.time_band
 ),
 
 published as (
@@ -33,7 +23,7 @@ published as (
         cells='averaged',
         value='measured',
         measure='mean_people',
-        hours='hours_observed'
+        hours='hours'
     ) }}
 )
 

@@ -2,31 +2,23 @@ with measured as (
     select * from {{ ref('int_footfall_profile_measured') }}
 ),
 
-hours as (
-    select * from {{ ref('int_footfall_hours') }}
-),
-
-observed as (
-    -- The hours for which the operator delivered anything: a fact about the operator.
-    select
-        quarter_start as period_start,
-        iso_weekday,
-        hour,
-        sum(hours_observed) as hours_observed
-    from hours
-    group by quarter_start, iso_weekday, hour
+covered as (
+    {{ covered_hours(
+        'telecom_footfall',
+        {'period_start': 'quarter_start', 'iso_weekday': 'iso_weekday', 'hour': 'hour'}
+    ) }}
 ),
 
 averaged as (
     select
         measured.*,
-        observed.hours_observed
+        covered.hours
     from measured
-    left join observed
+    left join covered
         on
-            measured.period_start = observed.period_start
-            and measured.iso_weekday = observed.iso_weekday
-            and measured.hour = observed.hour
+            measured.period_start = covered.period_start
+            and measured.iso_weekday = covered.iso_weekday
+            and measured.hour = covered.hour
 ),
 
 published as (
@@ -35,7 +27,7 @@ published as (
         cells='averaged',
         value='measured',
         measure='mean_people',
-        hours='hours_observed'
+        hours='hours'
     ) }}
 )
 

@@ -4,11 +4,8 @@ with source as (
 
 select
     event_date,
-    starts_at,
     local_hour,
-    duration_minutes,
     place_id,
     direction,
-    people,
-    area_m2
+    people
 from source

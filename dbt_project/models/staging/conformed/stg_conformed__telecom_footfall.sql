@@ -7,12 +7,11 @@ settings as (
 )
 
 select
-    event_date,
-    starts_at,
-    local_hour,
-    zone_id,
-    category,
+    source.event_date,
+    source.local_hour,
+    source.zone_id,
+    source.category,
     -- Whole people: one device then changes a delivered count by one at most, and a sum is exact.
-    cast(round(people) as bigint) as people
+    greatest(cast(round(source.people) as bigint) - settings.footfall_hidden, 0) as people_over_hidden
 from source
-where measure = (select settings.footfall_measure from settings)
+inner join settings on source.measure = settings.footfall_measure

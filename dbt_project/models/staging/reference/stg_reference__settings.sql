@@ -1,0 +1,4 @@
+select
+    footfall_measure,
+    footfall_hidden
+from {{ source('reference', 'settings') }}
