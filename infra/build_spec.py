@@ -54,6 +54,27 @@ class Unit(_Frozen):
         return self
 
 
+class Edition(_Frozen):
+    """A published month of a mart, named for good: what it says does not change, whatever is published of it later."""
+
+    mart: str
+    first_day: date
+    edition: int
+    sha256: str
+
+
+class MonthTotal(_Frozen):
+    """What published tables of a month say of a ``parent``, an area or the city: the sum of its figures.
+
+    None when each table hides one of them.
+    """
+
+    silo: str
+    month_start: date
+    parent: str
+    total: int | None
+
+
 class Zone(_Frozen):
     """A zone of the city, its area, and the zone it is published as: itself, or what it is merged into."""
 
@@ -109,6 +130,8 @@ class BuildSpec(_Frozen):
     ``tables`` maps each conformed dataset to the location of its Iceberg metadata file, or None when it has no snapshot
     yet. ``coverage`` gives, by silo, which days of the units somebody declared it complete for, as the fewest ranges,
     earliest first: the calendar has these days, rows of others are not read, and a silo without any publishes nothing.
+    ``month_totals`` are those of the published months that units of a quarter are fitted to; months that are built
+    beside them are not among them.
     """
 
     build_id: str
@@ -116,6 +139,7 @@ class BuildSpec(_Frozen):
     units: tuple[Unit, ...] = Field(min_length=1)
     coverage: dict[str, tuple[DayRange, ...]]
     city: CityReference
+    month_totals: tuple[MonthTotal, ...] = ()
 
     @field_validator("units")
     @classmethod

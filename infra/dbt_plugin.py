@@ -138,6 +138,7 @@ def attach(connection: DuckDBPyConnection, spec: BuildSpec) -> None:
     _create(connection, "units", units(spec))
     _create(connection, "calendar", calendar(spec))
     _create(connection, "hours", hours(spec))
+    _create(connection, "month_totals", _month_totals(spec))
     _create(connection, "settings", _settings(spec))
     _create_places(connection, spec)
 
@@ -288,6 +289,13 @@ def _create(connection: DuckDBPyConnection, name: str, frame: pl.DataFrame) -> N
     connection.register("calanque_rows", rows)
     connection.execute(f"create or replace table reference.{name} as from calanque_rows")
     connection.unregister("calanque_rows")
+
+
+def _month_totals(spec: BuildSpec) -> pl.DataFrame:
+    return pl.DataFrame(
+        [total.model_dump() for total in spec.month_totals],
+        schema={"silo": pl.String, "month_start": pl.Date, "parent": pl.String, "total": pl.Int64},
+    )
 
 
 def _settings(spec: BuildSpec) -> pl.DataFrame:

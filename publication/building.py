@@ -26,7 +26,7 @@ from infra.keys import Keys, open_keys
 from infra.known_keys import KnownKeys
 from infra.privacy_plan import plan
 from infra.settings import Settings
-from publication import candidates, dbt_run, late, lineage_events, project, restored, results, settling
+from publication import candidates, dbt_run, late, lineage_events, month_totals, project, restored, results, settling
 from publication.candidates import Build, BuiltMart, BuiltUnit
 from publication.due import Due, Published, find_due
 from publication.ledger import Book
@@ -154,6 +154,7 @@ def _spec(
         "project": declared.files,
         "units": [unit.model_dump(mode="json") for unit in due.units],
         "beside": [unit.model_dump(mode="json") for unit in due.beside],
+        "fitted_to": [[each.model_dump(mode="json") for each in due.fitted_to[unit]] for unit in due.units],
         "tables": tables,
         "commits": due.commits,
         "coverage": {silo: [str(each) for each in found] for silo, found in coverage.items()},
@@ -165,6 +166,14 @@ def _spec(
         units=(*due.units, *due.beside),
         coverage=coverage,
         city=city,
+        month_totals=tuple(
+            month_totals.read(
+                object_store.client(settings, ROLE),
+                city,
+                declared.marts,
+                {each for unit in due.units for each in due.fitted_to[unit]},
+            )
+        ),
     )
 
 

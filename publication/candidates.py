@@ -12,7 +12,7 @@ from minio import Minio
 from pydantic import BaseModel, ConfigDict
 
 from infra import object_store
-from infra.build_spec import BuildSpec, Unit
+from infra.build_spec import BuildSpec, Edition, Unit
 
 BUCKET = "lake"
 PREFIX = "candidates/"
@@ -39,7 +39,8 @@ class Column(_Model):
 class Mart(_Model):
     """A mart, as the dbt project declares it. ``grain`` are the columns that identify a row.
 
-    ``version`` is a digest of all that decides its content beside its data (:mod:`publication.project`).
+    ``fitted_to`` are marts of the same silo, published by the month, whose totals its quarters add up to. ``version``
+    is a digest of all that decides its content beside its data (:mod:`publication.project`).
     """
 
     name: str
@@ -49,6 +50,7 @@ class Mart(_Model):
     columns: tuple[Column, ...]
     relation: str
     version: str
+    fitted_to: tuple[str, ...] = ()
 
 
 class Problem(_Model):
@@ -85,7 +87,8 @@ class BuiltUnit(_Model):
     """One unit of a build, as it was measured.
 
     ``due`` says that it is to be published, or, in a build that compares, that it was; the others stand beside those,
-    because marts of one silo and period are measured together. Of those that are due, ``rows`` is how many conformed
+    because marts of one silo and period are measured together. ``fitted_to`` are the months, published before, that a
+    quarter was fitted to. Of those that are due, ``rows`` is how many conformed
     rows its days have, and ``utility`` what is in its utility report: it holds exact figures.
     """
 
@@ -95,6 +98,7 @@ class BuiltUnit(_Model):
     due: bool
     rows: int = 0
     utility: dict[str, Any] | None = None
+    fitted_to: tuple[Edition, ...] = ()
 
 
 class Build(_Model):

@@ -379,6 +379,7 @@ DAY_TYPE = _one_of("day_type", "weekday", "weekend")
 DIRECTION = _one_of("direction", "in", "out", "both")
 CATEGORY = _one_of("category", "resident", "worker", "visitor")
 TIME_BAND = _one_of("time_band", "night", "morning", "midday", "evening_peak", "evening")
+EVENT_TIME_BAND = _one_of("time_band", "night", "morning", "midday", "evening_peak", "evening", "unknown")
 
 
 def _counts(column: str) -> Callable[[str], Measure]:
@@ -411,13 +412,13 @@ CONTRACTS: Mapping[str, Contract] = {
         _contract("fines_by_day", "day", (AREA,), FINES),
         _contract("fines_by_month", "month", (ZONE,), FINES),
         _contract("fines_by_nature", "month", (AREA, NATURE_GROUP), FINES),
-        _contract("fines_profile", "quarter", (AREA, DAY_TYPE, TIME_BAND), FINES),
+        _contract("fines_profile", "quarter", (AREA, DAY_TYPE, EVENT_TIME_BAND), FINES),
         _contract("tows_by_month", "month", (), TOWS),
         _contract("tows_by_month_and_reason", "month", (REASON_GROUP,), TOWS, version="1.0.0"),
         _contract("tows_by_area", "quarter", (AREA,), TOWS),
         _contract("tows_by_reason", "quarter", (REASON_GROUP,), TOWS),
         _contract("tows_delay", "quarter", (DELAY_GROUP,), TOWS),
-        _contract("tows_profile", "quarter", (TIME_BAND,), TOWS),
+        _contract("tows_profile", "quarter", (EVENT_TIME_BAND,), TOWS),
         _contract(
             "crowd_by_day",
             "day",

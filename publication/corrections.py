@@ -71,8 +71,8 @@ class Offer:
             return None
         return (
             f"Nothing changed: since {self.mart} of {period(self.first_day, self.last_day)} was published, no delivery "
-            "changed a row of its days. The correction would publish the same counts under other noise, and spend what "
-            "the table says for nothing."
+            "changed a row of its days, and nobody declared one that was missing. The correction would publish the "
+            "same counts under other noise, and spend what the table says for nothing."
         )
 
 
@@ -161,7 +161,10 @@ def _prices(book: Book, marts: Sequence[str], unit: Unit) -> Iterator[Price]:
 
 
 def _changed(connection: psycopg.Connection, silo: str, published: Published) -> bool:
-    """Whether a commit changed rows of a unit's days after the ones it was published from."""
+    """Whether rows of a unit's days were committed, or days of it declared, since it was published."""
     released = registry.release(connection, published.mart, published.release)
     days = registry.changed_days(connection, silo, released.commit_seq if released else 0)
-    return any(published.first_day <= day <= published.last_day for day in days)
+    covered = registry.covered_days(connection, [silo])[silo]
+    unit = (published.mart, published.first_day)
+    missing = {day for row in registry.units(connection) if (row.mart, row.first_day) == unit for day in row.missing}
+    return bool(missing & covered) or any(published.first_day <= day <= published.last_day for day in days)

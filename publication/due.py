@@ -13,11 +13,12 @@ from typing import TypeAlias
 import psycopg
 
 from infra import clock, ledger, registry
-from infra.build_spec import REGISTERS, Unit
+from infra.build_spec import REGISTERS, Edition, Unit
 from infra.privacy_plan import Plan
-from publication import settling
+from publication import month_totals, settling
 from publication.candidates import Mart
 from publication.ledger import Book
+from publication.manifest import Manifest
 from publication.project import Project
 
 Published: TypeAlias = tuple[str, date]
@@ -29,13 +30,15 @@ class Due:
     """What has to be built, and the state of the registry that says so.
 
     ``beside`` are units of other marts of the same silo and period, in the edition they have or will have: what was
-    measured of them is part of what a unit of this silo and period is made from. ``covered`` are the days of the units
-    that each silo was declared complete for; of published ones that are built again, when they were published.
+    measured of them is part of what a unit of this silo and period is made from. ``fitted_to`` are the published months
+    that units of quarters are fitted to; the others are built beside them. ``covered`` are the days of the units that
+    each silo was declared complete for; of published ones that are built again, when they were published.
     """
 
     marts: tuple[Mart, ...]
     units: tuple[Unit, ...]
     beside: tuple[Unit, ...]
+    fitted_to: Mapping[Unit, tuple[Edition, ...]]
     commits: Mapping[str, int]
     covered: Mapping[str, frozenset[date]]
     datasets: Mapping[str, Collection[str]]
@@ -55,18 +58,34 @@ def find_due(
 ) -> Due | None:
     """The units to build as of ``today``; None when there are none.
 
-    Of ``destroyed`` months nothing can be built, nor anything of units whose rows are ``expired``. A unit that was
-    published without days which somebody declared since cannot come out as it was: it is not built again.
+    Of ``destroyed`` months nothing can be built, nor anything of units whose rows are ``expired``. A quarter waits for
+    the months that it is fitted to. A unit that was published without days which somebody declared since cannot come
+    out as it was: it is not built again; nor is one of which a month was withdrawn that it was fitted to.
+
+    Raises:
+        publication.ledger.RefusedError: something is due, and the ledger is of another currency.
     """
     commits = registry.newest_commits(connection)
     standings = settling.standings(connection, sorted({mart.silo for mart in declared.marts.values()}))
     book = Book(ledger.lines(connection))
     if full_refresh:
         units, covered = _published(connection, declared, book, standings, destroyed=destroyed, only=only)
+        fitted_to = _then(connection, units)
+        gone = {(each.mart, each.first_day) for each, _ in book.withdrawn()}
+        units = [unit for unit in units if not any((each.mart, each.first_day) in gone for each in fitted_to[unit])]
     else:
         found = settling.settled(plan, declared.marts.values(), standings, book, today=today, destroyed=destroyed)
-        units = [unit for unit, wait in found if wait is None]
+        units = [unit for unit, wait in found if wait is None and unit not in expired]
         covered = {silo: standing.covered for silo, standing in standings.items()}
+        ready = {(unit.mart, unit.first_day) for unit in units}
+        units = [
+            unit
+            for unit in units
+            if not month_totals.waits(mart := declared.marts[unit.mart], unit, book, ready, covered[mart.silo])
+        ]
+        fitted_to = {unit: month_totals.published(declared.marts[unit.mart], unit, book) for unit in units}
+        if units:
+            book.refuse_other_currency()
     units = [unit for unit in units if unit not in expired]
     if not units:
         return None
@@ -77,11 +96,21 @@ def find_due(
         marts=marts,
         units=tuple(units),
         beside=_beside(units, declared, plan, book),
+        fitted_to=fitted_to,
         commits={silo: commits.get(silo, 0) for silo in silos},
         covered={silo: covered[silo] & days[silo] for silo in silos},
         datasets={silo: set(registry.datasets(connection, [silo])) - REGISTERS for silo in silos},
         compares=full_refresh,
     )
+
+
+def _then(connection: psycopg.Connection, units: Sequence[Unit]) -> dict[Unit, tuple[Edition, ...]]:
+    """The months that published units were fitted to, as the manifests name them."""
+    manifests = {
+        mart: Manifest.model_validate(row.manifest) for mart, row in registry.newest_releases(connection).items()
+    }
+    named = {(mart, part.first_day): part.fitted_to for mart, of in manifests.items() for part in of.parts}
+    return {unit: named.get((unit.mart, unit.first_day), ()) for unit in units}
 
 
 def _published(

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from minio import Minio
 
 from infra import object_store
-from infra.build_spec import Unit
+from infra.build_spec import Edition, Unit
 from publication import parquet
 from publication.contracts import Contract
 from publication.manifest import BUCKET, Part, part_key
@@ -73,15 +73,16 @@ def store(store: Minio, part: Part, path: Path) -> None:
         object_store.put_file(store, BUCKET, part.key, path, "application/vnd.apache.parquet", sha256=part.sha256)
 
 
-def read(store: Minio, part: Part) -> pa.Table:
+def read(store: Minio, part: Part | Edition) -> pa.Table:
     """The rows of a release file.
 
     Raises:
         FileChangedError: its bytes are not those that were released.
     """
-    data = object_store.get_bytes(store, BUCKET, part.key)
+    key = part_key(part.mart, part.first_day, part.sha256) if isinstance(part, Edition) else part.key
+    data = object_store.get_bytes(store, BUCKET, key)
     if hashlib.sha256(data).hexdigest() != part.sha256:
         raise FileChangedError(
-            f"release file {part.key} does not have the SHA-256 of its manifest: restore it from a copy of the lake"
+            f"release file {key} does not have the SHA-256 of its manifest: restore it from a copy of the lake"
         )
     return pq.read_table(pa.BufferReader(data))

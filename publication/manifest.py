@@ -14,6 +14,7 @@ from datetime import date
 
 from pydantic import BaseModel, ConfigDict
 
+from infra.build_spec import Edition
 from infra.contract_versions import Document
 from infra.days import DayRange
 from publication.candidates import Column
@@ -32,6 +33,8 @@ class Part(_Model):
     ``first_day`` and ``last_day`` are those of the unit; every ``period_start`` of its rows lies between them.
     ``fingerprint`` stands for the exact counts it was made from: equal inputs have equal ones. It is never published.
     ``days_covered`` is how many of the unit's days somebody had declared; None: published before days were declared.
+    ``fitted_to`` are the published months whose totals a quarter adds up to: a later correction of one does not change
+    it.
     """
 
     first_day: date
@@ -44,6 +47,7 @@ class Part(_Model):
     period_end: date
     fingerprint: str
     days_covered: int | None = None
+    fitted_to: tuple[Edition, ...] = ()
 
     @property
     def days(self) -> DayRange:

@@ -178,6 +178,7 @@ def _marts(manifest: Mapping[str, Any], city: CityReference) -> Iterator[Mart]:
                 description=_sentence(model["description"]),
                 columns=tuple(_columns(model["columns"].values())),
                 relation=f'"{model["schema"]}"."{model["alias"]}"',
+                fitted_to=tuple(meta.get("fitted_to", ())),
                 version=_version(manifest, model["unique_id"], city),
             )
 

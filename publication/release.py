@@ -21,7 +21,7 @@ import psycopg
 from minio import Minio
 
 from infra import catalog, clock, contract_versions, database, days, ledger, logs, object_store, registry, trusted_clock
-from infra.build_spec import Unit
+from infra.build_spec import Edition, Unit
 from infra.city import load_city
 from infra.openlineage import outbox
 from infra.privacy_plan import plan
@@ -221,17 +221,20 @@ def _prepare(desk: _Desk, build: Build) -> None:
     covered = registry.covered_days(desk.registry, sorted({built.mart.silo for built in waiting}))
     drafts: list[_Draft] = []
     held: list[_Held] = []
-    for built in waiting:
+    parts = {mart: _parts(Manifest.model_validate(row.manifest)) for mart, row in newest.items()}
+    for built in sorted(waiting, key=lambda built: bool(built.mart.fitted_to)):  # quarters after their months
         if not build.spec.covered_days(built.mart.silo) <= covered[built.mart.silo]:
             log.warning("%s: days were taken back since it was built: it is not released", built.mart.name)
             continue
         row = newest.get(built.mart.name)
         verdict = judge(desk.store, city, build, built, desk.scratch)
-        found = _draft(desk, build, verdict, book, Manifest.model_validate(row.manifest) if row else None)
+        previous = Manifest.model_validate(row.manifest) if row else None
+        found = _draft(desk, build, verdict, book, previous=previous, parts=parts)
         if isinstance(found, _Held):
             held.append(found)
         else:
             drafts.append(found)
+            parts[built.mart.name] = _parts(found.manifest)
     _refresh_descriptions(desk, [draft.manifest for draft in drafts if not draft.added])
     now = trusted_clock.now(desk.settings, ROLE)
     with ledger.locked(desk.registry) as chain:
@@ -257,8 +260,18 @@ def _prepare(desk: _Desk, build: Build) -> None:
         _report(desk, build, each)
 
 
-def _draft(desk: _Desk, build: Build, verdict: Verdict, book: Book, previous: Manifest | None) -> _Draft | _Held:
-    """The next version of a mart, its new files stored; or why there is none."""
+def _draft(
+    desk: _Desk,
+    build: Build,
+    verdict: Verdict,
+    book: Book,
+    *,
+    previous: Manifest | None,
+    parts: Mapping[str, Mapping[date, Part]],
+) -> _Draft | _Held:
+    """The next version of a mart, its new files stored; or why there is none. ``parts``: of each mart as published or
+    drafted.
+    """
     mart = verdict.built.mart
     if verdict.contract is None or verdict.frame is None:
         return _Held(mart, verdict.violations)
@@ -280,6 +293,10 @@ def _draft(desk: _Desk, build: Build, verdict: Verdict, book: Book, previous: Ma
         added = tuple(due[units[part.first_day]] for part, _ in new)
         for each in added:
             _refuse_other_family(book, build, each)
+        new = [
+            (part.model_copy(update={"fitted_to": _fitted_to(mart, each, build, parts)}), path)
+            for (part, path), each in zip(new, added, strict=True)
+        ]
         _refuse_published_elsewhere(desk, build, [each.unit for each in added])
     except RefusedError as reason:
         return _Held(mart, refusal=str(reason))
@@ -299,6 +316,43 @@ def _draft(desk: _Desk, build: Build, verdict: Verdict, book: Book, previous: Ma
     for _, path in made:
         path.unlink()
     return _Draft(verdict.built, manifest, added)
+
+
+def _parts(manifest: Manifest) -> dict[date, Part]:
+    return {part.first_day: part for part in manifest.parts}
+
+
+def _fitted_to(
+    mart: Mart, one: BuiltUnit, build: Build, parts: Mapping[str, Mapping[date, Part]]
+) -> tuple[Edition, ...]:
+    """The published months that a unit was fitted to, named: those of before, else those that are built beside it.
+
+    Raises:
+        RefusedError: one of them is held back.
+    """
+    before = {each.first_day for each in one.fitted_to}
+    beside = [
+        each.unit
+        for each in build.units
+        if each.due
+        and each.unit.mart in mart.fitted_to
+        and one.unit.first_day <= each.unit.first_day <= one.unit.last_day
+        and each.unit.first_day not in before
+    ]
+    named = []
+    for unit in beside:
+        part = parts.get(unit.mart, {}).get(unit.first_day)
+        if part is None or part.edition != unit.edition:
+            raise RefusedError(_waits(one.unit, unit.mart, unit.first_day))
+        named.append(Edition(mart=unit.mart, first_day=unit.first_day, edition=unit.edition, sha256=part.sha256))
+    return (*one.fitted_to, *named)
+
+
+def _waits(unit: Unit, mart: str, month: date) -> str:
+    return (
+        f"{unit.mart} of {period(unit.first_day, unit.last_day)} adds up to its months, and {mart} of {month:%Y-%m} is "
+        "held back: it waits for it"
+    )
 
 
 def _refuse_other_family(book: Book, build: Build, one: BuiltUnit) -> None:
@@ -330,7 +384,12 @@ def _lines(book: Book, draft: _Draft) -> list[tuple[str, Mapping[str, Any]]]:
     Raises:
         RefusedError: the budget does not allow it beside what other marts of the same build spend.
     """
-    parts = {part.first_day: part for part in draft.manifest.parts}
+    parts = _parts(draft.manifest)
+    for each in draft.added:
+        for named in parts[each.unit.first_day].fitted_to:
+            history = book.unit(named.mart, named.first_day)
+            if history is None or named.edition not in history.editions:
+                raise RefusedError(_waits(each.unit, named.mart, named.first_day))
     lines = []
     for each in draft.added:
         part = parts[each.unit.first_day]

@@ -93,6 +93,7 @@ def measured(
                     due=unit in due.units,
                     rows=counted.get(unit.first_day, 0),
                     utility=reports.get(unit.first_day),
+                    fitted_to=due.fitted_to.get(unit, ()),
                 )
                 for unit in units
             ]

@@ -53,16 +53,6 @@
 {%- endmacro %}
 
 
-{#- The total of each parent whose leaves were measured by one mart only: their sum, if it is not negative. -#}
-{% macro own_totals(leaves, parent) -%}
-    select
-        {{ parent | join(', ') }},
-        greatest(sum(measured), 0) as total
-    from {{ leaves }}
-    group by {{ parent | join(', ') }}
-{%- endmacro %}
-
-
 {#-
     The common totals of marts that were measured apart: the mean of their own totals, weighted by precision.
 
@@ -86,4 +76,66 @@
         {{ precision_of(mart) }} // count(*) as weight
     from {{ leaves }}
     group by {{ parent | join(', ') }}
+{%- endmacro %}
+
+
+{#- Of a mart's published cells, the total of each parent and month that has none of them hidden. -#}
+{% macro shown_totals(cells, month_start, parent, measure) -%}
+    select
+        {{ month_start }} as month_start,
+        {{ parent }} as parent,
+        sum({{ measure }}) as total
+    from {{ cells }}
+    group by 1, 2
+    having count({{ measure }}) = count(*)
+{%- endmacro %}
+
+
+{#-
+    The totals of quarters: those that their three published months show, and where they do not, the quarter's own.
+
+    own: name of a CTE with unit_start, parent and total. shown: name of a CTE of shown_totals of the months that are
+    built beside the quarter. silo: whose months were published before: those count, whatever is built of them now.
+-#}
+{% macro quarter_totals(own, shown, silo) -%}
+    with published as (
+        select * from {{ ref('stg_reference__month_totals') }}
+        where silo = '{{ silo }}'
+    ),
+
+    months as (
+        select
+            month_start,
+            parent,
+            total
+        from published
+        union all
+        -- Tables of a month agree: whichever shows a total, it is the same.
+        select distinct
+            {{ shown }}.month_start,
+            {{ shown }}.parent,
+            {{ shown }}.total
+        from {{ shown }}
+        where {{ shown }}.month_start not in (select published.month_start from published)
+    ),
+
+    quarters as (
+        select
+            cast(date_trunc('quarter', month_start) as date) as unit_start,
+            parent,
+            cast(sum(total) as bigint) as total
+        from months
+        group by 1, 2
+        having count(total) = 3
+    )
+
+    select
+        {{ own }}.unit_start,
+        {{ own }}.parent,
+        coalesce(quarters.total, {{ own }}.total) as total
+    from {{ own }}
+    left join quarters
+        on
+            {{ own }}.unit_start = quarters.unit_start
+            and {{ own }}.parent = quarters.parent
 {%- endmacro %}

@@ -122,6 +122,7 @@
         'direction': ('directions', ['direction']),
         'category': ('footfall_categories', ['category']),
         'time_band': ('hours', ['time_band']),
+        'event_time_band': ('time_bands', ['time_band']),
         'day_type': ('weekdays', ['day_type']),
         'weekday': ('weekdays', ['iso_weekday']),
         'hour': ('hours', ['hour']),

@@ -39,7 +39,7 @@ class Family:
 
 FAMILIES = (
     Family(("fines_by_day", "fines_by_month", "fines_by_nature"), ("fines_profile",)),
-    Family(("tows_by_area", "tows_by_reason", "tows_delay"), ("tows_profile", "tows_by_month")),
+    Family(("tows_by_area", "tows_by_reason", "tows_delay", "tows_profile"), ("tows_by_month",)),
     Family(("tows_by_month", "tows_by_month_and_reason"), ()),
 )
 

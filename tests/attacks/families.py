@@ -51,12 +51,19 @@ def _sums(table: Table, exact: pl.DataFrame, by: By) -> pl.DataFrame:
 
 
 def totals(
-    name: str, tables: Mapping[str, Table], exact: Mapping[str, pl.DataFrame], plan: Plan, by: Mapping[str, By]
+    name: str,
+    tables: Mapping[str, Table],
+    exact: Mapping[str, pl.DataFrame],
+    plan: Plan,
+    by: Mapping[str, By],
+    *,
+    months: pl.DataFrame | None = None,
 ) -> tuple[pl.DataFrame, list[Differences]]:
     """Totals that several tables agree on, taken from any of them that shows all its leaves; and single hidden cells,
     which are that total less the leaves that another table shows.
 
-    Hidden cells are scored where neither zero nor the threshold cuts their noise off.
+    Hidden cells are scored where neither zero nor the threshold cuts their noise off. ``months`` (of :func:`quarters`)
+    are what quarters add up to: the noise of their totals is then that of their months.
     """
     variances = _leaf_variances(plan)
     sums = {mart: _sums(tables[mart], exact[mart], by[mart]) for mart in by}
@@ -64,6 +71,10 @@ def totals(
     known = pl.concat([frame.filter(pl.col("shown") == pl.col("leaves")) for frame in sums.values()]).unique(keys)
     precision = {mart: frame.select(*keys, p=1 / (pl.col("leaves") * variances[mart])) for mart, frame in sums.items()}
     combined = pl.concat(precision.values()).group_by(keys).agg(variance=1 / pl.col("p").sum())
+    if months is not None:
+        combined = combined.join(months.select(*keys, months="variance"), on=keys, how="left").select(
+            *keys, variance=pl.coalesce("months", "variance")
+        )
     total = known.join(combined, on=keys)
     residuals, declared = [], []
     for mart, frame in sums.items():
@@ -93,21 +104,23 @@ def leaves(mart: str, table: Table, exact: pl.DataFrame, plan: Plan) -> Differen
     return Differences(f"{mart}: cells", residuals, np.full(len(residuals), deviation))
 
 
-def across_units(months: pl.DataFrame, mart: str, table: Table, exact: pl.DataFrame, plan: Plan) -> Differences:
-    """A quarter's table and the totals of its three months together, weighted by what each is worth."""
-    by = {"parent": pl.col("area_id"), "quarter": pl.col("quarter_start")}
-    one = _sums(table, exact, by).filter(pl.col("shown") == pl.col("leaves"))
-    three = (
-        months.group_by("parent", quarter=pl.col("period").dt.truncate("1q"))
+def quarters(months: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """What the totals of three months add up to, with the variance of their sum: by quarter and the other ``keys``."""
+    others = [key for key in keys if key != "period"]
+    return (
+        months.group_by(*others, period=pl.col("period").dt.truncate("1q"))
         .agg(pl.col("published", "true", "variance").sum(), months=pl.len())
         .filter(pl.col("months") == 3)
     )
-    both = one.join(three, on=["parent", "quarter"], suffix="_months").filter(pl.col("true") == pl.col("true_months"))
-    own, others = both["leaves"].to_numpy() * _leaf_variances(plan)[mart], both["variance"].to_numpy()
-    weight = others / (own + others)
-    estimate = weight * both["published"].to_numpy() + (1 - weight) * both["published_months"].to_numpy()
-    deviation = np.sqrt(own * others / (own + others))
-    return Differences(f"{mart} with three months", estimate - both["true"].to_numpy(), deviation)
+
+
+def across_units(months: pl.DataFrame, mart: str, table: Table, exact: pl.DataFrame) -> Differences:
+    """A quarter's table, which adds up to its three months: its totals have their noise, and no other."""
+    by = {"parent": pl.col("area_id"), "period": pl.col("quarter_start")}
+    one = _sums(table, exact, by).filter(pl.col("shown") == pl.col("leaves"))
+    both = one.join(quarters(months, list(by)), on=list(by), suffix="_months")
+    residuals = (both["published"] - both["true"]).to_numpy().astype(float)
+    return Differences(f"{mart} with three months", residuals, np.sqrt(both["variance"].to_numpy()))
 
 
 def differences(tables: Mapping[str, Table], truth: Truth, plan: Plan) -> list[Differences]:
@@ -119,17 +132,17 @@ def differences(tables: Mapping[str, Table], truth: Truth, plan: Plan) -> list[D
     of_zone = pl.col("zone_id").replace_strict(zones["published_zone_id"], zones["area_id"])
     fines = {"fines_by_day": area, "fines_by_month": {**area, "parent": of_zone}, "fines_by_nature": area}
     quarter = {"period": pl.col("quarter_start")}
-    tows = dict.fromkeys(("tows_by_area", "tows_by_reason", "tows_delay"), quarter)
+    tows = dict.fromkeys(("tows_by_area", "tows_by_reason", "tows_delay", "tows_profile"), quarter)
     months, of_fines = totals("fines of an area and month", tables, exact, plan, fines)
-    _, of_tows = totals("tows of a quarter", tables, exact, plan, tows)
-    monthly = {mart: {"period": month} for mart in ("tows_by_month", "tows_by_month_and_reason")}
-    _, of_months = totals("tows of a month", tables, exact, plan, monthly)
+    monthly: dict[str, By] = {mart: {"period": month} for mart in ("tows_by_month", "tows_by_month_and_reason")}
+    tows_months, of_months = totals("tows of a month", tables, exact, plan, monthly)
+    _, of_tows = totals("tows of a quarter", tables, exact, plan, tows, months=quarters(tows_months, ["period"]))
     profile = "fines_profile"
     return [
         *of_fines,
         *of_tows,
         *of_months,
-        across_units(months, profile, tables[profile], exact[profile], plan),
+        across_units(months, profile, tables[profile], exact[profile]),
         *(leaves(mart, tables[mart], exact[mart], plan) for mart in exact),
     ]
 

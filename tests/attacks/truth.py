@@ -68,6 +68,7 @@ class Truth:
             )
             .join(seed("hours"), on="hour", how="left")
             .join(seed("weekdays"), on="iso_weekday", how="left")
+            .with_columns(pl.col("time_band").fill_null("unknown"))
         )
         if "nature" in rows.columns:
             described = described.join(seed("natures"), on="nature", how="left")
@@ -79,8 +80,6 @@ class Truth:
     def exact(self, mart: str, table: Table) -> pl.DataFrame:
         """The published rows of a mart of fines or tows, with ``exact``: how many events that count are behind each."""
         counted = self.counted(SILO_OF[mart.split("_", maxsplit=1)[0]])
-        if {"hour", "time_band"} & set(table.dimensions):  # who has no hour is in no profile
-            counted = counted.filter(pl.col("hour").is_not_null())
         counts = (
             counted.with_columns(period_start=pl.col(period_of(mart)))
             .group_by(table.key)

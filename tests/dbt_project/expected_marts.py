@@ -65,7 +65,7 @@ def all_counts(lake: Lake) -> dict[str, Counted]:
     tows = _placed(_first_of_month(lake.tables["tows"], "removed_at"))
     tows = tows.with_columns(reason_group=pl.col("reason").replace(GROUP_OF_REASON), delay_group=_delay_group())
     count = pl.len()
-    bands = _axis("time_band", [*BANDS])
+    bands = _axis("time_band", [*BANDS, UNKNOWN])
     return {
         "fines_by_day": Counted("day", (_AREAS,), _by(fines, "day", ["area_id"], count)),
         "fines_by_month": Counted("month", (_ZONES,), _by(fines, "month", ["zone_id"], count)),
@@ -190,7 +190,8 @@ def _footfall(lake: Lake) -> dict[str, Counted]:
 
 def _banded(rows: pl.DataFrame) -> pl.DataFrame:
     bands = pl.DataFrame([{"local_hour": hour, "time_band": band} for band, hours in BANDS.items() for hour in hours])
-    return rows.join(bands.with_columns(pl.col("local_hour").cast(pl.Int32)), on="local_hour")
+    banded = rows.join(bands.with_columns(pl.col("local_hour").cast(pl.Int32)), on="local_hour", how="left")
+    return banded.with_columns(pl.col("time_band").fill_null(UNKNOWN))
 
 
 def _axis(name: str, values: list[str]) -> pl.DataFrame:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from infra.cli import app
 from infra.privacy_plan import plan
 from infra.settings import Settings
+from publication import release
 from publication.ledger import RefusedError, exact
 
 pytestmark = pytest.mark.live
@@ -54,6 +55,34 @@ def test_budgets_are_told_by_month_and_by_year(published: Settings) -> None:
     table = CliRunner().invoke(app, ["ledger"])
     assert table.exit_code == 0
     assert "3 lines, 3 periods published; verified" in table.stdout
+
+
+def test_a_lake_that_counts_in_epsilon_is_verified_and_publishes_nothing_more(
+    clean_lake: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lake whose lines a version wrote that counted in pure differential privacy."""
+    for name, value in clean_lake.environment().items():
+        monkeypatch.setenv(name, value)
+    written = release.release_line
+
+    def in_epsilon(*arguments: object, **named: object) -> tuple[str, dict[str, object]]:
+        kind, body = written(*arguments, **named)  # type: ignore[arg-type]
+        return kind, {**body, "currency": "epsilon", "limit": "1", "spends": "0.3", "mechanism": "laplace"}
+
+    with monkeypatch.context() as patched:
+        patched.setattr(release, "release_line", in_epsilon)
+        tampering.publish(clean_lake, tmp_path)
+    (account,) = document()["budgets"]  # type: ignore[misc]
+    assert (account["currency"], account["limit"], account["spent"], account["left"]) == ("epsilon", "1", "0.9", "0.1")
+
+    tampering.publish(clean_lake, tmp_path, "b2", first_day=tampering.APRIL)
+    assert document()["lines"] == 3
+    for refusal in (
+        tampering.held(clean_lake, "fines_by_day"),
+        str(CliRunner().invoke(app, ["correct", "fines_by_day", "2026-03-01"]).exception),
+    ):
+        assert "its ledger counts in epsilon, this version of Calanque in rho" in refusal
+        assert "deliver to it what happens from 2026-04-01 on" in refusal
 
 
 def test_what_is_broken_is_told_and_the_exit_code_says_so(published: Settings) -> None:

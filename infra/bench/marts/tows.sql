@@ -90,21 +90,12 @@ select *, exact + noise_of(source('tows_profile', quarter), cell) as measured fr
         quarter, period_end, time_band, coalesce(tows, 0) as exact, concat_ws('|', quarter, time_band) as cell,
         quarter as parent, time_band as tie
     from quarters
-    cross join (select distinct time_band from hours)
-    left join (select quarter, time_band, sum(tows) as tows from counted join hours using (hour) group by all)
-        using (quarter, time_band)
+    cross join (select time_band from time_bands)
+    left join (
+        select quarter, coalesce(time_band, 'unknown') as time_band, sum(tows) as tows
+        from counted left join hours using (hour) group by all
+    ) using (quarter, time_band)
 );
-
-create table totals as
-select parent, cast(greatest((2 * sum(w * estimate) + sum(w)) // (2 * sum(w)), 0) as bigint) as total
-from (
-    select parent, sum(measured) as estimate, weight('tows_by_area') // count(*) as w from by_area group by all
-    union all
-    select parent, sum(measured), weight('tows_by_reason') // count(*) from by_reason group by all
-    union all
-    select parent, sum(measured), weight('tows_delay') // count(*) from by_delay group by all
-)
-group by all;
 
 create table month_totals as
 select parent, cast(greatest((2 * sum(w * estimate) + sum(w)) // (2 * sum(w)), 0) as bigint) as total
@@ -114,8 +105,6 @@ from (
     select parent, sum(measured), weight('tows_by_month_and_reason') // count(*) from by_month_and_reason group by all
 )
 group by all;
-
-create table band_totals as select parent, greatest(sum(measured), 0) as total from by_band group by all;
 
 create table tows_by_month as
 select
@@ -133,6 +122,32 @@ select
         else '<' || threshold('tows_by_month_and_reason')
     end as tows_label
 from fitted('by_month_and_reason', 'month_totals');
+
+create table own_totals as
+select parent, cast(greatest((2 * sum(w * estimate) + sum(w)) // (2 * sum(w)), 0) as bigint) as total
+from (
+    select parent, sum(measured) as estimate, weight('tows_by_area') // count(*) as w from by_area group by all
+    union all
+    select parent, sum(measured), weight('tows_by_reason') // count(*) from by_reason group by all
+    union all
+    select parent, sum(measured), weight('tows_delay') // count(*) from by_delay group by all
+    union all
+    select parent, sum(measured), weight('tows_profile') // count(*) from by_band group by all
+)
+group by all;
+
+create table totals as
+select parent, coalesce(agreed, own_totals.total) as total
+from own_totals
+left join (
+    select cast(date_trunc('quarter', month) as date) as parent, cast(sum(total) as bigint) as agreed
+    from (
+        select period_start as month, sum(tows) as total from tows_by_month group by all having count(tows) = count(*)
+        union
+        select period_start, sum(tows) from tows_by_month_and_reason group by all having count(tows) = count(*)
+    )
+    group by all having count(*) = 3
+) using (parent);
 
 create table tows_by_area as
 select
@@ -160,4 +175,4 @@ select
     quarter as quarter_start, quarter as period_start, period_end, time_band,
     case when fitted >= threshold('tows_profile') then fitted end as tows,
     case when fitted >= threshold('tows_profile') then null else '<' || threshold('tows_profile') end as tows_label
-from fitted('by_band', 'band_totals');
+from fitted('by_band', 'totals');

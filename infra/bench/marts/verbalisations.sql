@@ -77,13 +77,13 @@ select *, exact + noise_of(source('fines_profile', quarter), cell) as measured f
     from quarters
     cross join (select distinct area_id, area_name from zones)
     cross join (select distinct day_type from weekdays)
-    cross join (select distinct time_band from hours)
+    cross join (select time_band from time_bands)
     left join (
-        select quarter, area_id, day_type, time_band, sum(fines) as fines
+        select quarter, area_id, day_type, coalesce(time_band, 'unknown') as time_band, sum(fines) as fines
         from counted
         join zones using (zone_id)
         join weekdays on weekday = iso_weekday
-        join hours using (hour)
+        left join hours using (hour)
         where quarter is not null
         group by all
     ) using (quarter, area_id, day_type, time_band)
@@ -99,9 +99,6 @@ from (
     select parent, sum(measured), weight('fines_by_nature') // count(*) from by_nature group by all
 )
 group by all;
-
-create table profile_totals as
-select parent, greatest(sum(measured), 0) as total from profile group by all;
 
 create table fines_by_day as
 select
@@ -123,6 +120,24 @@ select
     case when fitted >= threshold('fines_by_nature') then fitted end as fines,
     case when fitted >= threshold('fines_by_nature') then null else '<' || threshold('fines_by_nature') end as fines_label
 from fitted('by_nature', 'totals');
+
+create table profile_totals as
+select parent, coalesce(agreed, own) as total
+from (select parent, quarter, area_id, greatest(sum(measured), 0) as own from profile group by all)
+left join (
+    select cast(date_trunc('quarter', month) as date) as quarter, area_id, cast(sum(total) as bigint) as agreed
+    from (
+        select cast(date_trunc('month', period_start) as date) as month, area_id, sum(fines) as total
+        from fines_by_day group by all having count(fines) = count(*)
+        union
+        select period_start, area_id, sum(fines) from fines_by_nature group by all having count(fines) = count(*)
+        union
+        select period_start, area_id, sum(fines)
+        from fines_by_month join (select distinct published_zone_id as zone_id, area_id from zones) using (zone_id)
+        group by all having count(fines) = count(*)
+    )
+    group by all having count(*) = 3
+) using (quarter, area_id);
 
 create table fines_profile as
 select

@@ -12,7 +12,7 @@ hours as (
 ),
 
 grid as (
-    {{ public_grid('fines_profile', 'verbalisations', 'quarter', ['area', 'day_type', 'time_band']) }}
+    {{ public_grid('fines_profile', 'verbalisations', 'quarter', ['area', 'day_type', 'event_time_band']) }}
 ),
 
 counted as (
@@ -20,12 +20,12 @@ counted as (
         fines.quarter_start as period_start,
         fines.area_id,
         weekdays.day_type,
-        hours.time_band,
+        coalesce(hours.time_band, 'unknown') as time_band,
         cast(sum(fines.fines) as bigint) as fines
     from fines
     inner join weekdays on fines.iso_weekday = weekdays.iso_weekday
-    inner join hours on fines.hour = hours.hour
-    group by fines.quarter_start, fines.area_id, weekdays.day_type, hours.time_band
+    left join hours on fines.hour = hours.hour
+    group by fines.quarter_start, fines.area_id, weekdays.day_type, coalesce(hours.time_band, 'unknown')
 ),
 
 measured as (

@@ -8,17 +8,17 @@ hours as (
 ),
 
 grid as (
-    {{ public_grid('tows_profile', 'tows', 'quarter', ['time_band']) }}
+    {{ public_grid('tows_profile', 'tows', 'quarter', ['event_time_band']) }}
 ),
 
 counted as (
     select
         tows.quarter_start as period_start,
-        hours.time_band,
+        coalesce(hours.time_band, 'unknown') as time_band,
         cast(sum(tows.tows) as bigint) as tows
     from tows
-    inner join hours on tows.hour = hours.hour
-    group by tows.quarter_start, hours.time_band
+    left join hours on tows.hour = hours.hour
+    group by tows.quarter_start, coalesce(hours.time_band, 'unknown')
 ),
 
 measured as (

@@ -3,7 +3,7 @@ with measured as (
 ),
 
 totals as (
-    {{ own_totals('measured', parent=['unit_start', 'area_id']) }}
+    select * from {{ ref('int_fines_quarter_totals') }}
 ),
 
 fitted as (

@@ -3,7 +3,7 @@ with measured as (
 ),
 
 totals as (
-    {{ own_totals('measured', parent=['unit_start']) }}
+    select * from {{ ref('int_tows_totals') }}
 ),
 
 fitted as (

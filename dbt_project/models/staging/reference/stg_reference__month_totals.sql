@@ -1,0 +1,6 @@
+select
+    silo,
+    month_start,
+    parent,
+    total
+from {{ source('reference', 'month_totals') }}
