@@ -357,8 +357,7 @@ class _Worker:
             registry.abandon_replay(self._connection, delivery.silo, delivery.delivery_id, reason)
             self._connection.commit()
             return receipt
-        said = self._declared(delivery, receipt)
-        receipt = self._with_days(receipt, said)
+        receipt = self._declare(delivery, receipt)
         receipts.write(self._store, receipt)
         registry.settle_delivery(
             self._connection,
@@ -371,25 +370,23 @@ class _Worker:
             known_formats=contract_documents.known_formats(self._silo) if receipt.rule in BY_FORMAT else None,
             undeclared=receipt.undeclared,
         )
-        declaring.declare(self._connection, delivery, said, clock.now(self._settings))  # it is committed, and at once
         self._connection.commit()
         return receipt
 
-    def _declared(self, delivery: DeliveryRow, receipt: Receipt) -> Mapping[Source, frozenset[date]]:
-        """What a delivery declares: nothing unless it is committed. It may have come again while it was read, and
-        from here on does not before it is settled.
-        """
-        if receipt.status != "committed" or receipt.format is None:
-            return {}
-        known = registry.delivery(self._connection, delivery.silo, delivery.delivery_id, lock=True) or delivery
-        return declaring.declared(self._silo, known, receipt.format, receipt.tally.rows_in)
+    def _declare(self, delivery: DeliveryRow, receipt: Receipt) -> Receipt:
+        """Declare what a delivery declares, in the transaction that settles it: nothing unless it is committed.
 
-    def _with_days(self, receipt: Receipt, said: Mapping[Source, frozenset[date]]) -> Receipt:
-        """The receipt with the days that its delivery declares, and its rows of days that nobody declared."""
-        covers = frozenset().union(*said.values())
-        covered = registry.covered_days(self._connection, [receipt.silo])[receipt.silo] | covers
+        It may have come again while it was read, and from here on does not before it is settled. The receipt then has
+        the days that it declares, and its rows of days that nobody declared.
+        """
+        said: Mapping[Source, frozenset[date]] = {}
+        if receipt.status == "committed" and receipt.format is not None:
+            known = registry.delivery(self._connection, delivery.silo, delivery.delivery_id, lock=True) or delivery
+            said = declaring.declared(self._silo, known, receipt.format, receipt.tally.rows_in)
+            declaring.declare(self._connection, delivery, said, clock.now(self._settings))
+        covered = registry.covered_days(self._connection, [receipt.silo])[receipt.silo]
         undeclared = {day: rows for day, rows in receipt.undeclared.items() if date.fromisoformat(day) not in covered}
-        return replace(receipt, covers=tuple(sorted(covers)), undeclared=undeclared)
+        return replace(receipt, covers=tuple(sorted(frozenset().union(*said.values()))), undeclared=undeclared)
 
     def _accept(self, delivery: DeliveryRow, receipt: Receipt, stages: _Stages, scratch: Path) -> Receipt:
         name = delivery.file_name
