@@ -43,3 +43,11 @@ def arrow_schema(dataset: Dataset) -> pa.Schema:
         pa.field("delivery_id", pa.string(), nullable=False, metadata={"doc": "SHA-256 of the delivered bytes."}),
     ]
     return pa.schema([*fields, *provenance])
+
+
+def file_schema(dataset: Dataset) -> pa.Schema:
+    """The columns of :func:`arrow_schema` in the types that Polars writes, without Iceberg field ids: of no table."""
+    views = {pa.string(): pa.string_view(), pa.binary(): pa.binary_view()}
+    return pa.schema(
+        field.with_type(views.get(field.type, field.type)).with_nullable(True) for field in arrow_schema(dataset)
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -72,8 +73,21 @@ def drop(
             typer.secho(f"{path}: {_plain(reason)}", fg=typer.colors.RED, err=True)
         else:
             typer.echo(f"{path.name}: delivered to {silo} as {target.name}")
+            if not covers:
+                _tell_days(settings, silo, path, format_name)
     if refused:
         raise typer.Exit(1)
+
+
+def _tell_days(settings: Settings, silo: str, path: Path, format_name: str | None) -> None:
+    """Say what a file declares or, if nothing does, where its rows lie; what is wrong with it is told when it lands."""
+    from ingestion.preview import preview
+    from ingestion.refusal import Refused
+
+    with suppress(Refused, OSError):
+        said = preview(settings, silo, path, format_name)
+        if said.sentence:
+            typer.secho(f"{path.name}: {said.sentence}", fg=None if said.tells else typer.colors.YELLOW, err=True)
 
 
 def deliverer(silo: Annotated[str, _SILO], as_json: Annotated[bool, _JSON] = False) -> None:

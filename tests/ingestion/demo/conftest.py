@@ -6,12 +6,12 @@ import hashlib
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
 import pytest
 
 from infra.city import City, load_city
 from infra.keys import KeyStore
 from infra.settings import Settings
+from ingestion.arrivals import waiting
 from ingestion.conforming import conform
 from ingestion.demo.score import DELIVERIES, LOADED, REJECTS, Outcome
 from ingestion.opening import open_delivery
@@ -19,20 +19,13 @@ from ingestion.pseudonyms import Pseudonymiser
 from ingestion.reading import read_batches
 from ingestion.recognition import recognise, sample
 from ingestion.refusal import Refused
-from ingestion.register import Dataset, silos
-from ingestion.schemas import arrow_schema
+from ingestion.register import silos
+from ingestion.schemas import file_schema
 
 
 @pytest.fixture(scope="session")
 def marseille() -> City:
     return load_city(Settings(city="marseille", geo=None))
-
-
-def _file_schema(dataset: Dataset) -> pa.Schema:
-    views = {pa.string(): pa.string_view(), pa.binary(): pa.binary_view()}
-    return pa.schema(
-        field.with_type(views.get(field.type, field.type)).with_nullable(True) for field in arrow_schema(dataset)
-    )
 
 
 def outcome_of(drop: Path, city: City, scratch: Path) -> Outcome:
@@ -44,7 +37,7 @@ def outcome_of(drop: Path, city: City, scratch: Path) -> Outcome:
     for silo in silos().values():
         known: set[str] = set()
         lines: list[pl.DataFrame] = []
-        for path in sorted((drop / silo.name).iterdir()):
+        for path in sorted(drop / silo.name / arrival.name for arrival in waiting(drop / silo.name)):
             delivery_id = hashlib.sha256(path.read_bytes()).hexdigest()
             if delivery_id in known:
                 continue
@@ -61,7 +54,7 @@ def outcome_of(drop: Path, city: City, scratch: Path) -> Outcome:
                     accepted=accepted,
                     city=city,
                     pseudonymiser=Pseudonymiser(silo.name, KeyStore(scratch / "keys")),
-                    schema=_file_schema(dataset),
+                    schema=file_schema(dataset),
                     delivery_id=delivery_id,
                     scratch=folder,
                 )
