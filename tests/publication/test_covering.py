@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -28,13 +27,13 @@ FEBRUARY = DayRange(first_day=date(2026, 2, 1), last_day=date(2026, 2, 28))
 
 
 @pytest.fixture
-def settings(clean_lake: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+def settings(clean_lake: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """An empty lake, that of the environment."""
     for name, value in clean_lake.environment().items():
         monkeypatch.setenv(name, value)
     with database.connect(clean_lake, database.ADMIN, "lake") as connection:
         connection.execute("truncate registry.approval")
-    yield clean_lake
+    return clean_lake
 
 
 def covered(settings: Settings, silo: str = "tows") -> set[date]:
