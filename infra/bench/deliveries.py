@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from infra.city import City, load_city
 from infra.settings import Settings
+from ingestion import notes
 from ingestion.demo import bulk
 
 SEED = 7
@@ -25,31 +26,35 @@ _PLACES = 150
 
 @dataclass(frozen=True)
 class Sender:
-    """Who delivers a silo: the format, whether for the city of the ``metropolis``, and the writer of a file."""
+    """Who delivers a silo: the format, whether for the city of the ``metropolis``, and the writer of a file, which
+    tells the last day that the file is about.
+    """
 
     format: str
     metropolis: bool
-    write: Callable[[Path, int, City], None]
+    write: Callable[[Path, int, City], date]
 
 
 def _days(rows: int) -> int:
     return max(math.ceil(rows / EVENTS_A_DAY), QUARTER_DAYS)
 
 
-def _fines(path: Path, rows: int, city: City) -> None:
+def _fines(path: Path, rows: int, city: City) -> date:
     bulk.write_pve(path, rows, city=city, seed=SEED, start=START, days=_days(rows))
+    return START + timedelta(days=_days(rows) - 1)
 
 
-def _tows(path: Path, rows: int, city: City) -> None:
+def _tows(path: Path, rows: int, city: City) -> date:
     bulk.write_fourriere(path, rows, city=city, seed=SEED, start=START, days=_days(rows))
+    return START + timedelta(days=_days(rows) - 1)
 
 
-def _crowds(path: Path, rows: int, city: City) -> None:
-    bulk.write_counter(path, rows, city=city, seed=SEED, start=START)
+def _crowds(path: Path, rows: int, city: City) -> date:
+    return bulk.write_counter(path, rows, city=city, seed=SEED, start=START)
 
 
-def _footfall(path: Path, rows: int, city: City) -> None:
-    bulk.write_presence(path, rows, city=city, seed=SEED, start=START)
+def _footfall(path: Path, rows: int, city: City) -> date:
+    return bulk.write_presence(path, rows, city=city, seed=SEED, start=START)
 
 
 SENDERS: Mapping[str, Sender] = {
@@ -111,7 +116,8 @@ def bytes_per_row(silo: str, city: City) -> float:
 
 
 def write(settings: Settings, silo: str, rows: int, path: Path) -> None:
-    """Write the file of a silo for the city of ``settings``; it appears only once complete."""
+    """Write the file of a silo for the city of ``settings``, and its note; it appears only once complete."""
     draft = path.with_name(f".{path.name}.part")
-    SENDERS[silo].write(draft, rows, load_city(settings))
+    last_day = SENDERS[silo].write(draft, rows, load_city(settings))
+    notes.write(path, notes.Note(covers=(f"{START}/{last_day}",)))
     draft.rename(path)

@@ -17,6 +17,7 @@ from infra.bench.watching import Measured, watch
 from infra.city import load_city
 from infra.services import lake
 from infra.settings import Settings
+from ingestion import notes
 from ingestion.demo.generate import generate
 from ingestion.landing import drop_folder
 
@@ -105,6 +106,7 @@ def measure_size(
             folder = drop_folder(settings, silo)
             folder.mkdir(parents=True, exist_ok=True)
             _begin(settings, silo, source, folder, tell)
+            shutil.copyfile(notes.path_of(source), notes.path_of(folder / source.name))
             if repeat == repeats - 1:
                 source.rename(folder / source.name)
             else:
