@@ -115,6 +115,12 @@ class SeededKeys:
     def states(self) -> list[KeyState]:
         return []
 
+    def erase(self, silo: str, month: str, pseudonym: bytes) -> None:
+        raise NotImplementedError(f"nothing is erased from {silo} of {month} in a lake that is attacked")
+
+    def erased(self, _silo: str) -> Mapping[str, frozenset[bytes]]:
+        return {}
+
 
 def seeded_keys(settings: Settings) -> SeededKeys:
     """The backend ``tests.attacks.local:seeded_keys``; the folder that would hold the keys names the set."""
