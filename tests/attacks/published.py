@@ -15,7 +15,7 @@ from infra import object_store
 from infra.city import City, load_city
 from infra.settings import Settings
 
-PERIOD = ("quarter_start", "period_start", "period_end")
+PERIOD = ("quarter_start", "period_start", "period_end", "days_covered", "days_in_period")
 _MANIFEST = re.compile(r"releases/(?P<mart>[^/]+)/v(?P<version>\d+)\.json")
 
 

@@ -249,5 +249,5 @@ def test_no_registered_format_recognises_the_header_of_another() -> None:
     for owner in silos().values():
         for accepted in owner.formats:
             if accepted.dialect.columns is None:
-                line = accepted.dialect.delimiter.join(accepted.required)
-                assert recognise(owner, Sample(lines=(line,)), "f.csv").name == accepted.name
+                header = Sample(lines=(accepted.dialect.delimiter.join(accepted.required),))
+                assert {other.name for other in owner.formats if other.recognise(header)} == {accepted.name}
