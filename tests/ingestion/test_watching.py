@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from receivers import Mailbox, mail_server
 
-from infra import database
+from infra import database, registry
 from infra import watch as watching_root
 from infra.settings import Settings
 from infra.watch import after_ingestion, checks, watch
@@ -26,6 +26,7 @@ pytestmark = pytest.mark.live
 A_DAY = 40  # rows
 UNLUCKY = 13
 MINE = ("freshness", "volume", "quarantine-spike", "contract-warning", "delivery-refused", "delivery-parked")
+MINE += ("undeclared",)
 
 
 @pytest.fixture
@@ -57,8 +58,11 @@ def at(lake: Settings, number: int, box: Mailbox) -> Settings:
     return lake.model_copy(update={"now": now, "smtp_url": box.url, "alert_to": "steward@city.test"})
 
 
-def deliver(lake: Settings, silo: Silo, name: str, rows: list[tuple[str, int, int]]) -> str:
-    essai.deliver(lake, silo.name, name, essai.csv(essai.RECORDS, [(r, essai.day(d), v, None) for r, d, v in rows]))
+def deliver(lake: Settings, silo: Silo, name: str, rows: list[tuple[str, int, int]], *, declared: bool = True) -> str:
+    """Deliver rows, and declare the days that they lie on."""
+    content = essai.csv(essai.RECORDS, [(r, essai.day(d), v, None) for r, d, v in rows])
+    covers = sorted({str(essai.day(d)) for _, d, _ in rows}) if declared else []
+    essai.deliver(lake, silo.name, name, content, covers=covers)
     landing.sweep(lake, silo.name)
     [receipt] = pipeline.ingest(lake, silo.name)
     return receipt.delivery_id
@@ -104,6 +108,29 @@ def test_days_that_are_missing_are_told_and_when_they_come_that_is_told_too(
         with database.connect(lake, "pipeline", "lake") as connection:
             [arrival] = watching.arrivals(at(lake, 72, box), connection)
         assert (arrival.newest, arrival.overdue) == (essai.day(71), None)
+
+
+def test_rows_of_days_that_nobody_declared_are_told_at_once_with_what_to_type(
+    lake: Settings, silo: Silo, box: Mailbox
+) -> None:
+    forget(lake)
+    now = at(lake, 5, box)
+    with registered(silo):
+        deliver(lake, silo, "declared.csv", days(0, 1))
+        after_ingestion(now)
+        assert standing(silo, watch(now)) == []
+        deliver(lake, silo, "undeclared.csv", days(2, 3), declared=False)
+        after_ingestion(now)
+        [told] = [body for body in box.bodies() if silo.name in body]
+        first, last = essai.day(2), essai.day(3)
+        assert f"{silo.name}: 80 rows lie on 2 days that nobody declared ({first} to {last})" in told
+        assert f"`calanque cover {silo.name} {first} {last} --reason ...`" in told
+        assert standing(silo, watch(now)) == [("undeclared", silo.name)]
+        with database.connect(lake, "publisher", "lake") as connection:
+            registry.declare(
+                connection, silo.name, [first, last], source="steward", said_by="tests", said_at=datetime.now(UTC)
+            )
+        assert standing(silo, watch(now)) == []
 
 
 def test_a_bad_delivery_is_told_at_once_with_its_rows_and_is_over_when_it_is_replayed(
