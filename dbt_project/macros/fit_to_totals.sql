@@ -132,7 +132,7 @@
     select
         {{ own }}.unit_start,
         {{ own }}.parent,
-        coalesce(quarters.total, {{ own }}.total) as total
+        cast(coalesce(quarters.total, {{ own }}.total) as bigint) as total
     from {{ own }}
     left join quarters
         on

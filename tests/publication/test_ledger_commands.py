@@ -14,7 +14,7 @@ from infra.cli import app
 from infra.privacy_plan import plan
 from infra.settings import Settings
 from publication import release
-from publication.ledger import RefusedError, exact
+from publication.ledger import Book, RefusedError, exact
 
 pytestmark = pytest.mark.live
 
@@ -67,13 +67,15 @@ def test_a_lake_that_counts_in_epsilon_is_verified_and_publishes_nothing_more(
 
     def in_epsilon(*arguments: object, **named: object) -> tuple[str, dict[str, object]]:
         kind, body = written(*arguments, **named)  # type: ignore[arg-type]
-        return kind, {**body, "currency": "epsilon", "limit": "1", "spends": "0.3", "mechanism": "laplace"}
+        return kind, {**body, "currency": "epsilon", "limit": "1", "spends": "0.02", "mechanism": "laplace"}
 
     with monkeypatch.context() as patched:
         patched.setattr(release, "release_line", in_epsilon)
+        patched.setattr(Book, "refuse_other_currency", lambda _: None)  # in that version it was no other
         tampering.publish(clean_lake, tmp_path)
     (account,) = document()["budgets"]  # type: ignore[misc]
-    assert (account["currency"], account["limit"], account["spent"], account["left"]) == ("epsilon", "1", "0.9", "0.1")
+    told = [account[name] for name in ("currency", "limit", "spent", "left")]
+    assert told == ["epsilon", "1", "0.06", "0.94"]
 
     tampering.publish(clean_lake, tmp_path, "b2", first_day=tampering.APRIL)
     assert document()["lines"] == 3

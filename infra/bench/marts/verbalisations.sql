@@ -122,7 +122,7 @@ select
 from fitted('by_nature', 'totals');
 
 create table profile_totals as
-select parent, coalesce(agreed, own) as total
+select parent, cast(coalesce(agreed, own) as bigint) as total
 from (select parent, quarter, area_id, greatest(sum(measured), 0) as own from profile group by all)
 left join (
     select cast(date_trunc('quarter', month) as date) as quarter, area_id, cast(sum(total) as bigint) as agreed
