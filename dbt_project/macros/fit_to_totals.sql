@@ -86,7 +86,7 @@
         {{ parent }} as parent,
         sum({{ measure }}) as total
     from {{ cells }}
-    group by 1, 2
+    group by {{ month_start }}, {{ parent }}
     having count({{ measure }}) = count(*)
 {%- endmacro %}
 
@@ -125,7 +125,7 @@
             parent,
             cast(sum(total) as bigint) as total
         from months
-        group by 1, 2
+        group by cast(date_trunc('quarter', month_start) as date), parent
         having count(total) = 3
     )
 
