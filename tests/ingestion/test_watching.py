@@ -114,7 +114,7 @@ def test_rows_of_days_that_nobody_declared_are_told_at_once_with_what_to_type(
     lake: Settings, silo: Silo, box: Mailbox
 ) -> None:
     forget(lake)
-    now = at(lake, 5, box)
+    now = at(lake, 3, box)
     with registered(silo):
         deliver(lake, silo, "declared.csv", days(0, 1))
         after_ingestion(now)
@@ -152,7 +152,7 @@ def test_a_bad_delivery_is_told_at_once_with_its_rows_and_is_over_when_it_is_rep
         quarantined, warned = sorted(told, key=lambda body: "warning" in body)
         assert "Of 80 rows of 6.csv" in quarantined
         assert "40 are quarantined: 50.0%, where next to nothing was usual" in quarantined
-        assert "Rule unlucky: 40 rows.\n  Thirteen is refused. Deliver another.\n  Rows 2, 4, 6, 8," in quarantined
+        assert "Rule unlucky: 40 rows.\n  Thirteen is refused. Deliver another.\n  Rows 3, 5, 7, 9," in quarantined
         assert f"calanque quarantine show {silo.name} {delivery[:12]}" in quarantined
         assert "Rule lucky: 40 rows." in warned
 
