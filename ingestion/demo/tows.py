@@ -7,6 +7,7 @@ same file number, now with its release. The later row takes the place of the ear
 from __future__ import annotations
 
 from datetime import date, timedelta
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -72,6 +73,8 @@ class Tows:
         self._places = where.table.select("lon", "lat")
         self._vehicles = vehicles(seed, max(round(VEHICLES * scale), 1_000))
         self._fate = Choice([weight for _, weight, *_ in _FATES])
+        # Each day tells of the ones before it: drawn anew for each, a year of days would take an hour.
+        self._removals = lru_cache(maxsize=LONGEST_STAY + 1)(self._removals_of)
 
     def day(self, day: date) -> Table:
         """The register of a day: its removals in order of time, then the earlier ones released that day."""
@@ -85,7 +88,7 @@ class Tows:
         """``rows`` removals of a local day, numbered from ``first`` on, as they were known at the end of ``as_of``."""
         return self._written(self._drawn(day, rows, random, first), as_of)
 
-    def _removals(self, day: date) -> pl.DataFrame:
+    def _removals_of(self, day: date) -> pl.DataFrame:
         random = generator(self._seed, self.silo, day.toordinal())
         return self._drawn(day, spread(random, self._a_day * _DAY_WEIGHT[day_kind(day)]), random)
 
