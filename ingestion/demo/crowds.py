@@ -1,6 +1,6 @@
 """People counted in the public places of the demo city, by quarter of an hour and direction (``counter``).
 
-Every counter sends every quarter of an hour, so the number of rows depends on the places and days only. Now and then an
+Every counter sends every quarter of an hour, so the number of rows depends on the places and days. Now and then an
 event fills a place beyond its density threshold.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from infra.city import City
-from ingestion.demo.draws import generator
+from ingestion.demo.draws import generator, thinned
 from ingestion.demo.rhythms import CROWDS, day_kind
 from ingestion.demo.table import Table, instants
 from ingestion.silos.crowd_flows import ABSURD_PEOPLE_PER_MINUTE, COUNTER_COLUMNS, COUNTER_MINUTES
@@ -30,10 +30,10 @@ class Crowds:
 
     silo, format, key = "crowd_flows", "counter", ("place_id", "direction", "starts_at")
 
-    def __init__(self, city: City, *, seed: int) -> None:
+    def __init__(self, city: City, *, seed: int, scale: float = 1.0) -> None:
         self._seed = seed
         self._time_zone = city.time_zone_of(self.format)
-        places = city.places.with_columns(
+        places = city.places[thinned(city.places.height, scale)].with_columns(
             full=pl.col("area_m2").fill_null(_USUAL_AREA) * pl.col("density_threshold").fill_null(_USUAL_THRESHOLD),
             area=pl.col("area_m2").cast(pl.Int64).cast(pl.String).fill_null(""),
         )

@@ -52,6 +52,11 @@ class Choice:
         return np.asarray(np.searchsorted(self._cumulated, points, side="right"), dtype=np.int64)
 
 
+def thinned(count: int, scale: float) -> Integers:
+    """Which of ``count`` places send at a scale: all of them from 1 on, else as many as that part, evenly taken."""
+    return np.arange(0, count, max(round(1 / scale), 1))
+
+
 def spread(random: np.random.Generator, mean: float) -> int:
     """A count around ``mean``, up or down by at most a tenth."""
     return round(mean * (0.9 + 0.2 * random.random()))

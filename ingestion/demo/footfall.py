@@ -12,7 +12,7 @@ import polars as pl
 
 from infra.build_spec import FOOTFALL_THRESHOLD
 from infra.city import City
-from ingestion.demo.draws import centrality, generator
+from ingestion.demo.draws import centrality, generator, thinned
 from ingestion.demo.rhythms import RESIDENTS, VISITORS, WORKERS, day_kind
 from ingestion.demo.table import Table, instants
 from ingestion.silos.telecom_footfall import CATEGORIES, PRESENCE_COLUMNS
@@ -27,19 +27,21 @@ class Footfall:
 
     silo, format, key = "telecom_footfall", "presence", ("zone", "category", "hour")
 
-    def __init__(self, city: City, *, seed: int) -> None:
+    def __init__(self, city: City, *, seed: int, scale: float = 1.0) -> None:
         self._seed = seed
         self._time_zone = city.time_zone_of(self.format)
-        self._zones = city.points["zone_id"]
+        zones = city.points.height
+        sending = thinned(zones, scale)
+        self._zones = city.points["zone_id"][sending]
         random = generator(seed, self.silo, "zones")
         central = centrality(city)
         built = np.sqrt(np.minimum(city.points["area_km2"].to_numpy(), 3.0))  # large zones are mostly hills
         attraction = {"resident": built * (0.2 + central), "worker": built * central, "visitor": central * central}
         self._people = np.stack(
             [
-                _PEOPLE[name] * pull / pull.sum()
+                (_PEOPLE[name] * pull / pull.sum())[sending]
                 for name in CATEGORIES
-                for pull in [attraction[name] * (0.6 + 0.8 * random.random(len(self._zones)))]
+                for pull in [attraction[name] * (0.6 + 0.8 * random.random(zones))]
             ]
         )
 

@@ -45,8 +45,8 @@ def sources(city: City, *, seed: int, since: date, scale: float = 1.0) -> list[S
     return [
         Fines(city, seed=seed, scale=scale),
         Tows(city, seed=seed, scale=scale, since=since),
-        Crowds(city, seed=seed),
-        Footfall(city, seed=seed),
+        Crowds(city, seed=seed, scale=scale),
+        Footfall(city, seed=seed, scale=scale),
     ]
 
 
@@ -69,8 +69,8 @@ def generate(
     Every file declares its silo complete for its days: by a name that ends in the day or the month, or by a note.
 
     The same arguments give the same bytes. File names begin with the last day they are about: their alphabetical order
-    is the order of delivery, in which they are written. ``scale`` 1 is the real volume of fines and tows; counters and
-    footfall do not depend on it. Each file appears whole, under its final name. ``report`` is told how far it is.
+    is the order of delivery, in which they are written. ``scale`` 1 is the real volume; from there on, counters
+    and cells do not become more. Each file appears whole, under its final name. ``report`` is told how far it is.
     """
     if days < 1 or days_per_delivery < 1:
         raise ValueError(f"days and days_per_delivery are at least 1, not {days} and {days_per_delivery}")

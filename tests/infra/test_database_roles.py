@@ -53,6 +53,8 @@ TABLE_PRIVILEGES = {
     "registry.notice": {**READERS, "pipeline": "SELECT INSERT UPDATE"},
     "registry.contract": {**READERS, "pipeline": "SELECT INSERT", "publisher": "SELECT INSERT"},
     "registry.replay": {**READERS, "pipeline": "SELECT INSERT"},
+    "registry.cover": {**READERS, "pipeline": "SELECT INSERT", "publisher": "SELECT INSERT"},
+    "registry.go_ahead": {**READERS, "publisher": "SELECT INSERT"},
     "registry.approval": {**READERS, "publisher": "SELECT INSERT"},
     "registry.restoration": {**READERS, "publisher": "SELECT UPDATE"},
     "registry.dag_run": {**READERS, "publisher": "SELECT INSERT UPDATE", "retention": "SELECT DELETE"},

@@ -509,7 +509,7 @@ def test_a_mart_whose_test_fails_is_reported_and_stops_no_other(
     rows = tows(clean_lake, DAYS, "d" * 64, 0)
     reasons = pa.array(["AB-123-CD"] * rows.num_rows)
     broken = rows.set_column(rows.schema.get_field_index("reason"), "reason", reasons)
-    commit_rows(clean_lake, "tows", broken, "d" * 64)
+    commit_rows(clean_lake, "tows", broken, "d" * 64, list(clock.days(clock.quarter_start(DAYS[0]), DAYS[-1])))
     built = building.build(clean_lake)
     assert built is not None
     assert {each.mart.name for each in built.failed} == TOWS

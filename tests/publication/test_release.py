@@ -18,6 +18,7 @@ from synthetic_marts import make, reference, spec, stage, units
 
 from infra import catalog, database, object_store, registry
 from infra.build_spec import Unit
+from infra.contract_versions.numbers import Level, next_version
 from infra.days import DayRange
 from infra.privacy_plan import plan
 from infra.settings import Settings
@@ -28,6 +29,9 @@ from publication.manifest import Manifest
 
 pytestmark = pytest.mark.live
 DENIED = r"AccessDenied|Access Denied"
+
+IN_FORCE = CONTRACTS["fines_by_day"].version
+MINOR, MAJOR = next_version(IN_FORCE, Level.MINOR), next_version(IN_FORCE, Level.MAJOR)
 
 
 def frames(seed: int = 0, of: object = None, marts: tuple[str, ...] = tuple(CONTRACTS)) -> dict[str, pl.DataFrame]:
@@ -387,7 +391,7 @@ def test_a_mart_whose_columns_change_is_replaced_whole_or_held_back(
     name = "fines_by_day"
     march, april = units(name)
     old = dataclasses.replace(CONTRACTS[name], companions=before)
-    new = dataclasses.replace(CONTRACTS[name], companions=after, version="2.0.0")
+    new = dataclasses.replace(CONTRACTS[name], companions=after, version=MAJOR)
     monkeypatch.setitem(CONTRACTS, name, old)  # type: ignore[arg-type]
     only = spec("b1", of=[march])
     first = make(old, reference(old, only), 1)
@@ -450,10 +454,10 @@ def test_tables_and_columns_carry_the_descriptions_of_dbt_even_without_a_new_rel
     columns = len(CONTRACTS["fines_by_day"].columns)
     stage(clean_lake, spec("b1"), frames(marts=("fines_by_day",)), tmp_path)
     release.release(clean_lake, "b1")
-    assert described() == ("A mart.\n\nContract 1.0.0.", columns)
+    assert described() == (f"A mart.\n\nContract {IN_FORCE}.", columns)
     stage(clean_lake, spec("b2"), frames(marts=("fines_by_day",)), tmp_path, commit_seq=2, description="Fines's days.")
     assert release.release(clean_lake, "b2") == []
-    assert described() == ("Fines's days.\n\nContract 1.0.0.", columns)
+    assert described() == (f"Fines's days.\n\nContract {IN_FORCE}.", columns)
 
 
 FEW = dataclasses.replace(CONTRACTS["fines_by_day"].measure, threshold=1)
@@ -463,9 +467,9 @@ MORE = Companion("mean_delay", "double")
 @pytest.mark.parametrize(
     ("changed", "version", "because"),
     [
-        ({"measure": FEW}, "1.1.0", "shown from is 1 instead of 32: that needs at least version 2.0.0"),
-        ({"companions": (MORE,)}, "1.0.0", "column mean_delay is added: that needs at least version 1.1.0"),
-        ({"measure": FEW}, "2.0.0", None),
+        ({"measure": FEW}, MINOR, f"that needs at least version {MAJOR}"),
+        ({"companions": (MORE,)}, IN_FORCE, f"column mean_delay is added: that needs at least version {MINOR}"),
+        ({"measure": FEW}, MAJOR, None),
     ],
 )
 def test_what_readers_rely_on_changes_with_its_version_only(  # noqa: PLR0917
@@ -493,7 +497,7 @@ def test_what_readers_rely_on_changes_with_its_version_only(  # noqa: PLR0917
     if because:
         assert because in held[name]
         assert in_bi(analyst, contract).equals(before)
-        version = "1.0.0"
+        version = IN_FORCE
     else:
         assert held == {}
     store = object_store.client(clean_lake, "analyst")

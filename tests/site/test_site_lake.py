@@ -169,6 +169,8 @@ def deliver(settings: Settings, name: str, number: int, *, status: str, tally: T
                 reason=None if status == "committed" else f"{CANARY} cannot be read",
                 format_name="pve",
                 tally=tally,
+                known_formats=None,
+                undeclared={},
             )
     return delivery_id
 

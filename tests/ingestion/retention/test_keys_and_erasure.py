@@ -57,6 +57,49 @@ def receipt(lake: Settings, key: str) -> dict[str, object]:
     return content
 
 
+def test_an_erasure_holds_wherever_rows_come_from(mortal: Settings, tmp_path: Path) -> None:
+    # Before last month's key is destroyed below: what is erased lies in both months that keys still reach.
+    now, silo = month_start(city.today()), "verbalisations"
+    first = add_months(now, -1)
+    open_keys(mortal).destroy(silo, month(add_months(now, -9)))
+    [sent] = city.deliver(mortal, silo, [city.fine(first, plate) for plate in ("EE-111-EE", "EE-222-EE")], tmp_path)
+    others = city.rows(mortal, silo).height - 1
+    table = open_catalog(mortal, "pipeline").load_table(f"conformed.{silo}")
+    whole = city.rows(mortal, silo).filter(pl.col("event_date") == first)
+    done = erasure.erase(mortal, "EE 111 EE", run="test")
+    assert done.removed == 1
+    assert {month(now), month(first)} <= set(done.holds[silo])
+    assert (done.mirrored, job.check(mortal)[1]) == (None, ())
+    [alias] = open_keys(mortal).erased(silo)[month(first)] & {city.pseudonym(mortal, silo, "EE111EE", first)}
+
+    def holds() -> None:
+        assert city.rows(mortal, silo).height == others
+        assert city.anywhere(mortal, alias) == []
+
+    replay.replay(mortal, silo, sent.delivery_id)  # the same bytes, conformed again
+    [again] = pipeline.ingest(mortal, silo)
+    assert again.tally.by_rule == {"erased": 1}
+    holds()
+    table.refresh().delete(EqualTo("event_date", first.isoformat()))  # a day that is lost, and brought back
+    assert sent.delivery_id in backfill.days(mortal, silo, first, first).again
+    holds()
+    [other] = city.deliver(mortal, silo, [city.fine(now, "ee111ee")], tmp_path)  # new bytes, of a month without a row
+    assert other.tally.by_rule == {"erased": 1}
+    holds()
+
+    with table.refresh().transaction() as setting_back:
+        replace_day(setting_back, table, first, whole, {})
+    assert city.rows(mortal, silo).height == others + 1
+    assert job.check(mortal)[1] == (f"table {silo}: 1 rows of vehicles that were erased",)
+    outcome = job.run(mortal, run_id="test")
+    assert {tally.silo: tally.rows for tally in outcome.tallies if tally.zone == "erased"} == {silo: 1, "tows": 0}
+    assert outcome.overdue == ()
+    holds()
+
+    key_duty.destroy(mortal, silo, month(first), run="test", reason="due")  # it lasts as long as the key, no longer
+    assert set(open_keys(mortal).erased(silo)) & {month(first), month(now)} == {month(now)}
+
+
 def test_after_destruction_two_months_cannot_be_linked(mortal: Settings, tmp_path: Path) -> None:
     second = month_start(city.today())
     first = add_months(second, -1)
@@ -190,48 +233,6 @@ def test_a_vehicle_is_erased_as_far_as_keys_reach(mortal: Settings, tmp_path: Pa
     assert late.tally.by_rule == {"erased": 1}
     assert city.rows(mortal, "tows").height == before["tows"] - 1
     assert erasure.erase(mortal, CANARY, run="test").removed == 0
-
-
-def test_an_erasure_holds_wherever_rows_come_from(mortal: Settings, tmp_path: Path) -> None:
-    now, silo = month_start(city.today()), "verbalisations"
-    first = add_months(now, -1)
-    open_keys(mortal).destroy(silo, month(add_months(now, -9)))
-    [sent] = city.deliver(mortal, silo, [city.fine(first, plate) for plate in ("EE-111-EE", "EE-222-EE")], tmp_path)
-    others = city.rows(mortal, silo).height - 1
-    table = open_catalog(mortal, "pipeline").load_table(f"conformed.{silo}")
-    whole = city.rows(mortal, silo).filter(pl.col("event_date") == first)
-    done = erasure.erase(mortal, "EE 111 EE", run="test")
-    assert done.removed == 1
-    assert {month(now), month(first)} <= set(done.holds[silo])
-    assert (done.mirrored, job.check(mortal)[1]) == (None, ())
-    [alias] = open_keys(mortal).erased(silo)[month(first)] & {city.pseudonym(mortal, silo, "EE111EE", first)}
-
-    def holds() -> None:
-        assert city.rows(mortal, silo).height == others
-        assert city.anywhere(mortal, alias) == []
-
-    replay.replay(mortal, silo, sent.delivery_id)  # the same bytes, conformed again
-    [again] = pipeline.ingest(mortal, silo)
-    assert again.tally.by_rule == {"erased": 1}
-    holds()
-    table.refresh().delete(EqualTo("event_date", first.isoformat()))  # a day that is lost, and brought back
-    assert sent.delivery_id in backfill.days(mortal, silo, first, first).again
-    holds()
-    [other] = city.deliver(mortal, silo, [city.fine(now, "ee111ee")], tmp_path)  # new bytes, of a month without a row
-    assert other.tally.by_rule == {"erased": 1}
-    holds()
-
-    with table.refresh().transaction() as setting_back:
-        replace_day(setting_back, table, first, whole, {})
-    assert city.rows(mortal, silo).height == others + 1
-    assert job.check(mortal)[1] == (f"table {silo}: 1 rows of vehicles that were erased",)
-    outcome = job.run(mortal, run_id="test")
-    assert {tally.silo: tally.rows for tally in outcome.tallies if tally.zone == "erased"} == {silo: 1, "tows": 0}
-    assert outcome.overdue == ()
-    holds()
-
-    key_duty.destroy(mortal, silo, month(first), run="test", reason="due")  # it lasts as long as the key, no longer
-    assert set(open_keys(mortal).erased(silo)) & {month(first), month(now)} == {month(now)}
 
 
 def test_the_command_takes_no_plate_as_an_argument_and_shows_none(
