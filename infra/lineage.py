@@ -24,12 +24,11 @@ class Column(_Model):
     """A column of a node, or the presence of its rows (named :data:`ROWS`).
 
     ``classification``: what the register says of it; in models, the most telling class of what it is made from without
-    noise. ``public_fact``: why it is public although it is made from counts of people; null when it is not declared so.
+    noise.
     """
 
     name: str
     classification: Classification
-    public_fact: str | None = None
 
 
 class Node(_Model):

@@ -24,7 +24,7 @@ from ingestion import evidence
 from ingestion.checking import check, no_rejects, reject
 from ingestion.evidence import Evidence, called_what_they_are
 from ingestion.occurrences import Occurrences
-from ingestion.pseudonyms import Pseudonymiser
+from ingestion.pseudonyms import MOVED, Pseudonymiser
 from ingestion.reading import Batch
 from ingestion.register import Dataset, Format
 from ingestion.rejections import Rejections
@@ -40,6 +40,7 @@ DUPLICATE_KEY = "duplicate_key"
 ERASED = "erased"
 KEY_DESTROYED = "month_key_destroyed"
 NOT_CONFORMED = "not_conformed"
+OTHER_MONTH = "record_in_other_month"
 
 RULES = {
     DUPLICATE_KEY: (
@@ -57,6 +58,11 @@ RULES = {
     NOT_CONFORMED: (
         "The row gave no conformed row and no reason. The fault is in Calanque, not in the delivery: report it with "
         "the receipt."
+    ),
+    OTHER_MONTH: (
+        "The lake has a record with this number in another month, which a new date does not replace: both are kept and "
+        "counted. If the date was corrected, deliver the file as a correction of the one that has the old date "
+        "(`calanque drop FILE --corrects DELIVERY`)."
     ),
     **evidence.RULES,
 }
@@ -195,12 +201,14 @@ def _conform_frame(
     if VEHICLE in lines.columns and len(pseudonymiser.erased):
         erased = pl.col(VEHICLE).is_in(pseudonymiser.erased.implode())
         lines = lines.with_columns(reject=pl.when(erased).then(pl.lit(ERASED)).otherwise("reject"))
-    conformed = check(dataset.conformed, lines.filter(pl.col("reject").is_null()).drop("reject", "warn"))
+    taken = lines.filter(pl.col("reject").is_null())
+    conformed = check(dataset.conformed, taken.drop("reject", "warn", MOVED, strict=False))
     rejects = pl.concat(
         [
             delivered.rejects,
             *_named(lines, "reject", "error"),
-            *_named(lines.filter(pl.col("reject").is_null()), "warn", "warning"),
+            *_named(taken, "warn", "warning"),
+            *_moved(taken),
             conformed.rejects,
         ]
     )
@@ -215,6 +223,12 @@ def _conform_frame(
     silent = frame["row"].cast(pl.Int64)
     silent = silent.filter(~silent.is_in(kept["row"].implode()) & ~silent.is_in(_errors(rejects).implode()))
     return _Frame(kept, rows, pl.concat([rejects, reject(silent, NOT_CONFORMED)]) if silent.len() else rejects)
+
+
+def _moved(lines: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Warnings for the lines whose record the lake has in another month."""
+    if MOVED in lines.columns and lines[MOVED].any():
+        yield reject(lines.filter(MOVED)["row"], OTHER_MONTH, severity="warning")
 
 
 def _errors(rejects: pl.DataFrame) -> pl.Series:

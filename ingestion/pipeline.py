@@ -59,6 +59,7 @@ from ingestion.checking import ContractMismatchError
 from ingestion.committing import Committer
 from ingestion.conforming import BooksError, Conformed, conform
 from ingestion.opening import open_delivery
+from ingestion.other_months import OtherMonths
 from ingestion.pseudonyms import Pseudonymiser
 from ingestion.reading import read_batches
 from ingestion.receipts import Receipt
@@ -315,6 +316,7 @@ class _Worker:
             self._tables = ensured.result()
         self._committer = Committer(settings, connection, self._catalog, self._store)
         self._keys = KnownKeys(settings, open_keys(settings))
+        self._other_months = OtherMonths(settings, self._catalog, silo.name, self._keys)
 
     def process(self, delivery: DeliveryRow) -> Receipt:
         """Settle one delivery: committed, refused or parked. Done again after a crash anywhere, it ends the same.
@@ -414,7 +416,7 @@ class _Worker:
                 contracts=receipts.contracts(dataset),
             )
             with stages("conform"):
-                conformed = self._conform(opened.path, name, accepted, delivery.delivery_id, scratch)
+                conformed = self._conform(opened.path, name, accepted, delivery, scratch)
         receipt = replace(receipt, tally=conformed.tally, lines=conformed.lines)
         if conformed.tally.rows_in == 0:
             receipt = replace(receipt, notes=(*opened.notes, "no_records"))
@@ -440,6 +442,7 @@ class _Worker:
                 overtaking=self._overtaking(delivery, dataset, scratch),
                 replay=delivery.replays,
             )
+        self._other_months.add(dataset, delivery.delivery_id, conformed.files, _leaving(delivery))
         by_day = Counter[str]()
         for file in conformed.files if not dataset.reference else ():
             by_day[file.day.isoformat()] += file.rows
@@ -523,7 +526,7 @@ class _Worker:
                 ) from None
             opened = open_delivery(path, other.file_name, folder)
             accepted = self._silo.format(str(other.format), sample(opened.path))
-            files += self._conform(opened.path, other.file_name, accepted, other.delivery_id, folder).files
+            files += self._conform(opened.path, other.file_name, accepted, other, folder).files
         return files
 
     def _fetch(self, delivery: DeliveryRow, path: Path) -> None:
@@ -554,16 +557,18 @@ class _Worker:
         both = pl.concat([self._city.places, delivered], how="diagonal")
         return replace(self._city, places=both.unique("place_id", keep="first", maintain_order=True))
 
-    def _conform(self, path: Path, name: str, accepted: Format, delivery_id: str, scratch: Path) -> Conformed:
+    def _conform(self, path: Path, name: str, accepted: Format, delivery: DeliveryRow, scratch: Path) -> Conformed:
         dataset = self._silo.dataset(accepted.dataset)
         return conform(
             lambda: read_batches(path, accepted, name=name),
             dataset=dataset,
             accepted=accepted,
             city=self._knowing(dataset),
-            pseudonymiser=Pseudonymiser(self._silo.name, self._keys),
+            pseudonymiser=Pseudonymiser(
+                self._silo.name, self._keys, lambda: self._other_months.known(dataset, _leaving(delivery))
+            ),
             schema=tables.file_schema(self._tables[dataset.name]),
-            delivery_id=delivery_id,
+            delivery_id=delivery.delivery_id,
             scratch=scratch,
         )
 
@@ -577,6 +582,11 @@ def _scratch(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _leaving(delivery: DeliveryRow) -> set[str]:
+    """The deliveries whose rows leave their table when ``delivery`` is committed: its own, when it is replayed."""
+    return {delivery.delivery_id, delivery.corrects or ""}
 
 
 def _of_the_lake(error: Exception) -> bool:

@@ -6,6 +6,7 @@ as another kind of identifier. No value and no key is ever logged or shown.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import date
 from functools import cached_property
 
@@ -15,14 +16,18 @@ import polars_hash as plh
 from infra.keys import KeyDestroyedError, Keys
 
 PSEUDONYM_BYTES = 16
+MOVED = "moved"
+"""The column of conformed lines that says whether their record is in another month of the lake."""
 
 
 class Pseudonymiser:
     """Pseudonyms of one silo, for one delivery. Threads may share it."""
 
-    def __init__(self, silo: str, keys: Keys) -> None:
+    def __init__(self, silo: str, keys: Keys, known: Callable[[], Mapping[date, pl.Series]] = dict) -> None:
+        """``known``: the record keys that the lake holds, by month; asked once, when records are met."""
         self._silo = silo
         self._keys = keys
+        self._known = known
         self._of_months: dict[date, str | None] = {}
 
     def __repr__(self) -> str:
@@ -64,6 +69,21 @@ class Pseudonymiser:
         if not parts:
             return pl.Series(values.name, [], pl.Binary)
         return pl.concat(parts).sort("position")["pseudonym"].alias(values.name)
+
+    def records(self, values: pl.Series, days: pl.Series) -> pl.DataFrame:
+        """``record_key``, the pseudonym of each record, and ``moved``: whether the lake has it in another month."""
+        months, moved = days.dt.month_start(), pl.repeat(False, len(values), eager=True)
+        for month, known in self._records_known.items():
+            elsewhere = months != month
+            if elsewhere.any():
+                there = self.pseudonyms("record", values, pl.repeat(month, len(values), eager=True))
+                moved |= elsewhere & there.is_in(known.implode())
+        own = self.pseudonyms("record", values, days)
+        return pl.DataFrame({"record_key": own, MOVED: moved.fill_null(value=False)})
+
+    @cached_property
+    def _records_known(self) -> Mapping[date, pl.Series]:
+        return self._known()
 
     def _pseudonym(self, kind: str, month: date | None) -> pl.Expr:
         """The pseudonym of column ``value``, all of one month."""

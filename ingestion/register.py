@@ -116,7 +116,7 @@ class Dataset:
     ``delivered`` and ``conformed`` are its contracts. ``key`` names the conformed columns that identify a record: a
     later delivery with the same key replaces the record. ``conform`` turns valid delivered rows into conformed ones:
     it keeps ``row`` (several conformed rows may share one delivered row) and adds ``reject`` and ``warn``, each the
-    name of a rule or null.
+    name of a rule or null, and ``moved`` where records bear numbers, see :meth:`Pseudonymiser.records`.
 
     ``reference`` says that the records are not events: their ``event_date`` is :data:`REFERENCE_DAY` and no period of a
     mart is due because of them.

@@ -353,7 +353,7 @@ def conform(tows: pl.DataFrame, accepted: Format, city: City, pseudonymiser: Pse
     records = judged.select(record=pl.concat_str(pl.lit(accepted.name), "record", separator="|"))["record"]
     return judged.select(
         "row",
-        pseudonymiser.pseudonyms("record", records, tows["removed_on"]).alias("record_key"),
+        *pseudonymiser.records(records, tows["removed_on"]),
         pseudonymiser.pseudonyms("vehicle", tows["plate"], tows["removed_on"]).alias("vehicle"),
         "removed_at",
         (pl.col("second_of_day") // 3600).alias("local_hour"),

@@ -340,7 +340,7 @@ def conform(fines: pl.DataFrame, accepted: Format, city: City, pseudonymiser: Ps
     records = placed.select(record=pl.concat_str(pl.lit(accepted.name), "record", separator="|"))["record"]
     return placed.select(
         "row",
-        pseudonymiser.pseudonyms("record", records, fines["occurred_on"]).alias("record_key"),
+        *pseudonymiser.records(records, fines["occurred_on"]),
         pseudonymiser.pseudonyms("vehicle", fines["plate"], fines["occurred_on"]).alias("vehicle"),
         "occurred_at",
         (pl.col("second_of_day") // 3600).alias("local_hour"),

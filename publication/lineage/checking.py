@@ -6,9 +6,7 @@ exists breaks the rule, whatever it shows of it. What may pass:
 * what only public columns decide: grids, names, calendars;
 * a count, bounded and with noise: by a model that declares ``approved_aggregation``. Its direct ingredients must be
   rows or counts, never a person's own values, which noise would not hide; and where there are vehicles, what one of
-  them can change must have been bounded before;
-* a column that a model declares, with the reason, as one of its ``public_facts``, if it is only made from counts of
-  people (classes ``statistic`` and ``provenance``): the hours at which a sensor was at work.
+  them can change must have been bounded before.
 """
 
 from __future__ import annotations
@@ -127,8 +125,6 @@ def _traces(lineage: Lineage, classes: Mapping[_Place, Classification]) -> Mappi
             ways: dict[_Place, list[_Trace]] = {}
             for edge in arriving.get(place, []):
                 for origin, trace in found[edge.from_node, edge.from_column].items():
-                    if column.public_fact is not None and classes[origin] in COUNTS:
-                        continue
                     direct, bounded = trace.direct and edge.direct, trace.bounded or node.bounds
                     why = trace.why
                     if edge.masked:

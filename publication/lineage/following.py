@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from graphlib import TopologicalSorter
 from typing import Any
 
-from infra.classification import COUNTS, Classification, most_telling
+from infra.classification import Classification, most_telling
 from infra.lineage import ROWS, Column, Edge, Lineage, Node
 from publication.lineage import query
 from publication.lineage.query import Known, Relation, UnreadableQueryError
@@ -137,12 +137,6 @@ def _model(model: Mapping[str, Any], columns: tuple[str, ...], problems: list[st
             + ("it does not use." if approved in APPROVED else f"is none; approved are: {', '.join(sorted(APPROVED))}.")
         )
         approved = None
-    facts: Mapping[str, str] = meta.get("public_facts") or {}
-    named = {ROWS if fact == "rows" else fact: " ".join(str(reason).split()) for fact, reason in facts.items()}
-    problems += [
-        f"model {name}: it declares a public fact {fact!r}, which is none of its columns."
-        for fact in sorted(set(named) - {*columns, ROWS})
-    ]
     return Node(
         name=name,
         kind="model",
@@ -150,9 +144,7 @@ def _model(model: Mapping[str, Any], columns: tuple[str, ...], problems: list[st
         is_mart="silo" in meta or model["schema"] == "marts",
         approved_aggregation=approved,
         bounds=BOUNDING in macros,
-        columns=tuple(
-            Column(name=column, classification=_UNKNOWN, public_fact=named.get(column)) for column in (*columns, ROWS)
-        ),
+        columns=tuple(Column(name=column, classification=_UNKNOWN) for column in (*columns, ROWS)),
     )
 
 
@@ -180,11 +172,7 @@ def _classified(node: Node, edges: Iterable[Edge], classes: Mapping[tuple[str, s
         if not edge.masked:
             told.setdefault(edge.to_column, set()).add(classes.get((edge.from_node, edge.from_column), _UNKNOWN))
     columns = tuple(
-        column.model_copy(update={"classification": most_telling(told.get(column.name, set()) - _waived(column))})
+        column.model_copy(update={"classification": most_telling(told.get(column.name, set()))})
         for column in node.columns
     )
     return node.model_copy(update={"columns": columns})
-
-
-def _waived(column: Column) -> frozenset[Classification]:
-    return COUNTS if column.public_fact is not None else frozenset()

@@ -8,7 +8,7 @@ move in a month is compared with the bound that its noise was chosen for. Rows, 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -17,6 +17,7 @@ import polars as pl
 
 from infra.build_spec import CityReference
 from infra.city import load_city
+from infra.clock import add_months
 from infra.days import DayRange
 from infra.keys import KeyStore
 from infra.privacy_plan import Plan, plan
@@ -35,8 +36,8 @@ from silo_records import COUNTER, FOURRIERE, PRESENCE, PVE
 from ingestion.register import silos
 from ingestion.silos.verbalisations import PVE_PLATE
 
-YEAR = DayRange(first_day=date(2025, 1, 1), last_day=date(2025, 12, 31))
 ZONE = ZoneInfo("Europe/Paris")
+QUARTERS = (1, 2, 3, 4)
 MONTHS = {1: date(2025, 1, 1), 2: date(2025, 5, 1), 3: date(2025, 7, 1), 4: date(2025, 10, 1)}
 """A month of each quarter: of 31 days, with five of some weekdays; in October an hour comes twice."""
 HIDDEN_AS_NOTHING = (
@@ -51,12 +52,12 @@ HIDDEN_AS_NOTHING = (
 """As it was before: the device that reaches the operator's threshold moves a count by 20."""
 
 
-def fines(*, more: bool) -> Iterator[Record]:
+def fines(quarters: Collection[int], *, more: bool) -> Iterator[Record]:
     """Others every day; and a vehicle fined every day of a month, at other places for other reasons, once or for ever.
 
     With it a row without a plate, and one with a mistyped year: no day that anybody declared.
     """
-    for quarter, month in MONTHS.items():
+    for quarter, month in _months(quarters):
         for day in range(28):
             at = f"{month + timedelta(days=day)} 14:05:00"
             yield {
@@ -76,9 +77,9 @@ def fines(*, more: bool) -> Iterator[Record]:
         yield {**PVE, "DI_Id": "mistyped", PVE_PLATE: "ZZ-998-ZZ", "MI_DateHeureInfraction": "2024-07-05 10:00:00"}
 
 
-def tows(*, more: bool) -> Iterator[Record]:
+def tows(quarters: Collection[int], *, more: bool) -> Iterator[Record]:
     """As fines: a vehicle towed every other day of a month, for other reasons, released after other times."""
-    for quarter, month in MONTHS.items():
+    for quarter, month in _months(quarters):
         for day in range(28):
             at = {"date_heure_enlevement": f"{month + timedelta(days=day)} 14:05:00", "date_heure_mainlevee": ""}
             back = {"date_heure_restitution": f"{month + timedelta(days=day + 1)} 10:00:00"}
@@ -94,11 +95,11 @@ def tows(*, more: bool) -> Iterator[Record]:
             yield {**FOURRIERE, **at, **back, "immatriculation": "ZZ-999-ZZ", "numero_dossier": f"more-{day}"}
 
 
-def crowd(*, more: bool) -> Iterator[Record]:
+def crowd(quarters: Collection[int], *, more: bool) -> Iterator[Record]:
     """A counter at work by day; and sixty passages: four an hour, or one an hour, or one in a quarter of an hour that
     nothing else was delivered of.
     """
-    for month in MONTHS.values():
+    for _, month in _months(quarters):
         passages = dict.fromkeys((month + timedelta(days=day) for day in range(28)), 0)
         for day in passages:
             for hour in range(8, 20):
@@ -120,11 +121,13 @@ def _counter(day: date, hour: int, counted: int) -> Record:
     }
 
 
-def footfall(*, more: bool) -> Iterator[Record]:
+def footfall(quarters: Collection[int], *, more: bool) -> Iterator[Record]:
     """A device in one zone and category for a whole month. Without it the operator counts there, quarter by quarter:
     19, and hides it; 50; 18, and does not hide it; 19, and does not hide it.
     """
-    for month, others, hides in zip(MONTHS.values(), (19, 50, 18, 19), (True, True, False, False), strict=True):
+    counts = {1: (19, True), 2: (50, True), 3: (18, False), 4: (19, False)}
+    for quarter, month in _months(quarters):
+        others, hides = counts[quarter]
         at = datetime(month.year, month.month, 1, tzinfo=ZONE).astimezone(UTC)
         while at.astimezone(ZONE).month == month.month:
             counted = others + more
@@ -132,6 +135,10 @@ def footfall(*, more: bool) -> Iterator[Record]:
                 yield {**PRESENCE, "hour": _instant(at), "count": str(counted)}
             yield {**PRESENCE, "hour": _instant(at), "category": "worker", "count": "200"}
             at += timedelta(hours=1)
+
+
+def _months(quarters: Collection[int]) -> list[tuple[int, date]]:
+    return [(quarter, MONTHS[quarter]) for quarter in quarters]
 
 
 def _instant(at: datetime) -> str:
@@ -146,14 +153,14 @@ FORMATS = {
 }
 
 
-def conformed(folder: Path, *, more: bool) -> dict[str, pl.DataFrame]:
+def conformed(folder: Path, quarters: Collection[int], *, more: bool) -> dict[str, pl.DataFrame]:
     """What becomes of the deliveries of all silos, by the code that takes deliveries in."""
     city = load_city(Settings(home=folder))
     rows = {}
     for silo, (name, records) in FORMATS.items():
         scratch = folder / silo
         scratch.mkdir(parents=True)
-        path = write(scratch / "delivery.csv", silos()[silo].format(name), records(more=more))
+        path = write(scratch / "delivery.csv", silos()[silo].format(name), records(quarters, more=more))
         rows[silo] = run(silo, path, city, KeyStore(folder.parent / "keys"), scratch).rows
     return rows
 
@@ -168,11 +175,14 @@ def moved(plan: Plan, mart: str, one: pl.DataFrame, other: pl.DataFrame) -> floa
     return float(sums["moved"].max() or 0)  # type: ignore[arg-type]
 
 
-def lakes(folder: Path) -> list[Lake]:
-    """What the lake holds without the units, and with them."""
+def lakes(folder: Path, quarters: Collection[int]) -> list[Lake]:
+    """What the lake holds of quarters of 2025, from the first on, without the units, and with them."""
+    days = DayRange(
+        first_day=date(2025, 1, 1), last_day=add_months(date(2025, 1, 1), 3 * max(quarters)) - timedelta(days=1)
+    )
     city = CityReference.of(load_city(Settings(home=folder)))
     return [
-        local.make(folder / f"lake-{name}", conformed(folder / name, more=more), city, YEAR)
+        local.make(folder / f"lake-{name}", conformed(folder / name, quarters, more=more), city, days)
         for name, more in (("less", False), ("more", True))
     ]
 
@@ -191,10 +201,10 @@ def largest(
     return changes, shapes
 
 
-def attack(folder: Path) -> list[Finding]:
-    """P16 on every mart; broken: what the operator hides counts nothing."""
+def attack(folder: Path, quarters: Collection[int] = QUARTERS) -> list[Finding]:
+    """P16 on every mart; broken: what the operator hides counts nothing. The first quarter has a case of each silo."""
     declared = plan().marts
-    pair = lakes(folder)
+    pair = lakes(folder, quarters)
     changes, shapes = largest(pair, sorted(declared))
     project = local.broken(folder / "project", *HIDDEN_AS_NOTHING)
     of_devices = [mart for mart in declared if mart.startswith("footfall")]

@@ -135,20 +135,6 @@ def test_only_the_measured_models_may_mask(lineage: Lineage) -> None:
     assert exact == {"measured"}
 
 
-def test_public_facts_are_these_and_no_others(lineage: Lineage) -> None:
-    """Each is a decision, with its reason in the project; another one needs the data protection officer."""
-    facts = {
-        (node.name.partition(".")[2], column.name)
-        for node in lineage.nodes
-        for column in node.columns
-        if column.public_fact
-    }
-    assert facts == set()
-    assert all(
-        len(column.public_fact or "a reason is enough words") > 20 for node in lineage.nodes for column in node.columns
-    )
-
-
 def test_lineage_sees_every_column_that_dbt_documents(lineage: Lineage, manifest: Mapping[str, Any]) -> None:
     found = {node.name: {column.name for column in node.columns} - {ROWS} for node in lineage.nodes}
     nodes = {**manifest["nodes"], **manifest["sources"]}

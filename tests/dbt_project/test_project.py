@@ -106,7 +106,7 @@ def test_no_identifier_passes_staging(catalog: dict[str, list[str]]) -> None:
     assert any(IDENTIFIERS & set(columns) for key, columns in catalog.items() if key.startswith("source."))
 
 
-def test_marts_are_made_of_measured_counts_and_public_facts_only(manifest: dict[str, Any]) -> None:
+def test_marts_are_made_of_measured_counts_and_public_names_only(manifest: dict[str, Any]) -> None:
     """What is exact never reaches a mart but through the noise; what it is divided by and compared with is public."""
     totals = {"int_fines_totals", "int_fines_quarter_totals", "int_tows_month_totals", "int_tows_totals"}
     allowed = {"stg_reference__hours", "stg_reference__places", *totals}

@@ -81,7 +81,7 @@ def _records(batch: pl.DataFrame) -> pl.DataFrame:
 def _conform_records(rows: pl.DataFrame, _: Format, __: City, pseudonymiser: Pseudonymiser) -> pl.DataFrame:
     return rows.select(
         "row",
-        record_key=pseudonymiser.pseudonyms("record", rows["record"], rows["day"]),
+        *pseudonymiser.records(rows["record"], rows["day"]),
         vehicle=pseudonymiser.pseudonyms("vehicle", rows["plate"], rows["day"]),
         record="record",
         value="value",

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from infra import database, object_store, registry, transient
 from infra.keys import KeyStore
 from infra.settings import Settings
-from ingestion import conforming, landing, pipeline, staging
+from ingestion import conforming, landing, pipeline, replay, staging
 from ingestion.register import Silo
 
 pytestmark = pytest.mark.live
@@ -613,6 +613,33 @@ def test_rows_of_a_month_whose_key_was_destroyed_are_quarantined(lake: Settings)
         [receipt] = pipeline.ingest(lake, silo.name)
     assert receipt.tally.by_rule == {"month_key_destroyed": 2}
     assert {record for record, *_ in contents(lake, silo)} == {"r1"}
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["one run each", "one run"])
+def test_a_date_corrected_across_a_month_is_warned_of(lake: Settings, at_once: bool) -> None:
+    silo = new_silo()
+    first, moved = records([(1, 0, 1), (2, 1, 1)]), records([(1, 4, 1), (3, 5, 1)])
+    declared = records([(2, 4, 1)])  # stands for all that is left of the first
+    with essai.registered(silo):
+        receipts = []
+        for name, content, corrects in (
+            ("first.csv", first, None),
+            ("moved.csv", moved, None),
+            ("declared.csv", declared, hashlib.sha256(first).hexdigest()),
+        ):
+            essai.deliver(lake, silo.name, name, content, corrects=corrects)
+            landing.sweep(lake, silo.name)
+            receipts += [] if at_once else pipeline.ingest(lake, silo.name)
+        receipts += pipeline.ingest(lake, silo.name)
+        replay.replay(lake, silo.name, receipts[1].delivery_id)
+        [again] = pipeline.ingest(lake, silo.name)
+    assert [each.tally.warnings for each in (*receipts, again)] == [{}, {"record_in_other_month": 1}, {}, {}]
+    assert [each.tally.accepted for each in receipts] == [2, 2, 1]
+    assert {(record, day) for record, day, *_ in contents(lake, silo)} == {
+        ("r1", essai.day(4)),
+        ("r2", essai.day(4)),
+        ("r3", essai.day(5)),
+    }
 
 
 def test_no_value_leaves_the_conformed_columns(lake: Settings, caplog: pytest.LogCaptureFixture) -> None:

@@ -231,16 +231,6 @@ def test_counts_of_people_need_noise_but_no_bounding() -> None:
     assert ("people", "people", "bare") in found(model("intermediate.flows", sql), flows)
 
 
-def test_a_declared_public_fact_may_be_made_from_counts_but_not_from_persons() -> None:
-    hours = "select place_id, starts_at, count(*) as n from staging.flows group by place_id, starts_at"
-    facts = dict.fromkeys(["rows", "n"], "A counter is at work whether anybody passes or not.")
-    shown = mart("select place_id, n from intermediate.hours")
-    assert found(model("intermediate.hours", hours), shown) != set()
-    assert found(model("intermediate.hours", hours, {"public_facts": facts}), shown) == set()
-    fines = "select zone_id as place_id, count(*) as n from staging.fines group by zone_id"
-    assert ("n", ROWS, "bare") in found(model("intermediate.hours", fines, {"public_facts": facts}), shown)
-
-
 @pytest.mark.parametrize(
     ("spoilt", "said"),
     [
@@ -253,7 +243,6 @@ def test_a_declared_public_fact_may_be_made_from_counts_but_not_from_persons() -
         ),
         (measured(meta={"approved_aggregation": "sum"}), "'sum', which is none; approved are: measure_counts"),
         (measured(macros=[]), "'measure_counts', which it does not use"),
-        (model("marts.shown", "select 1 as a", {"public_facts": {"b": "why"}}), "public fact 'b', which is none"),
         ({**model("snapshots.shown", "select 1 as a"), "resource_type": "snapshot"}, "snapshot .* is not followed"),
     ],
 )

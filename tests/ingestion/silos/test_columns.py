@@ -113,7 +113,9 @@ def _made_from(
     dataset = silo.dataset(accepted.dataset)
 
     def conform(frame: pl.DataFrame) -> pl.DataFrame:
-        return dataset.conform(frame, accepted, city, Pseudonymiser(silo.name, keys)).drop("row", "reject", "warn")
+        return dataset.conform(frame, accepted, city, Pseudonymiser(silo.name, keys)).drop(
+            "row", "reject", "warn", "moved", strict=False
+        )
 
     before = conform(delivered)
     return {
