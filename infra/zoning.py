@@ -7,8 +7,9 @@ are WGS 84 degrees.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, Protocol, cast
 
 import h3
@@ -19,6 +20,8 @@ import shapely
 
 RASTER_CELLS = 25_000
 """Cells of the raster, roughly. More take longer to fill at each start than a million points gain by them."""
+FEW_POINTS = 1_000
+"""Up to so many points are tested by themselves while there is no raster, which takes longer to fill."""
 OUTSIDE, MIXED = -1, -2
 
 _EARTH_RADIUS_KM = 6371.0
@@ -57,12 +60,19 @@ class PolygonLocator:
         self._west, self._south = west - self._step, south - self._step
         self._columns = math.ceil((east - self._west) / self._step) + 1
         self._rows = math.ceil((north - self._south) / self._step) + 1
-        self._raster = np.full(self._columns * self._rows, OUTSIDE, dtype=np.int32)
-        self._border = self._rasterise()
+        self._filled: tuple[np.ndarray[Any, Any], pl.DataFrame] | None = None
+        self._filling = Lock()
 
-    def _rasterise(self) -> pl.DataFrame:
-        """Fill the raster; return the polygons (``zone``) that each mixed ``cell`` touches."""
-        index = np.arange(self._raster.size)
+    def _raster(self) -> tuple[np.ndarray[Any, Any], pl.DataFrame]:
+        """The zone of each cell, and the polygons (``zone``) that each mixed ``cell`` touches."""
+        with self._filling:
+            if self._filled is None:
+                self._filled = self._rasterise()
+            return self._filled
+
+    def _rasterise(self) -> tuple[np.ndarray[Any, Any], pl.DataFrame]:
+        raster = np.full(self._columns * self._rows, OUTSIDE, dtype=np.int32)
+        index = np.arange(raster.size)
         x = self._west + (index % self._columns) * self._step
         y = self._south + (index // self._columns) * self._step
         # Boxes a hair larger than the cells: a point that rounding puts in the neighbouring cell is still covered.
@@ -75,44 +85,51 @@ class PolygonLocator:
             inside = shapely.contains_properly(polygon, boxes[touched])
             # A cell claimed whole by two overlapping polygons goes to the first, like a point of their border.
             whole = touched[inside]
-            free = whole[self._raster[whole] == OUTSIDE]
-            self._raster[free] = zone
+            free = whole[raster[whole] == OUTSIDE]
+            raster[free] = zone
             cut = touched[~inside]
             borders.append(pl.DataFrame({"cell": cut, "zone": np.full(cut.size, zone)}))
         border = pl.concat(borders)
-        owned = self._raster[border["cell"].to_numpy()]
+        owned = raster[border["cell"].to_numpy()]
         whole_too = border.with_columns(owner=pl.Series(owned)).filter(pl.col("owner") >= 0)
-        self._raster[border["cell"].to_numpy()] = MIXED
-        return (
-            pl.concat([border, whole_too.select("cell", zone=pl.col("owner").cast(pl.Int64))])
-            .unique()
-            .sort("zone", "cell")
-        )
+        raster[border["cell"].to_numpy()] = MIXED
+        both = pl.concat([border, whole_too.select("cell", zone=pl.col("owner").cast(pl.Int64))])
+        return raster, both.unique().sort("zone", "cell")
 
     def locate(self, lon: pl.Series, lat: pl.Series) -> pl.Series:
         """The zone of each point; null where a coordinate is missing, not finite, or in no zone."""
         x = lon.cast(pl.Float64).fill_null(math.nan).to_numpy()
         y = lat.cast(pl.Float64).fill_null(math.nan).to_numpy()
+        if self._filled is None and x.size <= FEW_POINTS:
+            return self._named(self._first_of(x, y))
+        raster, border = self._raster()
         zone = np.full(x.size, OUTSIDE, dtype=np.int32)
         with np.errstate(invalid="ignore"):
             column = np.floor((x - self._west) / self._step)
             row = np.floor((y - self._south) / self._step)
             on_raster = (column >= 0) & (column < self._columns) & (row >= 0) & (row < self._rows)
         cell = (row[on_raster] * self._columns + column[on_raster]).astype(np.int64)
-        found = self._raster[cell]
+        found = raster[cell]
         zone[on_raster] = found
         mixed = np.flatnonzero(zone == MIXED)
         if mixed.size:
-            zone[mixed] = self._test(x[mixed], y[mixed], cell[found == MIXED])
+            points = pl.DataFrame({"cell": cell[found == MIXED], "point": np.arange(mixed.size)})
+            trials = points.join(border, on="cell").partition_by("zone", as_dict=True)
+            tried = {cast("int", zone): points["point"].to_numpy() for (zone,), points in trials.items()}
+            zone[mixed] = self._first_of(x[mixed], y[mixed], tried)
+        return self._named(zone)
+
+    def _named(self, zone: np.ndarray[Any, Any]) -> pl.Series:
         return self._zone_ids.gather(pl.Series(zone, dtype=pl.Int64).replace(OUTSIDE, None)).alias("zone_id")
 
-    def _test(self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], cell: np.ndarray[Any, Any]) -> Any:
+    def _first_of(
+        self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], trials: Mapping[int, np.ndarray[Any, Any]] | None = None
+    ) -> np.ndarray[Any, Any]:
+        """The first polygon that each point lies in; ``trials``: which points to try for each polygon, else all."""
         zone = np.full(x.size, OUTSIDE, dtype=np.int32)
-        points = pl.DataFrame({"cell": cell, "point": np.arange(x.size)})
-        trials = points.join(self._border, on="cell").partition_by("zone", as_dict=True)
-        for key in sorted(trials):
-            candidate = cast("int", key[0])
-            tried = trials[key]["point"].to_numpy()
+        everything = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+        for candidate in sorted(trials) if trials is not None else range(len(self.polygons)):
+            tried = trials[candidate] if trials is not None else everything
             tried = tried[zone[tried] == OUTSIDE]
             zone[tried[shapely.intersects_xy(self.polygons[candidate], x[tried], y[tried])]] = candidate
         return zone

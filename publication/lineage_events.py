@@ -75,7 +75,7 @@ def _tell_built(
     inputs = [
         Dataset(
             names.table(_CONFORMED, table),
-            facets.iceberg(run.settings, _CONFORMED, table, snapshots[table]),
+            facets.iceberg(run.settings, _CONFORMED, table, snapshots.get(table)),
         )
         for table in read
     ]

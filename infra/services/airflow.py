@@ -214,7 +214,7 @@ def _configure(settings: Settings, at: Endpoints) -> bool:
         },
         "scheduler": {
             "enable_health_check": False,
-            "scheduler_idle_sleep_time": 0.5,
+            "scheduler_idle_sleep_time": 1,
             # What a killed scheduler was running is noticed by the next within a minute, not five.
             "orphaned_tasks_check_interval": 30,
         },
@@ -223,8 +223,8 @@ def _configure(settings: Settings, at: Endpoints) -> bool:
             "execution_api_timeout": 60,
         },
         "dag_processor": {
-            "refresh_interval": 10,
-            "min_file_process_interval": 30,
+            "refresh_interval": 30,
+            "min_file_process_interval": 120,
             "parsing_processes": 1,
             "print_stats_interval": 600,
         },

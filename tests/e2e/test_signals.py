@@ -56,7 +56,7 @@ GRAFANA = Path(infra.__file__).parent / "grafana"
 def lived() -> Iterator[Settings]:
     """A lake in which a day was delivered, ingested, built and released, as Airflow's tasks would."""
     with running(airflow=False, prefix="calanque-signals-") as settings, pytest.MonkeyPatch.context() as environment:
-        declare(settings, clock.quarter_start(DAY), DAY)
+        declare(settings, clock.quarter_start(DAY), DAY, *SILOS, "telecom_footfall")  # the last delivers nothing
         generate(load_city(settings), seed=7, start=DAY, days=1, scale=0.05, drop_dir=settings.drop_dir, faults=True)
         broken = settings.drop_dir / "tows" / "2026-03-31_9_fourriere.csv"
         broken.write_text("not;what;was;agreed\n1;2;3;4\n")

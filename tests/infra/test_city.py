@@ -22,7 +22,7 @@ from infra.alerts.people import PeopleError
 from infra.city import MOST_ZONES, UNKNOWN, ZONES, City, load_city
 from infra.profiles import PROFILES, ProfileError, time_zone
 from infra.settings import Settings
-from infra.zoning import PolygonLocator
+from infra.zoning import FEW_POINTS, PolygonLocator
 
 SHARED = Path(os.environ.get("CALANQUE_SHARED_DATA", Path(__file__).parents[3] / "shared/data"))
 EXPORTS = ("marseille_quartiers_111.geojson", "quartiers-marseille.geojson")
@@ -122,17 +122,24 @@ def test_demo_cells_are_the_nearest_point_within_reach() -> None:
     assert all(zone is None for zone, far in zip(found, away.min(axis=1) > 5, strict=True) if far)
 
 
-SQUARES = PolygonLocator(
-    ["first", "second"],
-    [shapely.box(-2, -2, 0, 2), shapely.box(0, -2, 2, 2).difference(shapely.box(0.5, 0.5, 1.5, 1.5))],
-)
+def squares() -> PolygonLocator:
+    """Two squares that share the border x = 0; a hole in the second."""
+    return PolygonLocator(
+        ["first", "second"],
+        [shapely.box(-2, -2, 0, 2), shapely.box(0, -2, 2, 2).difference(shapely.box(0.5, 0.5, 1.5, 1.5))],
+    )
+
+
+OF_FEW, OF_MANY = squares(), squares()
+MANY = pl.Series([0.0] * (FEW_POINTS + 1))
+OF_MANY.locate(MANY, MANY)  # from here on it has its raster
 
 
 @given(
     st.lists(st.tuples(st.floats(-5, 5, allow_nan=False), st.floats(-5, 5, allow_nan=False)), min_size=1, max_size=50)
 )
 def test_polygons_hold_exactly_their_points(points: list[tuple[float, float]]) -> None:
-    """Two squares that share the border x = 0; a hole in the second; borders included, the first wins."""
+    """Borders included; of two, the first wins."""
     lon, lat = zip(*points, strict=True)
     expected = [
         "first"
@@ -142,7 +149,8 @@ def test_polygons_hold_exactly_their_points(points: list[tuple[float, float]]) -
         else None
         for x, y in points
     ]
-    assert SQUARES.locate(pl.Series(lon), pl.Series(lat)).to_list() == expected
+    assert OF_FEW.locate(pl.Series(lon), pl.Series(lat)).to_list() == expected
+    assert OF_MANY.locate(pl.Series(lon), pl.Series(lat)).to_list() == expected
 
 
 def test_elsewhere_is_a_fixed_public_grid() -> None:
