@@ -316,7 +316,7 @@ def test_nothing_that_the_services_write_is_readable_by_others(airflow_lake: Set
     assert [each for each in found if each.partition(" ")[2].startswith(written)] == []
 
 
-# --- what Airflow ran: noted once, kept when Airflow forgets it, shown on the steward site ---------------------------------
+# --- what Airflow ran: noted once, kept when Airflow forgets it, shown on the steward site --------------------------
 
 DAG = "verify_marts"
 PATIENCE = 300
