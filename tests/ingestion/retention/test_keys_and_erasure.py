@@ -58,7 +58,6 @@ def receipt(lake: Settings, key: str) -> dict[str, object]:
 
 
 def test_an_erasure_holds_wherever_rows_come_from(mortal: Settings, tmp_path: Path) -> None:
-    # Before last month's key is destroyed below: what is erased lies in both months that keys still reach.
     now, silo = month_start(city.today()), "verbalisations"
     first = add_months(now, -1)
     open_keys(mortal).destroy(silo, month(add_months(now, -9)))
@@ -105,12 +104,12 @@ def test_after_destruction_two_months_cannot_be_linked(mortal: Settings, tmp_pat
     first = add_months(second, -1)
     seen = PLATES[100:150]
     city.deliver(
-        mortal, "verbalisations", [city.fine(day, plate) for day in (first, second) for plate in seen], tmp_path
+        mortal, "tows", [city.tow(day, plate) for day in (first, second) for plate in seen], tmp_path
     )
     keys = open_keys(mortal)
-    leaked = keys.get_or_create("verbalisations", month(first))
+    leaked = keys.get_or_create("tows", month(first))
 
-    aliases = {day: vehicles(mortal, "verbalisations", day) for day in (first, second)}
+    aliases = {day: vehicles(mortal, "tows", day) for day in (first, second)}
     assert len(set(aliases[first])) == len(set(aliases[second])) == len(seen)
     assert not set(aliases[first]) & set(aliases[second])
     assert enumerate_plates(leaked, aliases[first]) == set(seen)  # the control: with the key, all of them
@@ -118,7 +117,7 @@ def test_after_destruction_two_months_cannot_be_linked(mortal: Settings, tmp_pat
     due = add_months(first, 2)
     assert key_duty.destroy_due(city.at(mortal, due - timedelta(days=1)), run="early") == []
     [gone] = key_duty.destroy_due(city.at(mortal, due), run="drill")
-    assert (gone.silo, gone.month) == ("verbalisations", month(first))
+    assert (gone.silo, gone.month) == ("tows", month(first))
     assert key_duty.destroy_due(city.at(mortal, due), run="again") == []
     proof = receipt(mortal, gone.key)
     assert (proof["tombstone"], proof["key_present"], proof["run"], proof["reason"]) == (True, False, "drill", "due")
@@ -132,12 +131,12 @@ def test_after_destruction_two_months_cannot_be_linked(mortal: Settings, tmp_pat
     guesses = [b"", *files, *(content.strip() for content in files)]
     guesses += [hashlib.sha256(guess).digest() for guess in guesses]
     assert len(guesses) > 50
-    left = vehicles(mortal, "verbalisations", first)
+    left = vehicles(mortal, "tows", first)
     assert len(left) == len(seen)
     assert not any(enumerate_plates(guess, left) for guess in guesses)
     unkeyed = {hashlib.sha256(plate.encode()).digest()[:PSEUDONYM_BYTES] for plate in PLATES}
     assert not unkeyed & set(left)
-    assert not {*left} & set(vehicles(mortal, "verbalisations", second))
+    assert not {*left} & set(vehicles(mortal, "tows", second))
 
 
 def test_a_destroyed_key_whose_receipt_is_missing_gets_it(mortal: Settings) -> None:
