@@ -267,6 +267,7 @@ def rows_of(settings: Settings, silo: str, first: date, last: date) -> pl.DataFr
     return found.select(sorted(found.columns)).sort(sorted(found.columns))
 
 
+@pytest.mark.long
 def test_a_backfill_brings_back_lost_days_while_others_arrive(city: Settings, api: AirflowApi) -> None:
     demo_city = truth_of_demo(city)
     days = clock.quarter_end(demo_city.start) - timedelta(days=1), clock.quarter_end(demo_city.start)
@@ -343,6 +344,7 @@ def fails(api: AirflowApi, dag_id: str, since: datetime) -> bool:
     return any({"up_for_retry", "failed"}.intersection(states.values()) for states in tasks)
 
 
+@pytest.mark.long
 def test_a_broken_silo_and_a_killed_task_stop_nobody_and_heal(city: Settings, api: AirflowApi) -> None:
     folder, aside = city.drop_dir / "tows", city.drop_dir / ".tows"
     folder.rename(aside)

@@ -344,6 +344,7 @@ def make_older(settings: Settings, run_id: str, by: timedelta) -> None:
         connection.execute("update registry.dag_run set ended_at = ended_at - %s where run_id = %s", [by, run_id])
 
 
+@pytest.mark.long
 def test_runs_are_noted_once_and_stay_when_airflow_forgets_them(
     airflow_lake: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
