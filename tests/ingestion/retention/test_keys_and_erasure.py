@@ -103,9 +103,7 @@ def test_after_destruction_two_months_cannot_be_linked(mortal: Settings, tmp_pat
     second = month_start(city.today())
     first = add_months(second, -1)
     seen = PLATES[100:150]
-    city.deliver(
-        mortal, "tows", [city.tow(day, plate) for day in (first, second) for plate in seen], tmp_path
-    )
+    city.deliver(mortal, "tows", [city.tow(day, plate) for day in (first, second) for plate in seen], tmp_path)
     keys = open_keys(mortal)
     leaked = keys.get_or_create("tows", month(first))
 
