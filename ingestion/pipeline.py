@@ -472,7 +472,7 @@ class _Worker:
 
     @contextmanager
     def _table_to_blame(self, dataset: Dataset) -> Iterator[None]:
-        """Should a commit fail, first look whether its table is damaged: then no delivery is to blame for it."""
+        """Should reading or changing a table fail, first look whether it is damaged: then no delivery is to blame."""
         try:
             yield
         except Refused:
@@ -565,12 +565,16 @@ class _Worker:
             accepted=accepted,
             city=self._knowing(dataset),
             pseudonymiser=Pseudonymiser(
-                self._silo.name, self._keys, lambda: self._other_months.known(dataset, _leaving(delivery))
+                self._silo.name, self._keys, lambda: self._known_records(dataset, _leaving(delivery))
             ),
             schema=tables.file_schema(self._tables[dataset.name]),
             delivery_id=delivery.delivery_id,
             scratch=scratch,
         )
+
+    def _known_records(self, dataset: Dataset, leaving: set[str]) -> Mapping[date, pl.Series]:
+        with self._table_to_blame(dataset):
+            return self._other_months.known(dataset, leaving)
 
 
 @contextmanager
