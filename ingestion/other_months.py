@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import date
+from threading import Lock
 
 import polars as pl
 from pyiceberg.catalog.sql import SqlCatalog
@@ -32,13 +33,15 @@ class OtherMonths:
             date.fromisoformat(f"{state.month}-01") for state in keys.states() if state.silo == silo and state.alive
         ]
         self._known: dict[str, pl.DataFrame] = {}
+        self._reading = Lock()  # batches of a delivery ask at once
 
     def known(self, dataset: Dataset, leaving: Collection[str]) -> Mapping[date, pl.Series]:
         """The record keys of ``dataset`` by month (its first day), without those of deliveries whose rows leave."""
         if RECORD_KEY not in dataset.key:
             return {}
-        if dataset.name not in self._known:
-            self._known[dataset.name] = self._read(dataset)
+        with self._reading:
+            if dataset.name not in self._known:
+                self._known[dataset.name] = self._read(dataset)
         staying = self._known[dataset.name].filter(~pl.col("delivery_id").is_in(list(leaving)))
         parts = staying.partition_by("month", as_dict=True)
         return {month: rows[RECORD_KEY] for (month,), rows in parts.items()}
