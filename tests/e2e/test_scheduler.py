@@ -42,7 +42,7 @@ from ingestion.demo.score import score
 from ingestion.demo.truth import Truth
 from ingestion.register import silos
 
-pytestmark = [pytest.mark.live, pytest.mark.airflow, pytest.mark.slow]
+pytestmark = [pytest.mark.live, pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(1800)]  # a demo, then more
 
 MARTS = ("build_marts", "release_marts")
 PARTNERS = "crowd_flows"
