@@ -57,7 +57,7 @@ demo: install ## a seeded city from delivery to figures, through Airflow
 
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
-test: install minio-if-possible ## run the tests, services included (about half an hour on 2 cores)
+test: install minio-if-possible ## run the tests, services included (about forty minutes on 2 cores)
 	@$(PYTEST) -m "not long"
 
 test-long: install minio-if-possible ## run the sweeps that make test leaves out: kills at every write, faults, a month

@@ -26,7 +26,7 @@ def lake() -> Iterator[Settings]:
 def airflow_lake() -> Iterator[Settings]:
     """A lake of its own with all of Airflow, whose scheduler runs the real DAGs.
 
-    It ends with its module: at rest it takes a third of a processor, from every test that would follow.
+    It ends with its module: at rest its processes take time from every test that would follow.
     """
     with running(airflow=True, prefix="calanque-airflow-") as settings:
         yield settings

@@ -31,7 +31,9 @@ def demo(
     days: Annotated[int, typer.Option(min=1, help="How many days come as a file each, after the months before.")] = 21,
     years: Annotated[int, typer.Option(min=0, help="How many years come before, as a file of each silo and year.")] = 0,
     *,
-    scale: Annotated[float, typer.Option(help="1 is the volume of a real city: 400,000 fines a year.")] = 1.0,
+    scale: Annotated[
+        float, typer.Option(min=0.001, help="1 is the volume of a real city: 400,000 fines a year.")
+    ] = 1.0,
     seed: Annotated[int, typer.Option(help="Another seed is another city's worth of data.")] = 7,
     minutes: Annotated[float, typer.Option(help="Give up when nothing moves for this many minutes.")] = 15.0,
 ) -> None:

@@ -53,7 +53,7 @@ class Choice:
 
 
 def thinned(count: int, scale: float) -> Integers:
-    """Which of ``count`` places send at a scale: all of them from 1 on, else as many as that part, evenly taken."""
+    """Which of ``count`` places send at a scale: every n-th, where n is the whole number nearest to 1 / scale."""
     return np.arange(0, count, max(round(1 / scale), 1))
 
 

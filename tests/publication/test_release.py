@@ -460,14 +460,15 @@ def test_tables_and_columns_carry_the_descriptions_of_dbt_even_without_a_new_rel
     assert described() == (f"Fines's days.\n\nContract {IN_FORCE}.", columns)
 
 
-FEW = dataclasses.replace(CONTRACTS["fines_by_day"].measure, threshold=1)
+SHOWN = CONTRACTS["fines_by_day"].measure
+FEW = dataclasses.replace(SHOWN, threshold=1)
 MORE = Companion("mean_delay", "double")
 
 
 @pytest.mark.parametrize(
     ("changed", "version", "because"),
     [
-        ({"measure": FEW}, MINOR, f"that needs at least version {MAJOR}"),
+        ({"measure": FEW}, MINOR, f"shown from is 1 instead of {SHOWN.threshold}: that needs at least version {MAJOR}"),
         ({"companions": (MORE,)}, IN_FORCE, f"column mean_delay is added: that needs at least version {MINOR}"),
         ({"measure": FEW}, MAJOR, None),
     ],
