@@ -34,7 +34,7 @@ def steward(task_id: str, subject: str) -> HITLOperator:
         params={"remark": Param(None, type=["null", "string"], title="Remark", description="Kept with the answer.")},
         response_timeout=PATIENCE,
         execution_timeout=None,
-        retries=0,
+        retries=2,  # an answer that comes while the process that asked is still ending fails the task: it asks again
         doc_md=f"A steward's answer, within {PATIENCE.days} days; without one it is a refusal, recorded as nobody's.",
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import urllib.error
 import urllib.request
@@ -190,6 +191,19 @@ class Questions:
             assert time.monotonic() < deadline, found
             time.sleep(0.5)
 
+    def until_asked(self, *runs: str) -> None:
+        """Wait until the steward is waited for and the scheduler knows that the processes that asked have ended."""
+        self.until("awaiting_input", *runs)
+        path = f"{DAGS}/change_contract/dagRuns/{{}}/taskInstances/steward_decides"
+        log = self.settings.logs_dir / "airflow-scheduler.log"
+        ended = "Received executor event with state success .* task_id='steward_decides', run_id='{}', try_number={}"
+        tries = [call(self.settings, path.format(run), token=self._tokens["admin"])["try_number"] for run in runs]
+        wanted = [ended.format(re.escape(unquote(run)), number) for run, number in zip(runs, tries, strict=True)]
+        deadline = time.monotonic() + 60
+        while not all(re.search(each, log.read_text()) for each in wanted):
+            assert time.monotonic() < deadline, "the scheduler was not told"
+            time.sleep(0.2)
+
     def answer(self, account: str, run: str, option: str, remark: str | None = None) -> int:
         path = f"{DAGS}/change_contract/{ASKING.replace('none', run, 1)}"
         body = {"chosen_options": [option], "params_input": {"remark": remark}}
@@ -227,7 +241,7 @@ def test_a_contract_changes_when_its_steward_says_so_and_whatever_is_said_is_rec
     questions = Questions(airflow_lake)
     refused, forgotten, agreed = (questions.ask(f"reason number {number}") for number in range(3))
     own = questions.ask("reason number 3", "admin")
-    questions.until("awaiting_input", refused, forgotten, agreed, own)
+    questions.until_asked(refused, forgotten, agreed, own)
     assert [questions.answer("operator", agreed, "Approve"), questions.forge("operator", agreed)] == [403, 403]
     questions.let_time_pass(forgotten)
     assert questions.answer("steward", refused, "Refuse", "ask the pound first") == 200
@@ -255,6 +269,53 @@ def test_a_contract_changes_when_its_steward_says_so_and_whatever_is_said_is_rec
             object_store.client(airflow_lake, "steward"), approvals.BUCKET, answer.receipt_key
         )
         assert (receipt["reason"], receipt["same_person"]) == (answer.reason, answer.asked_by == "admin")
+
+
+def answer_too_soon(questions: Questions) -> str:
+    """Answer while the worker that asked is held before it can say that it is done; a run whose question was lost."""
+    settings = questions.settings
+    scheduler = next(one for one in services.status(settings) if one.name == "airflow-scheduler").pid
+    workers = [psutil.Process(pid) for pid in of_service(settings, "airflow-scheduler") - {scheduler}]
+    state = "select state from task_instance where run_id = %s and task_id = 'steward_decides'"
+    with database.connect(settings, database.ADMIN, "airflow", autocommit=True) as connection:
+
+        def until(run: str, *states: str) -> str:
+            deadline = time.monotonic() + 120
+            while (found := connection.execute(state, [unquote(run)]).fetchone()) is None or found[0] not in states:
+                assert time.monotonic() < deadline, found
+                time.sleep(0.005)
+            return str(found[0])
+
+        for number in range(5):  # the worker may have been faster
+            run = questions.ask(f"reason number {number}")
+            until(run, "awaiting_input")
+            for worker in workers:
+                worker.suspend()
+            try:
+                assert questions.answer("steward", run, "Refuse") == 200
+                until(run, "queued")
+            finally:
+                for worker in workers:
+                    worker.resume()
+            if until(run, "up_for_retry", "failed", "success") != "success":
+                return run
+    pytest.fail("no answer came too soon")
+
+
+@pytest.mark.long
+def test_an_answer_that_comes_while_airflow_is_still_asking_is_asked_for_again(airflow_lake: Settings) -> None:
+    until_dags_are_there(airflow_lake, {"change_contract"})
+    with database.connect(airflow_lake, "publisher", "lake") as connection:
+        earlier = contract_documents.named("tows").model_copy(update={"version": "0.9.0"})
+        contract_versions.put_in_force(connection, earlier, clock.now(airflow_lake), None)
+    questions = Questions(airflow_lake)
+    run = answer_too_soon(questions)
+    questions.until_asked(run)
+    assert questions.answer("steward", run, "Refuse", "asked twice") == 200
+    questions.until("success", run)
+    with database.connect(airflow_lake, "steward", "lake") as connection:
+        answer = next(one for one in approvals.approvals(connection) if one.reference.endswith(unquote(run)))
+    assert (answer.decided_by, answer.remark) == ("steward", "asked twice")
 
 
 def test_pools_are_in_place(airflow_lake: Settings) -> None:
