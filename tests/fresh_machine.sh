@@ -27,6 +27,7 @@ done
 chroot "$folder" id newcomer >/dev/null 2>&1 || chroot "$folder" useradd --create-home newcomer
 mount -t proc proc "$folder/proc"
 mount --bind /dev "$folder/dev"
+mount -t tmpfs -o mode=1777 tmpfs "$folder/dev/shm"  # only the superuser may write what the bind shows there
 
 home=$(chroot "$folder" getent passwd "$user" | cut -d : -f 6)
 chmod 700 "$folder$home"
