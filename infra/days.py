@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from infra import clock
 
+FIRST_DAY = date(2000, 1, 1)
+"""Nothing is about an earlier day: no row may lie on one, and nobody can declare one."""
+
 _WRITTEN = re.compile(r"(\d{4}-\d{2}-\d{2})(?:/(\d{4}-\d{2}-\d{2}))?")
 
 
@@ -58,15 +61,17 @@ def read(text: str) -> DayRange:
     """What ``2026-01-31`` or ``2026-01-01/2026-01-31`` says.
 
     Raises:
-        ValueError: it says neither; the message is a sentence.
+        ValueError: it says neither, or a day before :data:`FIRST_DAY`; the message is a sentence.
     """
     found = _WRITTEN.fullmatch(text.strip())
     if found is not None:
         with suppress(ValueError):
-            return DayRange(first_day=date.fromisoformat(found[1]), last_day=date.fromisoformat(found[2] or found[1]))
+            read = DayRange(first_day=date.fromisoformat(found[1]), last_day=date.fromisoformat(found[2] or found[1]))
+            if read.first_day >= FIRST_DAY:
+                return read
     raise ValueError(
         f"{text.strip()[:40]!r} is neither a day (2026-01-31) nor days from the first to the last "
-        "(2026-01-01/2026-01-31)"
+        f"(2026-01-01/2026-01-31), none before {FIRST_DAY.year}"
     )
 
 

@@ -40,7 +40,7 @@ RULES: Mapping[str, str] = {
         "this one means is not known. Export dates as YYYY-MM-DD, or as the format says, and deliver the file again."
     ),
     NUMBER_DAMAGED: (
-        "A spreadsheet rewrote the number and lost its digits (7,00E+09): which record it was is not known. Export the "
+        "A spreadsheet rewrote the value and lost its digits (7,00E+09): what it was is not known. Export the "
         "column as text from the source system, not from a spreadsheet, and deliver the file again."
     ),
     TEXT_DAMAGED: (
@@ -62,10 +62,14 @@ RULES: Mapping[str, str] = {
 _OUTNUMBERED = 100
 _UNREADABLE = "?"  # to every parser of numbers: the silo's own rule tells of it
 
-_DAMAGED_NUMBER = r"(?i)^\s*[+-]?\d(?:[.,]\d+)?E\+\d+\s*$|^\s*#+(?:[A-Z/]+[!?])?\s*$"
-# what names are written with; and a capital with an accent within a word, which an encoding made of another letter
-_NAME = r"^[\p{Latin}\p{M}\p{Nd}\s'’`().,;:/&+°º#_–-]*$"
-_BROKEN_NAME = r"\p{Ll}[\p{Lu}--[A-Z]]|[ÃÂ][^\p{L}\s]|[ÃÂ]\s|\p{L}\?\p{L}"
+_DAMAGED_NUMBER = r"(?i)^\s*[+-]?(?:\d+[.,]\d+E[+-]?\d+|\d+E\+\d+)\s*$|^\s*#+(?:[A-Z/]+[!?])?\s*$"
+# the same number, as spreadsheets write it: marked as text, with separators of thousands, with a decimal of nothing;
+# a single point or comma may as well tell its two parts apart
+_THOUSANDS = r"\d{1,3}(?:[\s\u00a0\u202f\u2009'’]\d{3})+|\d{1,3}(?:,\d{3}){2,}|\d{1,3}(?:\.\d{3}){2,}"
+_SAME_NUMBER = rf"^\s*['’`]?\s*(?:{_THOUSANDS}|\d+)(?:[.,]0)?\s*$"
+# what names are written with; and what an encoding made of a letter within a word: a capital with an accent, a quote
+_NAME = r"""^[\p{Latin}\p{M}\p{Nd}\s'’‘`´"“”«».,;:!?*@(){}\[\]/&+°º#_–—-]*$"""
+_BROKEN_NAME = r"\p{Ll}[\p{Lu}--[A-Z]]|[ÃÂ][^\p{L}\s]|[ÃÂ]\s|\p{L}[?“”]\p{L}|\p{Ll}—\p{Ll}"
 
 _TOTAL = r"(?i)^\s*(?:sous[- ]?|grand[- ]|sub)?(?:total|totaux|totals|somme|sum|summe|gesamt|insgesamt)\b"
 _SHORT_YEAR = r"^\s*\d{1,2}(?:[/.-]\d{1,2}[/.-]|-[A-Za-z]{3,4}-)\d{2}(?:\D|$)"
@@ -109,6 +113,8 @@ class Evidence:
             if kind is Kind.COUNT:
                 frame = frame.with_columns(self._plain(values))
             else:
+                if kind is Kind.NUMBER:
+                    frame = frame.with_columns(values := _digits(values))
                 found += (
                     reject(frame["row"].filter(doubtful), rule, column) for rule, doubtful in self._doubts(values, kind)
                 )
@@ -119,8 +125,8 @@ class Evidence:
 
     def _doubts(self, values: pl.Series, kind: Kind) -> Iterator[tuple[str, pl.Series]]:
         """Rules that values break, and which do."""
-        if kind is Kind.NUMBER:
-            if values.str.contains_any(["E+", "e+", "#"]).any():
+        if kind in {Kind.NUMBER, Kind.WRITTEN}:
+            if values.str.contains_any(["E", "e", "#"]).any():
                 yield from _where(NUMBER_DAMAGED, values.str.contains(_DAMAGED_NUMBER))
         elif kind is Kind.NAME:
             distinct = values.unique().drop_nulls()
@@ -157,12 +163,17 @@ class Evidence:
     def _count(self, column: str, patterns: Iterable[str]) -> list[int]:
         """How many values of the column, in all of the delivery, each of ``patterns`` finds."""
         found = [pl.col(column).str.contains(pattern).sum().alias(str(n)) for n, pattern in enumerate(patterns)]
-        counted = [frame.select(found) for frame in self._frames()]
-        return list(pl.concat(counted).sum().row(0))
+        counted = [frame.select(found) for frame in self._frames() if column in frame.columns]
+        return list(pl.concat(counted).sum().row(0)) if counted else [0 for _ in found]
 
     def _order(self, column: str) -> Mapping[str, str | None]:
         """The rule that a date breaks which both orders explain: None where the column is as its format says."""
-        day_first, month_first = self._count(column, [_FIRST_OVER_12, _SECOND_OVER_12])
+        orders = [_FIRST_OVER_12, _SECOND_OVER_12]
+        day_first, month_first = self._count(column, orders)
+        if not day_first and not month_first:  # its days are all before the 13th: written as the file's other dates are
+            others = [name for name, kind in self._kinds.items() if kind is self._kinds[column] and name != column]
+            counted = [self._count(name, orders) for name in others]
+            day_first, month_first = (sum(each) for each in zip(*counted, strict=True)) if counted else (0, 0)
         if self._kinds[column] is Kind.DAY_FIRST:
             return {column: MONTH_FIRST if month_first * _OUTNUMBERED > day_first else None}
         return {column: DAY_FIRST if day_first * _OUTNUMBERED > month_first else None}
@@ -191,7 +202,7 @@ def called_what_they_are(frame: pl.DataFrame, rejects: pl.DataFrame) -> pl.DataF
     columns = [pl.col(name) for name in told.columns]
     names = [column.str.strip_chars().str.to_lowercase() == column.meta.output_name().lower() for column in columns]
     is_header = pl.all_horizontal(name.fill_null(True) for name in names) & pl.any_horizontal(names)
-    is_total = pl.any_horizontal(column.str.contains(_TOTAL) for column in columns)
+    is_total = pl.coalesce(columns).str.contains(_TOTAL)  # said first of all; elsewhere it may be a name
     is_short = pl.any_horizontal(column.str.contains(_SHORT_YEAR) for column in columns)
     found = told.select(
         header=is_header.fill_null(False), total=is_total.fill_null(False), short=is_short.fill_null(False)
@@ -205,6 +216,14 @@ def called_what_they_are(frame: pl.DataFrame, rejects: pl.DataFrame) -> pl.DataF
         rule=pl.when(short).then(pl.lit(YEAR_SHORT)).otherwise("rule")
     )
     return pl.concat([others.unique(maintain_order=True), *better])
+
+
+def _digits(values: pl.Series) -> pl.Series:
+    """Numbers that identify something by their digits alone, where nothing else was added to them."""
+    if values.cast(pl.Int64, strict=False).null_count() == values.null_count():
+        return values
+    same = values.str.contains(_SAME_NUMBER)
+    return values.zip_with(~same.fill_null(False), values.str.replace(r"[.,]0\s*$", "").str.replace_all(r"\D", ""))
 
 
 def _where(rule: str, doubtful: pl.Series) -> Iterator[tuple[str, pl.Series]]:

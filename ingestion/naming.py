@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 
 from infra import clock
-from infra.days import DayRange
+from infra.days import FIRST_DAY, DayRange
 
 _AT_THE_END = re.compile(r"(?<!\d)(\d{4})-(\d{2})(?:-(\d{2}))?(?:\.[A-Za-z]\w*)*$")
 _GERMAN_MONTH = re.compile(r"(?<![^\W_])([^\W\d_]+)[-_](\d{4})(?!\d)")
@@ -58,4 +58,4 @@ def _day(year: int, month: int, day: int) -> DayRange | None:
         found = date(year, month, day)
     except ValueError:
         return None
-    return DayRange(first_day=found, last_day=found)
+    return DayRange(first_day=found, last_day=found) if found >= FIRST_DAY else None

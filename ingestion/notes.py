@@ -94,7 +94,9 @@ def read(folder: Path, file: Path) -> Note:
 
 def _wrong(file: Path, error: ValidationError) -> Refused:
     fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    where = ".".join(printable(str(part), 40) for part in fault["loc"])
+    # A key that is none of these may be anything, a person's name too.
+    known = {*Note.model_fields, *range(LARGEST_BYTES)}
+    where = ".".join(str(part) if part in known else "another key" for part in fault["loc"])
     what = f"{where}: {fault['msg']}" if where else fault["msg"]
     form = ", ".join(f'"{name}": ...' for name in Note.model_fields)
     return _unreadable(file, f"is not of the form {{{form}}} ({what})")

@@ -44,8 +44,11 @@ from ingestion.register import Dialect, Format
 MALFORMED = "row_malformed"
 """The rule of a record that has the wrong number of fields, or wrong quotes."""
 
-NOTHING = ("NULL", "null", "Null", "NA", "na", "N/A", "n/a", "#N/A", "NC", "nc", "\\N", "NaN", "nan", "None")
-"""What databases, spreadsheets and programs write where there is no value."""
+NOTHING = (
+    *("NULL", "null", "Null", "(null)", "<null>", "\\N", "None", "NaN", "nan", "<NA>"),
+    *("NA", "na", "N/A", "n/a", "N.A.", "n.a.", "#N/A", "#N/D", "NC", "nc", "N.C.", "n.c.", "-", "--"),
+)
+"""What databases, spreadsheets (``#N/D``: Excel in French) and programs write where there is no value."""
 
 BATCH_ROWS = 2**18
 _BLOCK_BYTES = 2**22

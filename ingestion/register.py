@@ -53,6 +53,7 @@ class Kind(Enum):
     DAY_FIRST = "a date; written with slashes, the day comes first"
     MONTH_FIRST = "a date; written with slashes, the month comes first"
     NUMBER = "a number that identifies something, and may not be rounded"
+    WRITTEN = "a coordinate or a plate, which a spreadsheet may have taken for a number and rewritten"
     NAME = "a name that becomes a category of its own"
 
 

@@ -15,8 +15,7 @@ import pandera.polars as pa
 import polars as pl
 from pandera.api.polars.types import PolarsData
 
-FIRST_DAY = date(2000, 1, 1)
-"""No delivery is about an earlier day."""
+from infra.days import FIRST_DAY
 
 
 def rule(name: str, column: str, holds: Callable[[pl.Expr], pl.Expr], *, warns: bool = False) -> Any:
@@ -54,7 +53,7 @@ def latest_day() -> date:
 
 
 def in_period(day: pl.Expr) -> pl.Expr:
-    """Neither before :data:`FIRST_DAY` nor in the future."""
+    """Neither before :data:`infra.days.FIRST_DAY` nor in the future."""
     return day.is_between(FIRST_DAY, latest_day())
 
 

@@ -64,6 +64,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         key_store,
         services,
         ports,
+        readers,
         connections,
         stores,
         locks,
@@ -278,9 +279,35 @@ def stores(settings: Settings) -> Iterator[Finding]:
     with database.connect(settings, "pipeline", "lake") as connection:
         deliveries = connection.execute("select count(*) from registry.delivery").fetchone()
     yield Finding("registry", "ok", f"{deliveries[0] if deliveries else 0} deliveries")
-    with database.connect(settings, "analyst", "bi") as connection:
-        connection.execute("select 1")
-    yield Finding("bi", "ok", "role analyst can connect")
+
+
+def readers(settings: Settings) -> Iterator[Finding]:
+    """Whether people get in as the roles that read, and with the limits of their sessions."""
+    import psycopg
+
+    from infra import database, endpoints
+    from infra.provisioning import readers
+
+    try:
+        endpoints.load(settings)
+    except endpoints.NotRunning:
+        return
+    with database.connect(settings, database.ADMIN, "postgres") as server:
+        changed = readers.changed(server)
+    remedy = "somebody changed it as this role: `calanque up` sets it right; give a new secret if the old one leaked"
+    for role, name in (("analyst", "bi"), ("steward", "lake")):
+        try:
+            database.connect(settings, role, name).close()
+        except psycopg.OperationalError as error:
+            if "password authentication failed" not in str(error):
+                raise
+            detail = f"the password of role {role} is not that of its secret pg-{role}: nobody gets in as it"
+            yield Finding("readers", "fail", detail, remedy)
+            continue
+        if role in changed:
+            yield Finding("readers", "warn", f"sessions of role {role} begin without their limits", remedy)
+        else:
+            yield Finding("readers", "ok", f"role {role} can connect")
 
 
 def connections(settings: Settings) -> Iterator[Finding]:

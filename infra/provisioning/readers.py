@@ -76,6 +76,20 @@ def limit(server: psycopg.Connection, *, superuser: bool) -> None:
         server.execute(sql.SQL("grant pg_use_reserved_connections to {}").format(others))
 
 
+def changed(server: psycopg.Connection) -> list[str]:
+    """The readers whose sessions do not begin with the limits that they were given."""
+    found = server.execute(
+        """
+        select rolname, coalesce(setconfig, '{}')
+        from pg_roles left join pg_db_role_setting on setrole = pg_roles.oid and setdatabase = 0
+        where rolname = any(%s) order by rolname
+        """,
+        [list(READERS)],
+    )
+    given = {f"{name}={value}" for name, value in _BEGIN_WITH.items()}
+    return [role for role, begins_with in found if not given <= set(begins_with)]
+
+
 def close_functions(connection: psycopg.Connection, *, superuser: bool) -> None:
     """Take from readers the functions of the server by which they would change or hold anything."""
     if superuser:  # they are the superuser's to close

@@ -153,7 +153,7 @@ def up(settings: Settings, *, airflow: bool = True, report: Progress = _SILENT) 
         base = foundation(settings)
         if _start(settings, supervisor, base, report) or not base:
             endpoints.save(settings, _endpoints(settings, airflow=False))
-            _provision(settings, report)
+        _provision(settings, report)  # each time: a role may change its own password and the limits it begins with
         if airflow:
             _start_airflow(settings, supervisor, report)
             endpoints.save(settings, _endpoints(settings))

@@ -414,7 +414,7 @@ SILO = Silo(
                 "lon": ("Longitude",),
                 "lat": ("Latitude",),
             },
-            kinds={"Sensor Description": Kind.NAME},
+            kinds={"Longitude": Kind.WRITTEN, "Latitude": Kind.WRITTEN, "Sensor Description": Kind.NAME},
         ),
     ),
     rules={

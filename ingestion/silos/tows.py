@@ -442,6 +442,9 @@ SILO = Silo(
                 "date_heure_enlevement": Kind.DAY_FIRST,
                 "date_heure_mainlevee": Kind.DAY_FIRST,
                 "date_heure_restitution": Kind.DAY_FIRST,
+                "longitude": Kind.WRITTEN,
+                "latitude": Kind.WRITTEN,
+                "immatriculation": Kind.WRITTEN,
                 "fourriere": Kind.NAME,
             },
             covers=naming.period,
@@ -461,7 +464,7 @@ SILO = Silo(
                 "depot": ("Towed to Address",),
                 "plate": ("Plate",),
             },
-            kinds={"Inventory Number": Kind.NUMBER, "Tow Date": Kind.MONTH_FIRST},
+            kinds={"Inventory Number": Kind.NUMBER, "Tow Date": Kind.MONTH_FIRST, "Plate": Kind.WRITTEN},
         ),
     ),
     rules={

@@ -17,6 +17,7 @@ from infra import database, registry, secrets, transient
 from infra.cli import diagnosis
 from infra.provisioning import readers
 from infra.provisioning.postgres import provision_postgres
+from infra.services.lake import up
 from infra.settings import Settings
 from infra.watch.readers import end_long_reads
 
@@ -346,7 +347,10 @@ def test_sessions_of_readers_begin_with_limits_again_whatever_they_changed(
         connection.execute("set default_transaction_read_only = off")
         connection.execute(f"alter role {role} set statement_timeout = 0")
         connection.execute(f"alter role {role} in database {name} set idle_in_transaction_session_timeout = 0")
+    told = [(found.verdict, found.detail) for found in diagnosis.readers(lake) if role in found.detail]
+    assert told == [("warn", f"sessions of role {role} begin without their limits")]
     provision_postgres(lake)
+    assert {found.verdict for found in diagnosis.readers(lake)} == {"ok"}
     with database.connect(lake, role, name) as connection:
         found = {
             setting: connection.execute(f"show {setting}").fetchone()
@@ -357,6 +361,16 @@ def test_sessions_of_readers_begin_with_limits_again_whatever_they_changed(
         "idle_in_transaction_session_timeout": ("5min",),
         "temp_file_limit": ("512MB",),
     }
+
+
+def test_a_reader_who_changes_its_password_locks_nobody_out_for_longer_than_until_the_next_up(lake: Settings) -> None:
+    with database.connect(lake, "analyst", "bi", autocommit=True) as connection:
+        connection.execute("set default_transaction_read_only = off")
+        connection.execute("alter role analyst password 'mine'")
+    told = [found.detail for found in diagnosis.readers(lake) if found.verdict == "fail"]
+    assert told == ["the password of role analyst is not that of its secret pg-analyst: nobody gets in as it"]
+    up(lake, airflow=False)
+    assert {found.verdict for found in diagnosis.readers(lake)} == {"ok"}
 
 
 @pytest.mark.parametrize(

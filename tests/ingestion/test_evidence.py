@@ -108,21 +108,56 @@ def test_dates_that_can_be_read_one_way_only_stay_in_a_mixed_column() -> None:
     assert rejected == {3: "dates_month_first", 4: "dates_month_first"}
 
 
-@pytest.mark.parametrize("value", ["7,00E+09", "7.00E+09", " 2e+09 ", "-1,5E+03", "########", "#REF!", "#VALEUR!"])
-def test_a_number_that_a_spreadsheet_rewrote_is_damaged(value: str) -> None:
-    assert judged([value, "7000000115"], Kind.NUMBER) == ({2: "7000000115"}, {1: "number_damaged"})
+def test_dates_that_tell_nothing_themselves_are_written_as_the_other_dates_of_the_file() -> None:
+    frame = pl.DataFrame({"row": [1, 2, 3], "removed": ["10/02/2026"] * 3, "released": ["10/15/2026", None, None]})
+    evidence = Evidence(lambda: [frame], {"removed": Kind.DAY_FIRST, "released": Kind.DAY_FIRST})
+    good, rejects = evidence.judge(frame)
+    assert good.is_empty()
+    assert set(rejects["rule"]) == {"dates_month_first"}
+    told = frame.with_columns(removed=pl.Series(["10/02/2026", "13/02/2026", "14/02/2026"]))
+    evidence = Evidence(lambda: [told], {"removed": Kind.DAY_FIRST, "released": Kind.DAY_FIRST})
+    assert evidence.judge(told)[0]["row"].to_list() == [2, 3]  # of the first row the other date is the other way round
 
 
-@pytest.mark.parametrize("value", ["7000000115", "2025-000001", "E+12", "A#1", "1E5", "", None])
-def test_other_numbers_are_not(value: str | None) -> None:
-    assert judged([value], Kind.NUMBER)[1] == {}
+@pytest.mark.parametrize("kind", [Kind.NUMBER, Kind.WRITTEN])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("7,00E+09", "7.00E+09", " 2e+09 ", "-1,5E+03", "########", "#REF!", "#VALEUR!"),
+        *("2.03E9", "2,03E09", "70,0E+08", "1,32E-06"),
+    ],
+)
+def test_a_number_that_a_spreadsheet_rewrote_is_damaged(value: str, kind: Kind) -> None:
+    assert judged([value, "7000000115"], kind) == ({2: "7000000115"}, {1: "number_damaged"})
+
+
+@pytest.mark.parametrize("kind", [Kind.NUMBER, Kind.WRITTEN])
+@pytest.mark.parametrize(
+    "value", ["7000000115", "2025-000001", "E+12", "A#1", "1E5", "12E34", "5.38", "26.001", "", None]
+)
+def test_other_numbers_are_not(value: str | None, kind: Kind) -> None:
+    assert judged([value], kind) == ({1: value}, {})
+
+
+@given(
+    st.integers(1, 10**12),
+    st.sampled_from(["{:,}", "'{}", "{}.0", "{},0", " {} "]),
+    st.sampled_from(" \u00a0\u202f’"),
+)
+def test_a_number_that_a_spreadsheet_only_dressed_up_is_that_number(number: int, form: str, separator: str) -> None:
+    written = form.format(number).replace(",", separator) if form == "{:,}" else form.format(number)
+    assert judged([written, "F-1"], Kind.NUMBER) == ({1: str(number), 2: "F-1"}, {})
+
+
+def test_a_coordinate_is_left_as_it_is() -> None:
+    assert judged(["5.0", "43,300"], Kind.WRITTEN) == ({1: "5.0", 2: "43,300"}, {})
 
 
 @pytest.mark.parametrize(
     "value",
     [
         *("Fourri\ufffdre Nord", "Fourri?re Nord", "FourriÃ¨re Nord", "Fourri\x8are", "FourriŠre", "Fourri‚re"),
-        *("DÃ©pÃ´t", "Â Nord", "P\u0420\u00b5"),
+        *("DÃ©pÃ´t", "Â Nord", "P\u0420\u00b5", "D“p“t", "o—ù"),
     ],
 )
 def test_a_name_that_lost_letters_is_damaged(value: str) -> None:
@@ -131,7 +166,11 @@ def test_a_name_that_lost_letters_is_damaged(value: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["FOURRIÈRE NORD", "Dépôt n° 2 (Sud)", "L'Île-d'Aix", "Saint-Éloi", "Œuvre & Cie.", "01 99 00 00 00", "", None],
+    [
+        *("FOURRIÈRE NORD", "Dépôt n° 2 (Sud)", "L'Île-d'Aix", "Saint-Éloi", "Œuvre & Cie.", "01 99 00 00 00"),
+        *("", None),
+        *("Pré-fourrière “Prado”", "Nord—Sud", "Dépôt 4 [annexe]", "Nord @ Est", "L´Estaque", "Dépôt 24h*", "« Sud »"),
+    ],
 )
 def test_other_names_are_not(name: str | None) -> None:
     assert judged([name], Kind.NAME)[1] == {}
@@ -179,3 +218,9 @@ def test_rejected_rows_are_called_what_they_are() -> None:
         *((7, rule) for rule in ("date_unreadable", "odd", "place_missing")),
     ]
     assert renamed(frame) == []
+
+
+def test_a_name_that_begins_like_a_total_is_none() -> None:
+    frame = pl.DataFrame({"row": [1, 2], "numero": ["1", None], "depot": ["Total Energies depot", "Total"]})
+    broken = reject(pl.Series([1, 2]), "date_unreadable", "date")
+    assert renamed(frame, broken) == [(1, "date_unreadable"), (2, "total_row")]

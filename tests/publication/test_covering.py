@@ -89,6 +89,7 @@ def test_a_steward_declares_days_and_sees_what_there_is_of_them(settings: Settin
         (("2026-02-01", "2026-02-02", "--except", "2026-02-01/2026-02-02"), "no day is left"),
         (("2026-02-01", "2026-02-02", "--except", "Monday"), "'Monday' is neither a day"),
         (("2026-02-02", "2026-02-01"), "is neither a day"),
+        (("0026-02-01", "0026-02-02"), "none before 2000"),
         (("2026-02-01", "--take-back"), "nobody declared tows complete for 2026-02-01"),
     ],
 )
