@@ -21,9 +21,10 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         DocumentError: it cannot be read, is no TOML, too large, or nested too deep.
     """
+    content = _bytes(path, LARGEST_TOML)
     try:
-        return tomllib.loads(_bytes(path, LARGEST_TOML).decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(content.decode())
+    except ValueError as error:  # a number of too many digits is a plain one
         raise DocumentError(f"not a TOML file: {error}") from None
     except RecursionError:
         raise DocumentError("not a TOML file that can be used: it is nested too deep") from None
@@ -35,9 +36,10 @@ def read_json(path: Path) -> Any:
     Raises:
         DocumentError: it cannot be read, is no JSON, too large, or nested too deep.
     """
+    content = _bytes(path, LARGEST_JSON)
     try:
-        return json.loads(_bytes(path, LARGEST_JSON))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return json.loads(content)
+    except ValueError as error:
         raise DocumentError(f"not a JSON file: {error}") from None
     except RecursionError:
         raise DocumentError("not a JSON file that can be used: it is nested too deep") from None

@@ -209,7 +209,7 @@ def _build(
         problems = dbt_run.problems(work, due.marts)
         for mart in due.marts:
             problems[mart.name] = problems[mart.name] or results.not_measured(work, mart)
-        good = [mart for mart in due.marts if not problems[mart.name]]
+        good = results.with_places(work, [mart for mart in due.marts if not problems[mart.name]])
         marts: Sequence[BuiltMart] = ()
         places: Mapping[str, str] = {}
         units: tuple[BuiltUnit, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -43,6 +44,23 @@ def not_measured(work: Path, mart: Mart) -> tuple[Problem, ...]:
         except fingerprints.NotMeasuredError as reason:
             return (Problem(node=fingerprints.table(mart.name), status="is missing", message=str(reason)),)
     return ()
+
+
+def with_places(work: Path, marts: Sequence[Mart]) -> list[Mart]:
+    """The marts, those of places with the places of the build as part of their version.
+
+    A register that delivers a place more makes a row more of every period, those published before included: that they
+    come out otherwise is then no breach.
+    """
+    with _database(work) as connection:
+        rows = connection.execute("select to_json(places)::varchar from reference.places as places order by place_id")
+        places = "\n".join(row for (row,) in rows.fetchall())
+    return [
+        mart.model_copy(update={"version": hashlib.sha256(f"{mart.version}\n{places}".encode()).hexdigest()})
+        if "place_id" in mart.grain
+        else mart
+        for mart in marts
+    ]
 
 
 def rows_by_day(settings: Settings, due: Due, declared: Project, spec: BuildSpec) -> Mapping[str, pl.DataFrame]:

@@ -298,8 +298,9 @@ def test_a_geojson_that_would_stop_its_reader_is_told(tmp_path: Path, content: s
         ("a = " + "{a = " * 65_000, "nested too deep"),
         ("#" * (documents.LARGEST_TOML + 1), "larger than 1,048,576 bytes"),
         ("a = '\0'", "not a TOML file"),
+        (f"a = {'1' * 5_000}", "not a TOML file"),
     ],
-    ids=["brackets", "braces", "large", "nul"],
+    ids=["brackets", "braces", "large", "nul", "digits"],
 )
 def test_a_toml_that_would_stop_its_reader_is_told(tmp_path: Path, content: str, told: str) -> None:
     file = tmp_path / "odd.toml"

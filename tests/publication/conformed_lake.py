@@ -21,6 +21,7 @@ SILOS = {
     "crowd_flows": "crowd_flows",
     "telecom_footfall": "telecom_footfall",
 }
+_SILO_OF = {**SILOS, "crowd_places": "crowd_flows"}
 
 
 def commit(
@@ -39,13 +40,13 @@ def commit(
     with database.connect(settings, "pipeline", "lake") as connection:
         registry.add_commit(
             connection,
-            silo=SILOS[dataset],
+            silo=_SILO_OF[dataset],
             dataset=dataset,
             delivery_id=delivery_id,
             days=days,
             snapshot_id=snapshot.snapshot_id if snapshot else None,
         )
-        declare(connection, SILOS[dataset], days if covers is None else covers, delivery_id)
+        declare(connection, _SILO_OF[dataset], days if covers is None else covers, delivery_id)
 
 
 def declare(connection: psycopg.Connection, silo: str, days: Collection[date], delivery_id: str | None = None) -> None:
@@ -186,6 +187,23 @@ def telecom_footfall(settings: Settings, days: Collection[date], delivery_id: st
             pl.col("starts_at").dt.date().alias("event_date"),
             pl.lit("presence").alias("format"),
             pl.lit(delivery_id).alias("delivery_id"),
+        )
+    )
+
+
+def crowd_places(*places: str) -> pa.Table:
+    """A register of sensors; none of the places is in the city profile."""
+    return _arrow(
+        pl.DataFrame({"place_id": places}).select(
+            "place_id",
+            pl.col("place_id").alias("place_name"),
+            pl.lit(5.38).alias("lon"),
+            pl.lit(43.3).alias("lat"),
+            pl.lit("unknown").alias("zone_id"),
+            pl.lit(None, dtype=pl.Float64).alias("area_m2"),
+            pl.lit(date(1970, 1, 1)).alias("event_date"),
+            pl.lit("melbourne_sensors").alias("format"),
+            pl.lit("c" * 64).alias("delivery_id"),
         )
     )
 

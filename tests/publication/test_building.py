@@ -13,7 +13,7 @@ import polars as pl
 import psycopg
 import pyarrow as pa
 import pytest
-from conformed_lake import SILOS, declare, populate, tows
+from conformed_lake import SILOS, crowd_flows, crowd_places, declare, populate, tows
 from conformed_lake import commit as commit_rows
 from released import everything, in_bi
 from synthetic_marts import CITY, declared, release_row
@@ -500,6 +500,28 @@ def test_what_is_published_is_compared_whatever_version_made_it(clean_lake: Sett
     assert set(rebuild(clean_lake, first=DAYS[0]).left_out.values()) == {LATE}
     with pytest.raises(RefusedError, match=r"says too little: 4 published .* 6 left out: rows came for it after"):
         rebuild(clean_lake)
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_register_that_is_delivered_later_is_no_breach_of_what_is_published(clean_lake: Settings) -> None:
+    populate(clean_lake, [date(2026, 1, 1)], ["crowd_flows"])
+    release.release(clean_lake, _build(clean_lake).build_id)
+    assert rebuild(clean_lake) == Rebuilt(1, (), {})
+    commit_rows(clean_lake, "crowd_places", crowd_places("new-1"), "c" * 64, covers=[])
+    found = rebuild(clean_lake, first=date(2026, 1, 1))
+    assert (found.same, [each.mart for each in found.other_code], found.left_out) == (0, ["crowd_by_day"], {})
+
+    catalog.open_catalog(clean_lake, "pipeline").load_table("conformed.crowd_flows").append(
+        crowd_flows(clean_lake, [date(2026, 1, 1)], "e" * 64, 1)  # past the registry, of the same places
+    )
+    corrections.correct(clean_lake, "crowd_by_day", date(2026, 1, 1), "with the places that were delivered")
+    release.release(clean_lake, _build(clean_lake).build_id)
+    catalog.open_catalog(clean_lake, "pipeline").load_table("conformed.crowd_flows").append(
+        crowd_flows(clean_lake, [date(2026, 1, 1)], "d" * 64, 2)
+    )
+    with pytest.raises(RefusedError, match=r"crowd_by_day of .* the input changed since edition 2 was published"):
+        rebuild(clean_lake, first=date(2026, 1, 1))
 
 
 @pytest.mark.slow
