@@ -85,6 +85,16 @@ def make(folder: Path, thing: tuple[str, str, bytes, bytes | str | None, int]) -
         MAKERS[note if isinstance(note, str) else "file"](beside, note if isinstance(note, bytes) else b"")
 
 
+def empty(folder: Path) -> None:
+    """Make ``folder`` anew, whatever lay there: an ordinary user cannot look into a folder of mode 0."""
+    for found, folders, _ in os.walk(folder):
+        for name in folders:
+            if not (path := Path(found) / name).is_symlink():
+                path.chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
 @pytest.fixture(scope="module")
 def silo() -> Silo:
     return essai.make(f"essai_{uuid.uuid4().hex[:12]}")
@@ -96,8 +106,7 @@ def test_whatever_lies_there_a_good_file_lands_and_of_each_file_it_is_known_what
     lake: Settings, silo: Silo, things: list[tuple[str, str, bytes, bytes | str | None, int]]
 ) -> None:
     folder = lake.drop_dir / silo.name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    empty(folder)
     for thing in things:
         try:
             make(folder, thing)
@@ -139,8 +148,7 @@ def test_a_reason_is_written_to_nothing_that_was_delivered(lake: Settings, silo:
 
 def drop_files(lake: Settings, silo: Silo, *names: str) -> Path:
     folder = lake.drop_dir / silo.name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    empty(folder)
     for name in names:
         (folder / name).write_text(f"{name} {uuid.uuid4().hex}")
     return folder
