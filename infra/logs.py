@@ -112,7 +112,7 @@ class _Lines(logging.Handler):
             line["error"] = record.exc_info[0].__name__
             frames = traceback.extract_tb(record.exc_info[2])[-6:]
             line["error_at"] = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
-        data = json.dumps(line, ensure_ascii=False, default=str).encode() + b"\n"
+        data = json.dumps(line, ensure_ascii=False, default=str).encode(errors="backslashreplace") + b"\n"
         with suppress(OSError):  # a log that cannot be written, on a full disk say, must not stop the work
             _append(folder / f"{at.date()}.jsonl", data)
 

@@ -15,6 +15,7 @@ import logging
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -509,6 +510,14 @@ def _draft_path(target: Path) -> Path:
     return target.with_name(f".{target.name}.part")
 
 
+def _take(path: Path) -> None:
+    """Have what was delivered be private, and a folder one that may be moved, as far as it is ours."""
+    mode = path.lstat().st_mode
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        with suppress(PermissionError):
+            path.chmod(0o700 if stat.S_ISDIR(mode) else 0o600)
+
+
 def _set_aside(folder: Path, path: Path, refused: Refused) -> None:
     """Move what cannot be landed out of the way, itself and not what it may point to, with the reason beside it.
 
@@ -526,8 +535,9 @@ def _set_aside(folder: Path, path: Path, refused: Refused) -> None:
         if not any(map(os.path.lexists, (moved, why, note))):
             break
     try:
-        with why.open("x") as reason:
+        with why.open("x", errors="backslashreplace") as reason:
             reason.write(refused.sentence + "\n")
+        _take(path)
         path.rename(moved)
     except BaseException:
         why.unlink(missing_ok=True)

@@ -47,6 +47,13 @@ def test_a_line_says_what_it_is_about(home: Settings) -> None:
     assert "rows_in" not in told[3]
 
 
+def test_a_name_that_is_no_text_stops_nobody(home: Settings) -> None:
+    name = os.fsdecode(b"\x80.csv")
+    with logs.stage(home, "ingest"):
+        LOG.info("a name: %s", name)
+    assert [line["event"] for line in lines(home)] == [f"a name: {name}"]
+
+
 def test_the_run_is_airflows_where_there_is_one(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CTX_DAG_RUN_ID", "scheduled__1")
     monkeypatch.setenv("AIRFLOW_CTX_TASK_ID", "ingest")
