@@ -58,16 +58,11 @@ class City:
     places: pl.DataFrame
     zone_codes: Mapping[str, str]
     plates: tuple[str, ...]
-    time_zones: Mapping[str, str]
     _locator: Locator = field(repr=False)
 
     def locate(self, lon: pl.Series, lat: pl.Series) -> pl.Series:
         """The ``zone_id`` of each point (WGS 84 degrees); null when a coordinate is missing or outside the city."""
         return self._locator.locate(lon, lat)
-
-    def time_zone_of(self, format_name: str) -> str:
-        """The time zone in which a delivery format tells times that carry no UTC offset."""
-        return self.time_zones.get(format_name, self.time_zone)
 
 
 class _Model(BaseModel):
@@ -158,7 +153,6 @@ class _Profile(_Model):
     time_zone: str
     footfall_measure: str
     plates: tuple[str, ...] = ()
-    time_zones: dict[str, str] = {}
     zoning: _Cells | _Polygons | _H3 = Field(discriminator="kind")
     merge: tuple[_Merge, ...] = ()
     zone_codes: dict[str, _Point | str] = {}
@@ -179,11 +173,6 @@ class _Profile(_Model):
                 "nobody declared how much one device weighs at most"
             )
         return value
-
-    @field_validator("time_zones")
-    @classmethod
-    def _time_zones(cls, value: dict[str, str]) -> dict[str, str]:
-        return {name: _known_time_zone(zone) for name, zone in value.items()}
 
     @field_validator("plates")
     @classmethod
@@ -238,7 +227,6 @@ def load_city(settings: Settings) -> City:
         places=_places(path, profile.place, locator),
         zone_codes=_zone_codes(path, profile.zone_codes, table, locator),
         plates=profile.plates,
-        time_zones=profile.time_zones,
         _locator=locator,
     )
 

@@ -80,6 +80,8 @@ class Format:
     ``forbidden``, when declared, is asked about the complete header before any record is read: it answers with the name
     of a rule of the silo when the columns show that the delivery must be refused as a whole, else with None.
 
+    ``time_zone`` is that in which the format tells times without a UTC offset, where its authors are not the city's.
+
     ``covers``, for a format whose file is all there is of a day or a month that its name tells, answers with these days
     when given the name, else with None: a delivery of it declares its silo complete for them (:mod:`ingestion.naming`).
     """
@@ -98,7 +100,12 @@ class Format:
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     told_in: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     forbidden: Callable[[tuple[str, ...]], str | None] | None = None
+    time_zone: str | None = None
     covers: Callable[[str], DayRange | None] | None = None
+
+    def clock(self, city: City) -> str:
+        """The time zone of times that carry no UTC offset, in deliveries to a city."""
+        return self.time_zone or city.time_zone
 
     @property
     def first_row(self) -> int:

@@ -32,7 +32,7 @@ class Crowds:
 
     def __init__(self, city: City, *, seed: int, scale: float = 1.0) -> None:
         self._seed = seed
-        self._time_zone = city.time_zone_of(self.format)
+        self._time_zone = city.time_zone
         places = city.places[thinned(city.places.height, scale)].with_columns(
             full=pl.col("area_m2").fill_null(_USUAL_AREA) * pl.col("density_threshold").fill_null(_USUAL_THRESHOLD),
             area=pl.col("area_m2").cast(pl.Int64).cast(pl.String).fill_null(""),

@@ -36,9 +36,9 @@ class Scene:
     skipped: str | None
 
 
-def scene(city: City, day: date, format_name: str) -> Scene:
+def scene(city: City, day: date) -> Scene:
     """The scene of a delivery of ``day``."""
-    return Scene(day, _outside(city), _skipped(city.time_zone_of(format_name), day))
+    return Scene(day, _outside(city), _skipped(city.time_zone, day))
 
 
 def _outside(city: City) -> tuple[str, str]:

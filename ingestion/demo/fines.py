@@ -91,7 +91,7 @@ class Fines:
     def __init__(self, city: City, *, seed: int, scale: float = 1.0) -> None:
         self._seed = seed
         self._a_day = FINES_A_YEAR * scale / 365.25
-        self._time_zone = city.time_zone_of(self.format)
+        self._time_zone = city.time_zone
         where = addresses(city, seed)
         self._address = Choice(where.weight)
         self._vehicles = vehicles(seed, max(round(VEHICLES * scale), 1_000))

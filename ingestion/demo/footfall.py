@@ -29,7 +29,7 @@ class Footfall:
 
     def __init__(self, city: City, *, seed: int, scale: float = 1.0) -> None:
         self._seed = seed
-        self._time_zone = city.time_zone_of(self.format)
+        self._time_zone = city.time_zone
         zones = city.points.height
         sending = thinned(zones, scale)
         self._zones = city.points["zone_id"][sending]

@@ -167,7 +167,7 @@ class _Season:
         self.sender = sender
         self.faults: list[Fault] = []
         self.periods: list[_Period] = []
-        time_zone = city.time_zone_of(sender.format)
+        time_zone = city.time_zone
         for span in spans:
             tables = [sender.day(day) for day in span.days]
             # A record that changed within the period is delivered once, as it is in the end.
@@ -279,7 +279,7 @@ class _Saboteur:
     def _rows(self, fault: wrong.RowFault) -> None:
         at, positions = self._pick()
         period = self._season.periods[at]
-        cells = fault.cells(wrong.scene(self._city, period.last_day, self._season.sender.format))
+        cells = fault.cells(wrong.scene(self._city, period.last_day))
         if not cells or not positions:
             return
         delimiter = period.table.delimiter

@@ -67,7 +67,7 @@ class Tows:
         self._seed = seed
         self._since = since
         self._a_day = TOWS_A_YEAR * scale / 365.25
-        self._time_zone = city.time_zone_of(self.format)
+        self._time_zone = city.time_zone
         where = addresses(city, seed)
         self._address = Choice(where.weight)
         self._places = where.table.select("lon", "lat")

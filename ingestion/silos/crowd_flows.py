@@ -258,7 +258,7 @@ def _from_melbourne_sensors(batch: pl.DataFrame) -> pl.DataFrame:
 
 def conform(counts: pl.DataFrame, accepted: Format, city: City, _: Pseudonymiser) -> pl.DataFrame:
     """Counts in UTC and on the city's clock. See ``Dataset.conform``."""
-    time_zone = city.time_zone_of(accepted.name)
+    time_zone = accepted.clock(city)
     places = city.places.select("place_id", city_area="area_m2")
     known = pl.col("place_id").is_in(places["place_id"].implode())
     starts_at = pl.coalesce("starts_at", to_utc(pl.col("starts_local"), time_zone))
@@ -371,6 +371,7 @@ SILO = Silo(
         Format(
             name="moers",
             title="Stadt Moers, Besucherzahlen (hourly laser counts)",
+            time_zone="Europe/Berlin",
             dataset="crowd_flows",
             dialect=_SEMICOLON,
             required=_MOERS_READ,
@@ -387,6 +388,7 @@ SILO = Silo(
         Format(
             name="melbourne",
             title="City of Melbourne, pedestrian counting system",
+            time_zone="Australia/Melbourne",
             dataset="crowd_flows",
             dialect=_COMMA,
             required=_MELBOURNE_READ,

@@ -321,7 +321,7 @@ def _zones(codes: pl.Series, city: City) -> pl.Series:
 
 def conform(footfall: pl.DataFrame, accepted: Format, city: City, _: Pseudonymiser) -> pl.DataFrame:
     """Footfall by zone of the city, in UTC and on the city's clock. See ``Dataset.conform``."""
-    time_zone = city.time_zone_of(accepted.name)
+    time_zone = accepted.clock(city)
     starts_at = pl.coalesce("starts_at", to_utc(pl.col("starts_local"), time_zone))
     dated = footfall.with_columns(
         zone_id=_zones(footfall["zone"], city),
@@ -429,6 +429,7 @@ SILO = Silo(
         Format(
             name="mitma",
             title="Ministerio de Transportes, viajes (Spanish, pipes)",
+            time_zone="Europe/Madrid",
             dataset="telecom_footfall",
             dialect=_PIPE,
             required=_MITMA_SPANISH,
@@ -446,6 +447,7 @@ SILO = Silo(
         Format(
             name="mitma",
             title="Ministerio de Transportes, viajes (English, commas)",
+            time_zone="Europe/Madrid",
             dataset="telecom_footfall",
             dialect=_COMMA,
             required=_MITMA_ENGLISH,

@@ -319,7 +319,7 @@ def _chicago_pound(addresses: pl.Series) -> pl.Series:
 
 def conform(tows: pl.DataFrame, accepted: Format, city: City, pseudonymiser: Pseudonymiser) -> pl.DataFrame:
     """Removals placed in a zone, in UTC and on the city's clock, under pseudonyms. See ``Dataset.conform``."""
-    time_zone = city.time_zone_of(accepted.name)
+    time_zone = accepted.clock(city)
     tows = parsing.on_clock(tows, time_zone, at="removed_at", day="removed_on", second="second_of_day")
     tows = parsing.on_clock(tows, time_zone, at="released_at", day="released_on", second="released_second")
     timed = tows.with_columns(
@@ -452,6 +452,7 @@ SILO = Silo(
         Format(
             name="chicago",
             title="City of Chicago, towed vehicles",
+            time_zone="America/Chicago",
             dataset="tows",
             dialect=_COMMA,
             required=_CHICAGO_READ,

@@ -314,7 +314,7 @@ def _corps(values: pl.Series) -> pl.Series:
 
 def conform(fines: pl.DataFrame, accepted: Format, city: City, pseudonymiser: Pseudonymiser) -> pl.DataFrame:
     """Fines placed in a zone, in UTC and on the city's clock, under pseudonyms. See ``Dataset.conform``."""
-    system, time_zone = OFFENCE_SYSTEMS[accepted.name], city.time_zone_of(accepted.name)
+    system, time_zone = OFFENCE_SYSTEMS[accepted.name], accepted.clock(city)
     fines = parsing.on_clock(fines, time_zone, at="occurred_at", day="occurred_on", second="second_of_day")
     placed = fines.with_columns(
         occurred_at=pl.coalesce("occurred_at", to_utc(parsing.local_moment("occurred_on", "second_of_day"), time_zone)),
@@ -443,6 +443,7 @@ SILO = Silo(
         Format(
             name="los_angeles",
             title="City of Los Angeles, parking citations",
+            time_zone="America/Los_Angeles",
             dataset="verbalisations",
             dialect=_COMMA,
             required=_LOS_ANGELES_REQUIRED,
@@ -462,6 +463,7 @@ SILO = Silo(
         Format(
             name="essen",
             title="Stadt Essen, Ordnungswidrigkeiten (day, street, offence code; no header)",
+            time_zone="Europe/Berlin",
             dataset="verbalisations",
             dialect=_ESSEN,
             required=("date", "street", "tbnr"),

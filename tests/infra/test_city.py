@@ -164,12 +164,9 @@ def test_elsewhere_is_a_fixed_public_grid() -> None:
     assert {ELSEWHERE.zone_codes[code] for code in ("01001", "01002", "01009_AM")} < set(known["zone_id"])
 
 
-def test_zone_codes_and_time_zones() -> None:
+def test_zone_codes() -> None:
     assert MARSEILLE.zone_codes["1320101"] == "1320101"
     assert UNKNOWN not in MARSEILLE.zone_codes
-    assert MARSEILLE.time_zone_of("pve") == "Europe/Paris"
-    assert ELSEWHERE.time_zone_of("los_angeles") == "America/Los_Angeles"
-    assert ELSEWHERE.time_zone_of("moers") == ELSEWHERE.time_zone
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ import pytest
 from silo_delivery import Deliver, write
 from silo_records import GOOD, MITMA_ENGLISH, MITMA_SPANISH
 
-from infra.city import City
+from infra.city import City, load_city
+from infra.settings import Settings
 from ingestion.register import Format, Sample, silos
 
 
@@ -244,6 +245,23 @@ def test_moers_gives_four_counts_per_record_whatever_its_encoding(street: str, c
         ("in", "child", 2),
         ("out", "child", 1),
     }
+
+
+@pytest.mark.parametrize(
+    ("silo", "name", "clock"),
+    [
+        ("crowd_flows", "counter", "Europe/Paris"),
+        ("crowd_flows", "melbourne", "Australia/Melbourne"),
+        ("crowd_flows", "moers", "Europe/Berlin"),
+        ("telecom_footfall", "mitma", "Europe/Madrid"),
+        ("tows", "chicago", "America/Chicago"),
+        ("tows", "fourriere", "Europe/Paris"),
+        ("verbalisations", "essen", "Europe/Berlin"),
+        ("verbalisations", "los_angeles", "America/Los_Angeles"),
+    ],
+)
+def test_times_are_on_the_clock_of_whoever_wrote_the_format(silo: str, name: str, clock: str) -> None:
+    assert silos()[silo].format(name).clock(load_city(Settings(city="marseille"))) == clock
 
 
 def test_melbourne_is_told_in_its_own_time(conformed: Any) -> None:
