@@ -97,6 +97,7 @@ def erase(
         typer.echo(f"raw bytes of {len(done.landing)} deliveries are in landing until {last} at the latest")
     held = ", ".join(sorted({month for months in done.holds.values() for month in months}))
     typer.echo(f"no row of this vehicle is taken any more of the months whose keys live: {held}")
+    typer.echo("when rows of other months are loaded later, erase it again: their keys do not exist yet")
     if done.mirrored is False:
         typer.secho(
             "the keys' mirror of the last backup cannot be reached: a lake restored from it would not know of this "
