@@ -48,10 +48,17 @@ def test_a_line_says_what_it_is_about(home: Settings) -> None:
 
 
 def test_a_name_that_is_no_text_stops_nobody(home: Settings) -> None:
-    name = os.fsdecode(b"\x80.csv")
-    with logs.stage(home, "ingest"):
-        LOG.info("a name: %s", name)
-    assert [line["event"] for line in lines(home)] == [f"a name: {name}"]
+    script = """
+import logging, os, sys
+from pathlib import Path
+from infra import logs
+from infra.settings import Settings
+with logs.stage(Settings(home=Path(sys.argv[1])), "ingest"):
+    logging.getLogger("ingestion.test_logs").warning("a name: %s", os.fsdecode(b"\\x80.csv"))
+"""
+    # In a process of its own: pytest's workers cannot tell each other of such a name.
+    subprocess.run((sys.executable, "-c", script, home.home), check=True)
+    assert [ascii(line["event"]) for line in lines(home)] == [r"'a name: \udc80.csv'"]
 
 
 def test_the_run_is_airflows_where_there_is_one(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
