@@ -94,9 +94,10 @@ def read(folder: Path, file: Path) -> Note:
 
 def _wrong(file: Path, error: ValidationError) -> Refused:
     fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    # A key that is none of these may be anything, a person's name too.
-    known = {*Note.model_fields, *range(LARGEST_BYTES)}
-    where = ".".join(str(part) if part in known else "another key" for part in fault["loc"])
+    # A key that is none of a note's may be anything, a person's name too; a number is a place in a list.
+    where = ".".join(
+        str(part) if isinstance(part, int) or part in Note.model_fields else "another key" for part in fault["loc"]
+    )
     what = f"{where}: {fault['msg']}" if where else fault["msg"]
     form = ", ".join(f'"{name}": ...' for name in Note.model_fields)
     return _unreadable(file, f"is not of the form {{{form}}} ({what})")

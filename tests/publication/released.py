@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import shutil
 from datetime import date
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from pyiceberg.exceptions import NoSuchTableError
 
 from infra import catalog, database, object_store
 from infra.settings import Settings
+from ingestion import collecting
+from ingestion.register import silos
 from publication.contracts import CONTRACTS, Contract
 
 
@@ -82,7 +85,7 @@ def everything(settings: Settings, analyst: psycopg.Connection) -> dict[str, obj
 
 
 def wipe(settings: Settings) -> None:
-    """Take everything out of a lake but its roles."""
+    """Take everything out of a lake, and all that waits to come in, but its roles."""
     with database.connect(settings, "admin", "lake", autocommit=True) as connection:
         connection.execute(
             """
@@ -108,3 +111,7 @@ def wipe(settings: Settings) -> None:
     for bucket in ("lake", "receipts"):
         for key in list(object_store.list_keys(store, bucket)):
             store.remove_object(bucket, key)
+    for silo in silos():  # what other tests of the same lake delivered and nobody took
+        shutil.rmtree(settings.drop_dir / silo, ignore_errors=True)
+        for put in collecting.waiting(settings, silo):
+            collecting.take_away(store, put)
