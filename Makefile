@@ -32,7 +32,7 @@ $(INSTALLED): requirements.lock pyproject.toml infra/bootstrap.txt
 	@$(TELL) "fetching the installer" $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r infra/bootstrap.txt
 	@$(TELL) "installing $$(grep -c == requirements.lock) packages" $(BIN)/uv pip sync $$(test -t 2 || echo --quiet) --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
 	@$(TELL) "installing Calanque" $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
-	@$(TELL) "compiling Calanque" $(BIN)/python -m compileall -q dags infra ingestion publication
+	@$(TELL) "compiling Calanque" $(BIN)/python -m compileall -q calanque dags infra ingestion privacy publication stewardship
 	@touch $@
 
 up: install ## start the lake: object store, PostgreSQL, Airflow
@@ -84,7 +84,7 @@ docs: install ## the steward site, with what a running lake knows: var/docs/stew
 	@$(BIN)/calanque site build --to var/docs
 
 bench: install ## measure against floors taken in the same run
-	@$(BIN)/python -m infra.bench
+	@$(BIN)/python -m benchmarks
 
 lock: install ## pin every dependency again after editing pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group dev pyproject.toml -o requirements.lock

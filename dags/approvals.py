@@ -12,10 +12,10 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import DAG, Param, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from infra.orchestration.approvals import APPROVE, PATIENCE, REFUSE, answered, ask_people, settle_question
-from infra.orchestration.failures import defaults, guarded
-from infra.privacy_plan import plan
+from calanque.orchestration.approvals import APPROVE, PATIENCE, REFUSE, answered, ask_people, settle_question
+from calanque.orchestration.failures import defaults, guarded
 from ingestion.declared import silos
+from privacy.plan import plan
 
 OWNER = "data-protection"
 STEWARDS = {dataset: silo.steward for silo in silos().values() for dataset in silo.datasets}
@@ -65,7 +65,7 @@ second edition. A period can be corrected once.
         from datetime import date
 
         from infra.settings import Settings
-        from publication import approvals
+        from stewardship import approvals
 
         asked = params or {}
         settings = Settings()
@@ -85,7 +85,7 @@ second edition. A period can be corrected once.
         from datetime import date
 
         from infra.settings import Settings
-        from publication import approvals
+        from stewardship import approvals
 
         asked = params or {}
         settings = Settings()
@@ -131,7 +131,7 @@ on waiting: install the release before, or a version that does without the chang
     def propose_version(params: dict[str, Any] | None = None, dag_run: Any = None) -> dict[str, str]:
         from infra.settings import Settings
         from ingestion import contract_documents
-        from publication import approvals
+        from stewardship import approvals
 
         asked = params or {}
         settings = Settings()
@@ -151,7 +151,7 @@ on waiting: install the release before, or a version that does without the chang
     ) -> str:
         from infra.settings import Settings
         from ingestion import contract_documents
-        from publication import approvals
+        from stewardship import approvals
 
         asked = params or {}
         settings = Settings()
@@ -195,7 +195,7 @@ long as nothing of the days was published.
     @guarded
     def propose_cover(params: dict[str, Any] | None = None, dag_run: Any = None) -> dict[str, Any]:
         from infra.settings import Settings
-        from publication import covering
+        from stewardship import covering
 
         asked = params or {}
         settings = Settings()
@@ -215,7 +215,7 @@ long as nothing of the days was published.
         from datetime import date
 
         from infra.settings import Settings
-        from publication import covering
+        from stewardship import covering
 
         asked = params or {}
         settings = Settings()
@@ -259,7 +259,7 @@ no period is to wait for. The figures say of how many days they are. What comes 
     @guarded
     def propose_go_ahead(params: dict[str, Any] | None = None, dag_run: Any = None) -> dict[str, str]:
         from infra.settings import Settings
-        from publication import covering
+        from stewardship import covering
 
         asked = params or {}
         settings = Settings()
@@ -277,7 +277,7 @@ no period is to wait for. The figures say of how many days they are. What comes 
         dag_run: Any = None,
     ) -> str:
         from infra.settings import Settings
-        from publication import covering
+        from stewardship import covering
 
         asked = params or {}
         settings = Settings()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import Asset, AssetWatcher
 
-from infra.orchestration.arrivals import DropBucket, DropFolder
+from calanque.orchestration.arrivals import DropBucket, DropFolder
 
 
 def dropped(silo: str) -> Asset:

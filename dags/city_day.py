@@ -9,7 +9,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, CronPartitionTimetable, Param, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from infra.orchestration.failures import deadline, defaults, guarded, in_airflow
+from calanque.orchestration.failures import deadline, defaults, guarded, in_airflow
 from ingestion.declared import Declared, silos
 
 from assets import MARTS, city_days
@@ -72,7 +72,7 @@ or `calanque backfill --from DATE --to DATE`. Published periods are immutable: `
     )
     @guarded
     def publish() -> list[str]:
-        from infra.orchestration import work
+        from calanque.orchestration import work
         from infra.settings import Settings
 
         released = work.publish(Settings())

@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import DAG, AssetOrTimeSchedule, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from infra.orchestration.failures import deadline, defaults, guarded
+from calanque.orchestration.failures import deadline, defaults, guarded
 from ingestion.declared import Declared, silos
 
 from assets import city_days, conformed, dropped
@@ -69,7 +69,7 @@ def landing_dag(silo: Declared) -> DAG:
         )
         @guarded
         def ingest(before: int, *, outlet_events: Any = None) -> int:
-            from infra.orchestration import work
+            from calanque.orchestration import work
             from infra.settings import Settings
             from ingestion import pipeline
 

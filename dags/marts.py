@@ -10,7 +10,7 @@ from typing import Any
 from airflow.sdk import DAG, AssetOrTimeSchedule, Param, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from infra.orchestration.failures import deadline, defaults, guarded
+from calanque.orchestration.failures import deadline, defaults, guarded
 from ingestion.declared import silos
 
 from assets import CANDIDATES, MARTS, conformed

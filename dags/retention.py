@@ -7,7 +7,7 @@ from datetime import timedelta
 from airflow.sdk import DAG, task
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from infra.orchestration.failures import deadline, defaults, guarded
+from calanque.orchestration.failures import deadline, defaults, guarded
 
 from when import at
 
@@ -40,7 +40,7 @@ Running it again is always safe; beside ingestion and builds too.
     @guarded
     def keep_to_the_limits(run_id: str | None = None) -> None:
         from infra.settings import Settings
-        from ingestion.retention import job
+        from stewardship.retention import job
 
         outcome = job.run(Settings(), run_id=str(run_id))
         if outcome.failures:
@@ -51,7 +51,7 @@ Running it again is always safe; beside ingestion and builds too.
     @task(doc_md="Airflow's own old runs, tasks and events deleted, once the steward site's history has them.")
     @guarded
     def forget_runs() -> None:
-        from infra.orchestration import work
+        from calanque.orchestration import work
         from infra.settings import Settings
 
         work.forget_runs(Settings())

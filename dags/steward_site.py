@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import DAG, AssetOrTimeSchedule, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from infra.orchestration.failures import deadline, defaults, guarded
+from calanque.orchestration.failures import deadline, defaults, guarded
 
 from assets import MARTS
 from when import at
@@ -37,8 +37,8 @@ of deliveries. Readers see the old site until all of the new one is there. Runni
     @guarded
     def publish(dag_run: Any = None) -> dict[str, str]:
         from infra.settings import Settings
-        from infra.site import making
-        from infra.site.publish import is_current
+        from stewardship.site import making
+        from stewardship.site.publish import is_current
 
         if dag_run.run_type == "asset_triggered" and is_current(Settings()):
             raise AirflowSkipException("the site tells of every release already")

@@ -7,7 +7,7 @@ from datetime import timedelta
 from airflow.sdk import DAG, task
 from airflow.sdk.exceptions import AirflowException
 
-from infra.orchestration.failures import deadline, defaults, guarded
+from calanque.orchestration.failures import deadline, defaults, guarded
 
 from when import at
 
@@ -48,7 +48,7 @@ def watch_dag(dag_id: str, *, daily: bool, cron: str, within: timedelta) -> DAG:
         @guarded
         def look_around() -> dict[str, int]:
             from infra.settings import Settings
-            from infra.watch import watch
+            from stewardship.watch import watch
 
             found = watch(Settings(), daily=daily)
             if found.failures:

@@ -1,1 +1,1 @@
-"""What everything stands on: settings, object store, catalog, database, keys, services, roles, command line."""
+"""What everything stands on: settings, stores, catalog, registry, clock, city; and the servers of a lake."""

@@ -7,7 +7,7 @@ Beside each key is what was erased under it: pseudonyms that no row may bear any
 They live with the keys, and not in the lake, so that a lake that was restored still knows them.
 
 Rotation needs nobody: another month is another key. When each is due to be destroyed is declared in :data:`MONTHS` and
-worked out by :func:`due_day`; :mod:`infra.key_duty` does it.
+worked out by :func:`due_day`; :mod:`privacy.key_duty` does it.
 """
 
 from __future__ import annotations

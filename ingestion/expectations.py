@@ -1,7 +1,7 @@
 """What is expected of a silo's deliveries, and what is not as expected: too old, too few or too many rows, more rows
 quarantined or warned of than usual.
 
-Figures in, verdicts out: nothing here reads the lake (see :mod:`ingestion.watching`), so that what is thought of a
+Figures in, verdicts out: nothing here reads the lake (see :mod:`stewardship.watching`), so that what is thought of a
 history can be tried on any history. A verdict is a warning to a person, so each has a floor below which nobody is
 called, and compares with the silo's own past: the same weekday, like with like where holidays are concerned, by
 medians, which one odd day does not move.

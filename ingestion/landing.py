@@ -34,12 +34,12 @@ from infra.secrets import SecretMissing
 from infra.settings import Settings
 from infra.transient import Several, disk_full, explained
 from ingestion import collecting, declaring, handover, notes
+from ingestion import retention_limits as limits
 from ingestion.arrivals import LONGEST_NAME, NOTE_SUFFIX, acceptable, shortened, waiting
 from ingestion.notes import Note
 from ingestion.opening import open_inside, open_regular
 from ingestion.refusal import Refused, printable
 from ingestion.register import silos
-from ingestion.retention import limits
 
 BUCKET = "landing"
 REFUSED_FOLDER = ".refused"

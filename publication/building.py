@@ -19,17 +19,18 @@ from pathlib import Path
 import psycopg
 from minio import Minio
 
-from infra import catalog, database, days, ledger, logs, object_store, registry
+from infra import catalog, database, days, logs, object_store, registry
 from infra.build_spec import BuildSpec, CityReference, Unit
 from infra.city import load_city
 from infra.keys import Keys, open_keys
 from infra.known_keys import KnownKeys
-from infra.privacy_plan import plan
 from infra.settings import Settings
+from privacy import ledger
+from privacy.plan import plan
+from privacy.spending import Book
 from publication import candidates, dbt_run, late, lineage_events, month_totals, project, restored, results, settling
 from publication.candidates import Build, BuiltMart, BuiltUnit
 from publication.due import Due, Published, find_due
-from publication.ledger import Book
 from publication.project import Project
 
 ROLE = "publisher"
@@ -51,7 +52,7 @@ def build(settings: Settings, *, full_refresh: bool = False, only: Collection[Pu
         publication.dbt_run.BuildError: dbt stopped before building anything.
         infra.keys.KeyDamagedError: a key that noise was drawn with before is gone, or another one is in its place.
         infra.trusted_clock.ClockDoubtedError: the clock is not believed: it says which periods are over.
-        infra.ledger.LedgerBrokenError: late rows were found, and cannot be recorded.
+        privacy.ledger.LedgerBrokenError: late rows were found, and cannot be recorded.
         publication.project.ProjectError: the dbt project cannot be parsed.
     """
     city = CityReference.of(load_city(settings))

@@ -20,7 +20,7 @@ from pandera.errors import SchemaErrors
 
 from infra.build_spec import BuildSpec
 from infra.days import DayRange
-from infra.privacy_plan import plan
+from privacy.plan import plan
 
 PERIOD = {
     "quarter_start": "date",

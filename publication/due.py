@@ -12,12 +12,13 @@ from typing import TypeAlias
 
 import psycopg
 
-from infra import clock, ledger, registry
+from infra import clock, registry
 from infra.build_spec import REGISTERS, Edition, Unit
-from infra.privacy_plan import Plan
+from privacy import ledger
+from privacy.plan import Plan
+from privacy.spending import Book
 from publication import month_totals, settling
 from publication.candidates import Mart
-from publication.ledger import Book
 from publication.manifest import Manifest
 from publication.project import Project
 
@@ -63,7 +64,7 @@ def find_due(
     out as it was: it is not built again; nor is one of which a month was withdrawn that it was fitted to.
 
     Raises:
-        publication.ledger.RefusedError: something is due, and the ledger is of another currency.
+        privacy.spending.RefusedError: something is due, and the ledger is of another currency.
     """
     commits = registry.newest_commits(connection)
     standings = settling.standings(connection, sorted({mart.silo for mart in declared.marts.values()}))

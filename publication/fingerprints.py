@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from infra.build_spec import Unit
 from infra.keys import Keys
-from infra.noise import derive
+from privacy.noise import derive
 from publication import settling
 from publication.contracts import PERIOD
 

@@ -12,12 +12,13 @@ import psycopg
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError
 
-from infra import catalog, compute, ledger, object_store, registry, trusted_clock
+from infra import catalog, compute, object_store, registry, trusted_clock
 from infra.build_spec import REGISTERS
 from infra.days import DayRange
 from infra.settings import Settings
-from infra.signed_copies import Copies
-from publication.ledger import late_line
+from privacy import ledger
+from privacy.signed_copies import Copies
+from privacy.spending import late_line
 
 ROLE = "publisher"
 
@@ -28,7 +29,7 @@ def count(settings: Settings, connection: psycopg.Connection) -> list[registry.U
     Each of these gets a line in the ledger. Takes no time when no commit touched a published unit.
 
     Raises:
-        infra.ledger.LedgerBrokenError: the lines cannot be added.
+        privacy.ledger.LedgerBrokenError: the lines cannot be added.
     """
     touched = registry.units_committed_to(connection, REGISTERS)
     if not touched:

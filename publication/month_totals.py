@@ -15,10 +15,10 @@ from minio import Minio
 
 from infra import clock
 from infra.build_spec import CityReference, Edition, MonthTotal, Unit
+from privacy.spending import Book
 from publication import files
 from publication.candidates import Mart
 from publication.contracts import CONTRACTS
-from publication.ledger import Book
 
 CITY = "city"
 """The parent of what tables of the whole city count."""

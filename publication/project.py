@@ -32,8 +32,6 @@ from publication.lineage import Leak, Lineage
 
 PROJECT = Path(__file__).resolve().parents[1] / "dbt_project"
 _GENERATED = {"target", "logs", "dbt_packages", "dbt_internal_packages", "__pycache__"}
-# Beside the SQL, what decides the content of dbt's sources.
-_PLUGIN = ("build_spec.py", "dbt_plugin.py")
 _LINEAGE = "lineage.json"
 _MARTS = TypeAdapter(tuple[Mart, ...])
 _SAID = 10  # sentences of an error: one is enough to act on, hundreds hide the rest
@@ -70,8 +68,7 @@ def _digest(city: CityReference, project: Path) -> str:
 
 
 def _sources(project: Path) -> Iterator[Path]:
-    plugin = Path(infra.build_spec.__file__).parent
-    yield from (plugin / name for name in _PLUGIN)
+    yield from (Path(infra.build_spec.__file__), Path(__file__).with_name("dbt_plugin.py"))
     for path in sorted(project.rglob("*")):
         if path.is_file() and not _GENERATED.intersection(path.relative_to(project).parts) and path.name[0] != ".":
             yield path

@@ -13,12 +13,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from infra import catalog, database, ledger, logs, registry
+from infra import catalog, database, logs, registry
 from infra.build_spec import CityReference
 from infra.city import load_city
 from infra.settings import Settings
+from privacy import ledger
+from privacy.spending import Book, Published, RefusedError
 from publication import building, due, late, project, release, settling
-from publication.ledger import Book, Published, RefusedError
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def rebuild(settings: Settings, *, first: date | None = None, last: date | None 
     Nothing is published.
 
     Raises:
-        publication.ledger.RefusedError: some came out otherwise; each is named. Or, of all that is published, nothing
+        privacy.spending.RefusedError: some came out otherwise; each is named. Or, of all that is published, nothing
             came out the same, or fewer were compared than left out. What retention took does not count as left out as
             long as anything was proven: in time it takes the rows of everything.
         publication.dbt_run.BuildError: dbt stopped before building anything.

@@ -20,18 +20,19 @@ from typing import Any
 import psycopg
 from minio import Minio
 
-from infra import catalog, clock, contract_versions, database, days, ledger, logs, object_store, registry, trusted_clock
+from infra import catalog, clock, contract_versions, database, days, logs, object_store, registry, trusted_clock
 from infra.build_spec import Edition, Unit
 from infra.city import load_city
 from infra.openlineage import outbox
-from infra.privacy_plan import plan
 from infra.settings import Settings
-from infra.signed_copies import Copies
+from privacy import ledger
+from privacy.plan import plan
+from privacy.signed_copies import Copies
+from privacy.spending import WITHDRAWAL, Book, Published, RefusedError, period, release_line, withdrawal_line
 from publication import bi, candidates, contract_documents, files, iceberg, lineage_events, restored, utility
 from publication.candidates import Build, BuiltMart, BuiltUnit, Column, Mart
 from publication.contracts import Contract, Violation
 from publication.judging import Verdict, judge
-from publication.ledger import WITHDRAWAL, Book, Published, RefusedError, period, release_line, withdrawal_line
 from publication.manifest import BUCKET, PREFIX, Inputs, Manifest, Part, folder, merge
 
 ROLE = "publisher"
@@ -78,7 +79,7 @@ def release(settings: Settings, build_id: str) -> list[Release]:
 
     Raises:
         publication.candidates.UnknownBuildError: no such candidates.
-        infra.ledger.LedgerBrokenError: the ledger is broken, or the clock went back; nothing was released.
+        privacy.ledger.LedgerBrokenError: the ledger is broken, or the clock went back; nothing was released.
     """
     with _desk(settings) as desk:
         finished = _finish(desk)
@@ -104,8 +105,8 @@ def withdraw(settings: Settings, mart: str, first_day: date, reason: str) -> lis
     """Take a published unit back: a version of the mart without it, and its files deleted. What it spent stays spent.
 
     Raises:
-        publication.ledger.RefusedError: it is not published, or no reason is given.
-        infra.ledger.LedgerBrokenError: the ledger is broken, or the clock went back.
+        privacy.spending.RefusedError: it is not published, or no reason is given.
+        privacy.ledger.LedgerBrokenError: the ledger is broken, or the clock went back.
     """
     with _desk(settings) as desk:
         finished = _finish(desk)
@@ -128,7 +129,7 @@ def compare(settings: Settings, build_id: str) -> list[Published]:
     """Whether the units of a build that compares are what was published; those that other code makes otherwise.
 
     Raises:
-        publication.ledger.RefusedError: some are not, though the same version of their mart made them, or could not be
+        privacy.spending.RefusedError: some are not, though the same version of their mart made them, or could not be
             made; each is named.
     """
     otherwise: list[Published] = []

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from infra import catalog, database, ledger, registry
+from infra import catalog, database, registry
 from infra.build_spec import CityReference
 from infra.city import load_city
-from infra.privacy_plan import plan
 from infra.settings import Settings
+from privacy import ledger
+from privacy.plan import plan
+from privacy.spending import Book
 from publication import project, settling
-from publication.ledger import Book
 from publication.settling import Wait
 
 ROLE = "publisher"

@@ -16,9 +16,9 @@ import psycopg
 
 from infra import catalog, database, registry, trusted_clock
 from infra.build_spec import Unit
-from infra.privacy_plan import Plan
 from infra.registry import Restoration
 from infra.settings import Settings
+from privacy.plan import Plan
 
 ROLE = "publisher"
 

@@ -15,8 +15,8 @@ from minio import Minio
 from infra import object_store
 from infra.build_spec import BuildSpec
 from infra.keys import Keys
-from infra.privacy_plan import plan
 from infra.settings import Settings
+from privacy.plan import plan
 from publication import candidates, contracts, fingerprints, late, parquet, utility
 from publication.candidates import BuiltMart, BuiltUnit, Mart, Problem
 from publication.due import Due

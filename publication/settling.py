@@ -19,10 +19,10 @@ from infra import clock, days, registry, trusted_clock
 from infra.build_spec import Unit
 from infra.days import DayRange
 from infra.keys import open_keys
-from infra.privacy_plan import Plan, Release
 from infra.settings import Settings
+from privacy.plan import Plan, Release
+from privacy.spending import Book
 from publication.candidates import Mart
-from publication.ledger import Book
 
 ROLE = "publisher"
 NOISE = "noise"

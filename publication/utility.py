@@ -15,7 +15,7 @@ import duckdb
 import polars as pl
 
 from infra.build_spec import Unit
-from infra.privacy_plan import CURRENCY, Plan
+from privacy.plan import CURRENCY, Plan
 from publication import fingerprints
 from publication.candidates import Mart
 from publication.contracts import Contract

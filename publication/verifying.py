@@ -10,11 +10,12 @@ from fractions import Fraction
 import psycopg
 from minio import Minio
 
-from infra import catalog, database, ledger, object_store, registry
-from infra.ledger import LedgerBrokenError, Line
+from infra import catalog, database, object_store, registry
 from infra.settings import Settings
-from infra.signed_copies import Copies
-from publication.ledger import RELEASE, WITHDRAWAL, Book, exact, period
+from privacy import ledger
+from privacy.ledger import LedgerBrokenError, Line
+from privacy.signed_copies import Copies
+from privacy.spending import RELEASE, WITHDRAWAL, Book, exact, period
 from publication.manifest import BUCKET, Manifest, Part, part_key
 
 ROLE = "publisher"

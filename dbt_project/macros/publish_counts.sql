@@ -7,7 +7,7 @@
     4. noise                                    measure_counts
     5. consistency                              fit_to_totals and its totals
     6. display rule                             publish_counts, below
-    7. ledger, 8. settling                      publication/ledger.py, publication/settling.py
+    7. ledger, 8. settling                      privacy/spending.py, publication/settling.py
 
     This macro is the last of them in SQL: a count under the mart's threshold is hidden, and its label says so. It is
     decided on the noisy count, so it tells nothing new about anybody.

@@ -12,13 +12,12 @@ from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 
-from infra import secrets
+from infra import secrets, signing_key
 from infra.backup.manifest import BackupError
 from infra.keys import FILES, KeyStore, is_due
 from infra.settings import Settings
-from infra.signed_copies import SIGNING_KEY
 
-SECRETS = (SIGNING_KEY,)
+SECRETS = (signing_key.SECRET,)
 """Without it no line can be added to the ledger any more. All other secrets are generated anew."""
 
 

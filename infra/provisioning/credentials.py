@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import secrets as entropy
 
-from infra import database, object_store, secrets
+from infra import database, object_store, secrets, signing_key
 from infra.settings import Settings
-from infra.signed_copies import generate_signing_key
 
 
 def generate_credentials(settings: Settings) -> None:
@@ -27,7 +26,7 @@ def generate_credentials(settings: Settings) -> None:
         secrets.read(settings, "pg-admin")
     for role in (database.ADMIN, *database.ROLES):
         secrets.read_or_generate(settings, f"pg-{role}")
-    generate_signing_key(settings)  # now, and not when it is needed: containers may read secrets, not make them
+    signing_key.generate(settings)  # now, and not when it is needed: containers may read secrets, not make them
 
 
 def admit_deliverer(settings: Settings, silo: str) -> str:

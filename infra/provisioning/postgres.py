@@ -5,9 +5,10 @@ from __future__ import annotations
 import psycopg
 from psycopg import sql
 
-from infra import catalog, database, ledger, locks, migrations, registry, secrets
+from infra import catalog, database, locks, migrations, registry, secrets
 from infra.clock import ClockDoubtedError
 from infra.provisioning import readers
+from infra.registry import ledger_schema
 from infra.settings import Settings
 
 _LOCK = "provisioning"  # one at a time on a server
@@ -145,7 +146,7 @@ def provision_postgres(settings: Settings) -> None:
             lake.execute(registry.SCHEMA)
             migrations.migrate(lake)
             lake.execute(_REGISTRY_GRANTS)
-            lake.execute(ledger.SCHEMA)
+            lake.execute(ledger_schema.SCHEMA)
             lake.execute(_LEDGER_GRANTS)
             lake.execute(_CATALOG_TABLES)
             lake.execute(_CATALOG_GRANTS)

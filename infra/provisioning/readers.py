@@ -2,7 +2,7 @@
 
 Most settings only say how a session begins, and it may change them: how many connections there are, how much goes to
 temporary files, and which functions may be called is held by the server; how long anything lasts by
-:func:`infra.watch.readers.end_long_reads`.
+:func:`stewardship.watch.readers.end_long_reads`.
 """
 
 from __future__ import annotations

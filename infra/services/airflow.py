@@ -172,13 +172,13 @@ def _configure(settings: Settings, at: Endpoints) -> bool:
     options: dict[str, dict[str, object]] = {
         "core": {
             "dags_folder": dags,
-            "plugins_folder": Path(infra.__file__).parent / "orchestration" / "plugins",
+            "plugins_folder": Path(infra.__file__).parents[1] / "calanque" / "orchestration" / "plugins",
             "executor": "LocalExecutor",
             "parallelism": _PARALLEL_TASKS,
             "max_active_tasks_per_dag": _PARALLEL_TASKS,
             "load_examples": False,
             "dags_are_paused_at_creation": False,
-            "auth_manager": "infra.orchestration.login.PatientFabAuthManager",
+            "auth_manager": "calanque.orchestration.login.PatientFabAuthManager",
             "fernet_key": secrets.read(settings, "airflow-fernet"),
             "execution_api_server_url": f"{url}/execution/",
             "hostname_callable": "socket.gethostname",

@@ -33,7 +33,7 @@ def service(settings: Settings, ports: Mapping[str, int]) -> Service:
     port = ports[PORTS[0]]
     return Service(
         name=NAME,
-        command=(sys.executable, "-m", "infra.metrics", str(port)),
+        command=(sys.executable, "-m", "stewardship.metrics", str(port)),
         directory=settings.run_dir,
         configure=lambda: _configure(settings, port),
         ready=lambda: _answers(settings, port),

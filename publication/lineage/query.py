@@ -24,8 +24,8 @@ from infra.lineage import ROWS
 DIALECT = "duckdb"
 
 NOISE = "noise"
-"""The SQL function that noise comes from, arrays of it (infra/dbt_plugin.py registers it). Only adding noise to a value
-masks that: what the function gives, an element of it, or a column that holds one."""
+"""The SQL function that noise comes from, arrays of it (publication/dbt_plugin.py registers it). Only adding noise to a
+value masks that: what the function gives, an element of it, or a column that holds one."""
 
 
 class UnreadableQueryError(ValueError):

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from infra.build_spec import UNKNOWN, CityReference, Zone
 from infra.days import DayRange
-from infra.privacy_plan import Plan
+from privacy.plan import Plan
 from tests.attacks import local
 from tests.attacks.findings import Control, Finding
 from tests.attacks.measures import DELTA, Area, Floats, auc, epsilon_at, epsilon_bound, gaussian_auc

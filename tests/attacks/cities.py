@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+from calanque.demo.draws import vehicles
+from calanque.demo.fines import VEHICLES
+from calanque.demo.generate import generate
 from infra.city import load_city
 from infra.services import lake
 from infra.settings import Settings
 from ingestion import landing, pipeline
-from ingestion.demo.draws import vehicles
-from ingestion.demo.fines import VEHICLES
-from ingestion.demo.generate import generate
 from ingestion.register import silos
 from publication import building, release
 from tests.attacks import planted

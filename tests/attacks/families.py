@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from infra.privacy_plan import Plan
+from privacy.plan import Plan
 from tests.attacks.findings import Control, Finding
 from tests.attacks.measures import Interval, spread
 from tests.attacks.published import Table

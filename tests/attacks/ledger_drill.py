@@ -25,9 +25,9 @@ def attack(settings: Settings, scratch: Path) -> list[Finding]:
             unnoticed[drill.__name__] = answer
     released.wipe(settings)
     with (
-        mock.patch("infra.ledger.breaks", return_value=iter(())),
-        mock.patch("infra.signed_copies.Copies.breaks", return_value=iter(())),
-        mock.patch("infra.signed_copies.Copies.check_head"),
+        mock.patch("privacy.ledger.breaks", return_value=iter(())),
+        mock.patch("privacy.signed_copies.Copies.breaks", return_value=iter(())),
+        mock.patch("privacy.signed_copies.Copies.check_head"),
     ):
         broken = int("NOT NOTICED" in _answer(settings, scratch, "a_deleted_line"))
     released.wipe(settings)

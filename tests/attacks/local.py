@@ -23,8 +23,8 @@ from infra.build_spec import BuildSpec, CityReference, Unit
 from infra.clock import add_months, days, month_start, quarter_start
 from infra.days import DayRange, ranges
 from infra.keys import KeyState
-from infra.privacy_plan import plan
 from infra.settings import Settings
+from privacy.plan import plan
 from publication.project import PROJECT, dbt_command
 from tests.attacks.published import Table
 

@@ -20,8 +20,8 @@ from infra.city import load_city
 from infra.clock import add_months
 from infra.days import DayRange
 from infra.keys import KeyStore
-from infra.privacy_plan import Plan, plan
 from infra.settings import Settings
+from privacy.plan import Plan, plan
 from tests.attacks import local, reruns
 from tests.attacks.findings import Control, Finding
 from tests.attacks.local import Breakage, Lake

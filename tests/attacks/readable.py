@@ -22,8 +22,9 @@ import pyarrow.parquet as pq
 
 from infra import database, object_store, registry
 from infra.settings import Settings
-from infra.site import declared, facts, living
-from publication import corrections, manifest, release
+from publication import manifest, release
+from stewardship import corrections
+from stewardship.site import declared, facts, living
 from tests.attacks.findings import Control, Finding
 from tests.canaries import Piece
 

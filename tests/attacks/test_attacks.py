@@ -16,8 +16,8 @@ import pytest
 from infra.build_spec import CityReference
 from infra.city import load_city
 from infra.days import DayRange
-from infra.privacy_plan import plan
 from infra.settings import Settings
+from privacy.plan import plan
 from tests.attacks import (
     bounds,
     cells,

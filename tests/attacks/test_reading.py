@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.privacy_plan import CURRENCY, plan
+from privacy.plan import CURRENCY, plan
 from publication.utility import margin
 from tests.attacks.measures import epsilon_at, gaussian_auc
 

@@ -13,8 +13,8 @@ import polars as pl
 from pyiceberg.exceptions import NoSuchTableError
 
 from infra import catalog
-from infra.privacy_plan import plan
 from infra.settings import Settings
+from privacy.plan import plan
 from tests.attacks.published import Table
 
 SEEDS = Path(__file__).parents[2] / "dbt_project" / "seeds"

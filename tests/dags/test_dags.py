@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from infra.services.airflow_access import APPROVALS, POOLS
-from infra.site.words import LANGUAGES, Words
 from ingestion import declared
 from ingestion.register import silos
+from stewardship.site.words import LANGUAGES, Words
 
 ROOT = Path(__file__).parents[2]
 DAGS = ROOT / "dags"
@@ -63,15 +63,15 @@ AT_TOP = {
 OURS_AT_TOP = {
     "assets",
     "when",
-    "infra.orchestration.approvals",
-    "infra.orchestration.arrivals",
-    "infra.orchestration.failures",
-    "infra.privacy_plan",
+    "calanque.orchestration.approvals",
+    "calanque.orchestration.arrivals",
+    "calanque.orchestration.failures",
+    "privacy.plan",
     "infra.profiles",
     "infra.settings",
     "ingestion.declared",
 }
-IN_TASKS = ("infra", "ingestion", "publication")
+IN_TASKS = ("calanque", "infra", "ingestion", "privacy", "publication", "stewardship")
 ENGINES = {
     "dbt",
     "duckdb",
@@ -326,4 +326,4 @@ def test_every_kind_of_work_has_a_name_on_the_steward_site(language: str) -> Non
     for dag_id in EXPECTED:
         if not dag_id.startswith("land_"):  # called after their silos
             words.name("work", dag_id)
-    assert not words.missing, f"translate in infra/site/locale: {sorted(words.missing, key=str)}"
+    assert not words.missing, f"translate in stewardship/site/locale: {sorted(words.missing, key=str)}"

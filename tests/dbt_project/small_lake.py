@@ -22,7 +22,7 @@ from pyiceberg.transforms import IdentityTransform
 from infra import clock
 from infra.build_spec import UNKNOWN, BuildSpec, CityReference, Place, Unit, Zone
 from infra.days import ranges
-from infra.privacy_plan import plan
+from privacy.plan import plan
 
 PROJECT = Path(__file__).parents[2] / "dbt_project"
 TIME_ZONE = "Europe/Paris"

@@ -20,7 +20,7 @@ import pytest
 from small_lake import PROJECT
 
 from infra import clock
-from infra.privacy_plan import plan
+from privacy.plan import plan
 
 ZONE = ZoneInfo("Europe/Paris")
 PASSAGES, AT_ONCE = 60, 4

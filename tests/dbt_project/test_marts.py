@@ -17,10 +17,10 @@ from expected_marts import all_counts, hours_of
 from polars.testing import assert_frame_equal
 from small_lake import COVERED, PROJECT, Lake
 
-from infra.dbt_plugin import NOISE_KEYS
 from infra.keys import KeyStore
-from infra.noise import GaussianNoise, derive
+from privacy.noise import GaussianNoise, derive
 from publication.contracts import CONTRACTS
+from publication.dbt_plugin import NOISE_KEYS
 
 MARTS = tuple(sorted(CONTRACTS))
 PLAN = small_lake.privacy()["marts"]

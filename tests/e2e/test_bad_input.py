@@ -20,10 +20,10 @@ from typing import Any
 
 import pytest
 
+from calanque.demo.generate import sources
 from infra import object_store
 from infra.city import load_city
 from infra.settings import Settings
-from ingestion.demo.generate import sources
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -36,7 +36,7 @@ LINE_MB = int(os.environ.get("CALANQUE_TEST_LINE_MB", "32"))
 
 def calanque(*arguments: str | Path, home: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        (sys.executable, "-m", "infra.cli", *arguments),
+        (sys.executable, "-m", "calanque.cli", *arguments),
         env={**os.environ, "CALANQUE_HOME": str(home), "CALANQUE_QUIET": "0", "COLUMNS": "200"},
         capture_output=True,
         text=True,

@@ -18,12 +18,12 @@ import pytest
 from canaries import Canaries
 from lakes import running
 
+from calanque.demo.generate import generate
 from infra import catalog, database, object_store
 from infra.city import load_city
 from infra.classification import Classification
 from infra.settings import Settings
 from ingestion.columns import classes, conformed_classes
-from ingestion.demo.generate import generate
 from ingestion.register import Dataset, silos
 from ingestion.silos.tows import FOURRIERE_COLUMNS
 from ingestion.silos.verbalisations import PVE_COLUMNS, PVE_PLATE
@@ -69,7 +69,7 @@ def landed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Landed]:
         told = (("site", "publish"), ("watch", "--daily"), ("quarantine", "list"), ("alerts",))
         for arguments in (("run",), ("report", "--json"), ("run",), *told):
             ran = subprocess.run(
-                (sys.executable, "-m", "infra.cli", *arguments),
+                (sys.executable, "-m", "calanque.cli", *arguments),
                 env={
                     **os.environ,
                     **settings.environment(),

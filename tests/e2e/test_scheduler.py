@@ -25,21 +25,21 @@ import psycopg
 import pytest
 from pyiceberg.expressions import EqualTo
 
+from calanque.cli import following
+from calanque.demo import outcome
+from calanque.demo.generate import generate
+from calanque.demo.score import score
+from calanque.demo.truth import Truth
 from infra import airflow_api, clock, database, object_store, registry
 from infra.airflow_api import AirflowApi
 from infra.catalog import open_catalog
 from infra.city import load_city
-from infra.cli import following
 from infra.provisioning import admit_deliverer
 from infra.services import lake as services
 from infra.services import processes
 from infra.settings import Settings
 from ingestion import collecting, tables
 from ingestion.arrivals import NOTE_SUFFIX, waiting
-from ingestion.demo import outcome
-from ingestion.demo.generate import generate
-from ingestion.demo.score import score
-from ingestion.demo.truth import Truth
 from ingestion.register import silos
 
 pytestmark = [pytest.mark.live, pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(1800)]  # a demo, then more
@@ -55,7 +55,7 @@ Report = dict[str, dict[str, dict[str, Any]]]
 
 def calanque(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        (sys.executable, "-m", "infra.cli", *arguments),
+        (sys.executable, "-m", "calanque.cli", *arguments),
         env={**os.environ, "CALANQUE_HOME": str(home), "CALANQUE_QUIET": "0", "COLUMNS": "200"},
         capture_output=True,
         text=True,

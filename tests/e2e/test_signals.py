@@ -27,21 +27,21 @@ from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 import infra
+from calanque.cli import app
+from calanque.demo.generate import generate
 from infra import clock, database, endpoints, logs, object_store, registry, secrets
 from infra.city import load_city
-from infra.cli import app
 from infra.endpoints import Endpoints
 from infra.lineage import ROWS
-from infra.metrics import exporter, figures
 from infra.openlineage import outbox
 from infra.openlineage.runs import PARENT, ROOT
 from infra.services import metrics as service
 from infra.settings import Settings
 from ingestion import landing, pipeline
-from ingestion.demo.generate import generate
 from ingestion.register import silos
-from ingestion.retention import job
 from publication import building, release
+from stewardship.metrics import exporter, figures
+from stewardship.retention import job
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 

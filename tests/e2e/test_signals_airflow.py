@@ -16,12 +16,12 @@ from lakes import declare, running
 from openlineage_checks import check
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from calanque.demo.generate import generate
 from infra import clock, logs, secrets
 from infra.city import load_city
-from infra.metrics.exporter import TOKEN
 from infra.services.ports import load
 from infra.settings import Settings
-from ingestion.demo.generate import generate
+from stewardship.metrics.exporter import TOKEN
 
 pytestmark = [pytest.mark.live, pytest.mark.airflow, pytest.mark.slow, pytest.mark.long]
 

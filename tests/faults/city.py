@@ -46,7 +46,7 @@ def without(settings: Settings, service: str) -> Iterator[None]:
 
 def calanque(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
     """What the command line answers, as its user sees it."""
-    command = [sys.executable, "-m", "infra.cli", *arguments]
+    command = [sys.executable, "-m", "calanque.cli", *arguments]
     environment = {**os.environ, **settings.environment(), "COLUMNS": "400"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 

@@ -15,21 +15,23 @@ import pytest
 import tampering
 from full_disk import fill, small_disk
 
-from infra import alerts, catalog, compute, database, key_duty, ledger, object_store, registry, trusted_clock
+from infra import catalog, compute, database, object_store, registry, trusted_clock
 from infra.backup import mending, saving
 from infra.backup.manifest import Manifest, folders
 from infra.clock import add_months
 from infra.services import lake as services
 from infra.settings import Settings
 from infra.transient import disk_full, explained, transient
-from infra.watch import watch
 from ingestion import landing, lost_files, pipeline
-from ingestion.retention import job
+from privacy import key_duty, ledger
 from publication import building, release, renewing, verifying
+from stewardship import alerts
+from stewardship.retention import job
+from stewardship.watch import watch
 from tests.faults import city
 from tests.faults.conftest import Row
 from tests.ingestion import essai
-from tests.ingestion.retention import city_hall
+from tests.stewardship.retention import city_hall
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 

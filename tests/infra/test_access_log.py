@@ -16,9 +16,9 @@ from minio import Minio
 from minio.error import S3Error
 from typer.testing import CliRunner
 
+from calanque.cli import app
 from infra import access_log, database, endpoints, object_store, secrets
 from infra.access_log.receiver import follow, of_minio, of_postgres
-from infra.cli import app
 from infra.settings import Settings
 
 

@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra import documents
-from infra.alerts import people
-from infra.alerts.people import PeopleError
 from infra.city import MOST_ZONES, UNKNOWN, ZONES, City, load_city
 from infra.profiles import PROFILES, ProfileError, time_zone
 from infra.settings import Settings
 from infra.zoning import FEW_POINTS, PolygonLocator
+from stewardship.alerts import people
+from stewardship.alerts.people import PeopleError
 
 SHARED = Path(os.environ.get("CALANQUE_SHARED_DATA", Path(__file__).parents[3] / "shared/data"))
 EXPORTS = ("marseille_quartiers_111.geojson", "quartiers-marseille.geojson")

@@ -15,13 +15,13 @@ import pytest
 import typer
 import yaml
 
+from calanque.cli import app
 from infra import contract_versions
-from infra.cli import app
 from infra.endpoints import Endpoints
 from infra.services import airflow, lake, minio, postgres
 from infra.settings import Settings
-from infra.site import pages
 from publication import project
+from stewardship.site import pages
 
 INFRA = Path(__file__).parents[2] / "infra"
 COMPOSE = INFRA / "compose.yaml"

@@ -13,13 +13,13 @@ import psycopg
 import pytest
 from psycopg import errors, sql
 
+from calanque.cli import diagnosis
 from infra import database, registry, secrets, transient
-from infra.cli import diagnosis
 from infra.provisioning import readers
 from infra.provisioning.postgres import provision_postgres
 from infra.services.lake import up
 from infra.settings import Settings
-from infra.watch.readers import end_long_reads
+from stewardship.watch.readers import end_long_reads
 
 pytestmark = pytest.mark.live
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from calanque.demo.generate import sources
 from infra.city import load_city
 from infra.days import DayRange
 from infra.settings import Settings
-from ingestion.demo.generate import sources
 from ingestion.preview import preview
 
 DAYS = [datetime(2026, 3, day, tzinfo=UTC).date() for day in (3, 4)]

@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 from infra import database, object_store, registry
 from infra.city import City
 from infra.settings import Settings
-from ingestion import committing, landing, pipeline, replay, review
+from ingestion import committing, landing, pipeline, replay
 from ingestion.pseudonyms import Pseudonymiser
 from ingestion.refusal import Refused
 from ingestion.register import Format, Silo
+from stewardship import review
 
 pytestmark = pytest.mark.live
 

@@ -15,11 +15,12 @@ import pytest
 from receivers import Mailbox, mail_server
 
 from infra import database, registry
-from infra import watch as watching_root
 from infra.settings import Settings
-from infra.watch import after_ingestion, checks, watch
-from ingestion import landing, pipeline, replay, watching
+from ingestion import landing, pipeline, replay
 from ingestion.register import Silo
+from stewardship import watch as watching_root
+from stewardship import watching
+from stewardship.watch import after_ingestion, checks, watch
 
 pytestmark = pytest.mark.live
 

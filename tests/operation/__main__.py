@@ -16,12 +16,12 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from calanque.cli import following
+from calanque.demo import outcome
+from calanque.demo.score import score
 from infra import airflow_api
-from infra.cli import following
 from infra.services import lake as services
 from infra.settings import Settings
-from ingestion.demo import outcome
-from ingestion.demo.score import score
 from ingestion.register import silos
 from tests.operation import lakes
 from tests.operation.lakes import Deliveries

@@ -21,6 +21,8 @@ from typing import Any
 
 import polars as pl
 
+from calanque.demo.generate import generate
+from calanque.demo.truth import Truth
 from infra import database, object_store, registry
 from infra.airflow_api import AirflowApi, DagRun
 from infra.catalog import open_catalog
@@ -30,8 +32,6 @@ from infra.services import lake as services
 from infra.settings import Settings
 from ingestion import tables
 from ingestion.arrivals import waiting
-from ingestion.demo.generate import generate
-from ingestion.demo.truth import Truth
 from ingestion.register import silos
 from tests.lakes import declare
 
@@ -128,7 +128,7 @@ def _waiting(settings: Settings) -> bool:
 
 def calanque(settings: Settings, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        (sys.executable, "-m", "infra.cli", *arguments),
+        (sys.executable, "-m", "calanque.cli", *arguments),
         env={**os.environ, **settings.environment()},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

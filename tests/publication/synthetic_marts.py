@@ -14,8 +14,8 @@ import pyarrow as pa
 from infra import database, object_store, registry
 from infra.build_spec import BuildSpec, CityReference, Place, Unit, Zone
 from infra.days import DayRange
-from infra.privacy_plan import plan
 from infra.settings import Settings
+from privacy.plan import plan
 from publication import candidates, contracts, parquet, settling
 from publication.candidates import Build, BuiltMart, BuiltUnit, Column, Mart
 from publication.contracts import CONTRACTS, Contract, Reference

@@ -21,9 +21,11 @@ from psycopg.types.json import Jsonb
 from released import wipe
 from synthetic_marts import fingerprint, make, reference, silo_of, spec, stage, units
 
-from infra import database, ledger, object_store, privacy_plan, registry, signed_copies
-from infra.ledger import Line
+from infra import database, object_store, registry
 from infra.settings import Settings
+from privacy import ledger, signed_copies
+from privacy import plan as privacy_plan
+from privacy.ledger import Line
 from publication import release, verifying
 from publication.candidates import BuiltUnit
 from publication.contracts import CONTRACTS

@@ -14,16 +14,17 @@ import pytest
 import tampering
 from typer.testing import CliRunner
 
-from infra import database, endpoints, ledger, object_store, registry
+from calanque.cli import app, asking
+from infra import database, endpoints, object_store, registry
 from infra.build_spec import Unit
-from infra.cli import app, asking
 from infra.contract_versions import Column, ContractHeldError, Document, Side, admit, in_force, put_in_force
-from infra.privacy_plan import plan
 from infra.settings import Settings
 from ingestion.contract_documents import named
-from publication import approvals, corrections
-from publication.approvals import Approval
-from publication.ledger import CORRECTION, Book, RefusedError, exact
+from privacy import ledger
+from privacy.plan import plan
+from privacy.spending import CORRECTION, Book, RefusedError, exact
+from stewardship import approvals, corrections
+from stewardship.approvals import Approval
 
 pytestmark = pytest.mark.live
 

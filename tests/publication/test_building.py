@@ -18,19 +18,21 @@ from conformed_lake import commit as commit_rows
 from released import everything, in_bi
 from synthetic_marts import CITY, declared, release_row
 
-from infra import catalog, clock, database, ledger, object_store, registry
+from infra import catalog, clock, database, object_store, registry
 from infra.build_spec import CityReference
 from infra.city import load_city, profile_path
 from infra.keys import KeyDamagedError
-from infra.privacy_plan import plan
 from infra.settings import Settings
-from publication import building, candidates, corrections, project, release, report, settling, verifying
+from privacy import ledger
+from privacy.plan import plan
+from privacy.spending import LATE_ROWS, Book, RefusedError, release_line
+from publication import building, candidates, project, release, report, settling, verifying
 from publication.candidates import Build
 from publication.contracts import CONTRACTS
 from publication.due import Due, find_due
-from publication.ledger import LATE_ROWS, Book, RefusedError, release_line
 from publication.project import Project
 from publication.rebuilding import LATE, Rebuilt, rebuild
+from stewardship import corrections
 
 pytestmark = pytest.mark.live
 

@@ -13,13 +13,14 @@ from conformed_lake import populate
 from test_approvals import approval
 from typer.testing import CliRunner
 
+from calanque.cli import app
 from infra import clock, database, registry
-from infra.cli import app
 from infra.days import DayRange
 from infra.settings import Settings
-from publication import approvals, covering, report
-from publication.covering import Cover, GoAhead
-from publication.ledger import RefusedError
+from privacy.spending import RefusedError
+from publication import report
+from stewardship import approvals, covering
+from stewardship.covering import Cover, GoAhead
 
 pytestmark = pytest.mark.live
 

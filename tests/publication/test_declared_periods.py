@@ -7,12 +7,12 @@ from datetime import date, timedelta
 
 import pytest
 
+from calanque.demo.generate import sources
 from infra import clock, database, registry
 from infra.city import load_city
 from infra.days import DayRange
 from infra.settings import Settings
 from ingestion import landing, pipeline
-from ingestion.demo.generate import sources
 from publication import building, release, report
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]

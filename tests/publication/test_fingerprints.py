@@ -13,7 +13,7 @@ import pytest
 
 from infra.build_spec import Unit
 from infra.keys import KeyStore
-from infra.noise import derive
+from privacy.noise import derive
 from publication import fingerprints
 
 MARCH = Unit(mart="towns", first_day=date(2026, 3, 1), last_day=date(2026, 3, 31))

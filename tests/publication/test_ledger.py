@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from infra.build_spec import Unit
 from infra.days import DayRange
-from infra.ledger import Line, breaks
-from infra.privacy_plan import plan
+from privacy.ledger import Line, breaks
+from privacy.plan import plan
+from privacy.spending import Book, RefusedError, correction_line, exact, late_line, release_line, withdrawal_line
 from publication import settling
-from publication.ledger import Book, RefusedError, correction_line, exact, late_line, release_line, withdrawal_line
 from publication.verifying import _overdrafts
 
 START = datetime(2026, 5, 1, tzinfo=UTC)

@@ -10,11 +10,11 @@ import pytest
 import tampering
 from typer.testing import CliRunner
 
-from infra.cli import app
-from infra.privacy_plan import plan
+from calanque.cli import app
 from infra.settings import Settings
+from privacy.plan import plan
+from privacy.spending import Book, RefusedError, exact
 from publication import release
-from publication.ledger import Book, RefusedError, exact
 
 pytestmark = pytest.mark.live
 

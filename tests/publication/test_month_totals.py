@@ -11,11 +11,12 @@ from test_ledger import chain, released
 from infra import clock, database, object_store, registry
 from infra.build_spec import Unit
 from infra.settings import Settings
-from publication import building, corrections, month_totals, release
+from privacy.spending import Book, correction_line, withdrawal_line
+from publication import building, month_totals, release
 from publication.candidates import Mart
-from publication.ledger import Book, correction_line, withdrawal_line
 from publication.manifest import Manifest
 from publication.rebuilding import Rebuilt, rebuild
+from stewardship import corrections
 
 QUARTER = Unit(mart="tows_profile", first_day=date(2026, 1, 1), last_day=date(2026, 3, 31))
 MONTHS = tuple(

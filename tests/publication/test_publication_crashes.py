@@ -22,9 +22,9 @@ from infra import object_store
 from infra.build_spec import BuildSpec
 from infra.days import DayRange
 from infra.settings import Settings
+from privacy.spending import RefusedError
 from publication import building, candidates, release, verifying
 from publication.contracts import CONTRACTS
-from publication.ledger import RefusedError
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 MARTS = ("fines_by_day", "tows_by_month")

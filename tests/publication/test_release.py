@@ -20,12 +20,13 @@ from infra import catalog, database, object_store, registry
 from infra.build_spec import Unit
 from infra.contract_versions.numbers import Level, next_version
 from infra.days import DayRange
-from infra.privacy_plan import plan
 from infra.settings import Settings
-from publication import candidates, corrections, files, release, report, verifying
+from privacy.plan import plan
+from privacy.spending import RefusedError
+from publication import candidates, files, release, report, verifying
 from publication.contracts import CONTRACTS, Companion
-from publication.ledger import RefusedError
 from publication.manifest import Manifest
+from stewardship import corrections
 
 pytestmark = pytest.mark.live
 DENIED = r"AccessDenied|Access Denied"

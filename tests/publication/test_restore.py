@@ -24,12 +24,13 @@ from infra.keys import open_keys
 from infra.services import lake as services
 from infra.settings import Settings
 from infra.trusted_clock import ClockDoubtedError
-from ingestion import erasure, landing, pipeline
-from ingestion.retention import job
+from ingestion import landing, pipeline
 from publication import building, release, report, verifying
 from publication import restored as restored_lake
 from publication.contracts import CONTRACTS
-from tests.ingestion.retention import city_hall as city
+from stewardship import erasure
+from stewardship.retention import job
+from tests.stewardship.retention import city_hall as city
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 

@@ -9,8 +9,8 @@ import pytest
 import tampering
 from released import in_bi
 
-from infra import ledger
 from infra.settings import Settings
+from privacy import ledger
 from publication import verifying
 from publication.contracts import CONTRACTS
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from synthetic_marts import declared
 
-from infra.noise import GaussianNoise
-from infra.privacy_plan import plan
+from privacy.noise import GaussianNoise
+from privacy.plan import plan
 from publication import utility
 from publication.contracts import CONTRACTS
 

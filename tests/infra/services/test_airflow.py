@@ -15,17 +15,17 @@ import psutil
 import pytest
 from lakes import open_to_others
 
-from infra import airflow_api, clock, contract_versions, database, endpoints, object_store, run_history, secrets
-from infra.cli import following
-from infra.orchestration import work
+from calanque.cli import following
+from calanque.orchestration import work
+from infra import airflow_api, clock, contract_versions, database, endpoints, object_store, secrets
 from infra.services import airflow, airflow_access, airflow_upkeep, processes
 from infra.services import lake as services
 from infra.services.model import ServiceError
 from infra.settings import Settings
-from infra.site import declared, living
 from ingestion import contract_documents
-from ingestion.retention.limits import LOGS
-from publication import approvals
+from ingestion.retention_limits import LOGS
+from stewardship import approvals, run_history
+from stewardship.site import declared, living
 
 pytestmark = [pytest.mark.live, pytest.mark.airflow, pytest.mark.slow]
 

@@ -19,8 +19,8 @@ import psutil
 import pytest
 from full_disk import small_disk
 
+from calanque.cli import diagnosis
 from infra import database, endpoints, object_store
-from infra.cli import diagnosis
 from infra.services import lake as services
 from infra.services import processes
 from infra.services.model import ServiceError
@@ -199,7 +199,7 @@ def test_every_internal_port_may_move(up: Settings) -> None:
 
 def test_two_ups_at_once_start_one_lake(up: Settings) -> None:
     services.down(up)
-    command = (sys.executable, "-m", "infra.cli", "up", "--without-airflow")
+    command = (sys.executable, "-m", "calanque.cli", "up", "--without-airflow")
     environment = {**os.environ, "CALANQUE_HOME": str(up.home)}
     both = [subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) for _ in range(2)]
     assert [process.wait(120) for process in both] == [0, 0]

@@ -30,7 +30,7 @@ def home() -> Iterator[Path]:
 
 def calanque(home: Path, *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "infra.cli", *arguments],
+        [sys.executable, "-m", "calanque.cli", *arguments],
         env={**os.environ, "CALANQUE_HOME": str(home)},
         umask=0,
         capture_output=True,

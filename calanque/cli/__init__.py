@@ -1,0 +1,121 @@
+"""The command line ``calanque``: one module per family of commands, each adding its own to one application.
+
+Modules import what they need inside their commands, so that ``calanque --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from calanque.cli import (
+    backfill,
+    backup,
+    contracts,
+    covering,
+    demo,
+    ledger,
+    pipeline,
+    reads,
+    retention,
+    services,
+    signals,
+    site,
+    stewardship,
+    timekeeping,
+    watching,
+)
+from infra.endpoints import beside_proxies
+from infra.settings import PRIVATE
+
+app = typer.Typer(
+    name="calanque",
+    help=(
+        "Calanque: an open data lakehouse for city safety data.\n\n"
+        "Start a lake with [bold]calanque up[/], deliver files with [bold]calanque drop[/], and let Airflow do the "
+        "rest (or [bold]calanque run[/], which does the same work at once). [bold]calanque report[/] tells what became "
+        "of every row; [bold]calanque env[/] how to query the result.\n\n"
+        "A lake lives in one folder, CALANQUE_HOME (default: ./var); two folders are two lakes side by side."
+    ),
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+services.register(app)
+pipeline.register(app)
+backfill.register(app)
+ledger.register(app)
+retention.register(app)
+reads.register(app)
+backup.register(app)
+timekeeping.register(app)
+watching.register(app)
+stewardship.register(app)
+contracts.register(app)
+covering.register(app)
+signals.register(app)
+site.register(app)
+demo.register(app)
+
+
+def main() -> None:
+    """Run the command line; what can be expected to go wrong ends in a sentence, anything else in a traceback."""
+    os.environ.update(beside_proxies(os.environ))
+    os.umask(PRIVATE)
+    try:
+        app()
+    except Exception as failure:
+        from infra.transient import explained
+
+        sentence = str(failure) if _is_expected(failure) else explained(failure)
+        if sentence is None:
+            raise
+        typer.secho(sentence, fg=typer.colors.RED, err=True)
+        sys.exit(1)
+
+
+def _is_expected(failure: Exception) -> bool:
+    """Whether the message of this exception is written for the person at the terminal."""
+    from pydantic import ValidationError
+
+    from infra.airflow_api import AirflowError
+    from infra.backup.manifest import BackupError
+    from infra.contract_versions import VersionError
+    from infra.endpoints import NotRunning
+    from infra.keys import KeyBackendError, KeyDamagedError
+    from infra.migrations import NewerLakeError
+    from infra.profiles import ProfileError
+    from infra.secrets import SecretMissing
+    from infra.services.model import ServiceError
+    from infra.trusted_clock import ClockDoubtedError
+    from ingestion.refusal import Refused
+    from ingestion.replay import ReplayError
+    from privacy.ledger import LedgerBrokenError
+    from privacy.spending import RefusedError
+    from publication.dbt_run import BuildError
+    from publication.project import ProjectError
+
+    return isinstance(
+        failure,
+        NotRunning
+        | KeyBackendError
+        | KeyDamagedError
+        | SecretMissing
+        | ServiceError
+        | ClockDoubtedError
+        | Refused
+        | ReplayError
+        | ValidationError
+        | ProfileError
+        | AirflowError
+        | VersionError
+        | BuildError
+        | RefusedError
+        | LedgerBrokenError
+        | BackupError
+        | NewerLakeError
+        | ProjectError,
+    )

@@ -1,0 +1,5 @@
+"""``python -m calanque.cli`` is ``calanque``."""
+
+from calanque.cli import main
+
+main()

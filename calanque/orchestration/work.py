@@ -1,0 +1,59 @@
+"""What a task does when it is more than one call: kept out of the DAG files, which only wire."""
+
+from __future__ import annotations
+
+from infra.settings import Settings
+
+
+def ingest(settings: Settings, silo: str) -> None:
+    """Ingest what has landed of a silo; look around afterwards, whatever became of it.
+
+    Raises:
+        ingestion.pipeline.IngestionError: some deliveries failed; the others are done.
+    """
+    from ingestion import pipeline
+    from stewardship.watch import after_ingestion
+
+    try:
+        pipeline.ingest(settings, silo)
+    finally:
+        after_ingestion(settings)
+
+
+def publish(settings: Settings) -> list[str]:
+    """Build and release what is due; the versions that are new.
+
+    Raises:
+        MartsHeldError: some marts are behind their data; the others are released.
+    """
+    from publication import building, release, report
+
+    building.build(settings)
+    released = release.release_latest(settings)
+    if held := report.held_back(settings):
+        raise MartsHeldError("; ".join(f"{mart}: {because}" for mart, because in held.items()))
+    return [f"{each.mart} v{each.version}" for each in released]
+
+
+def forget_runs(settings: Settings) -> int:
+    """Delete what Airflow and the history of its runs have from before the limit of logs; how many runs were new to it.
+
+    Airflow's clock is the machine's, whatever the lake's says.
+    """
+    from datetime import UTC, datetime
+
+    from infra import trusted_clock
+    from infra.services import airflow_upkeep
+    from ingestion.retention_limits import LOGS
+    from stewardship import run_history
+
+    trusted_clock.now(settings, "publisher")
+    before = datetime.now(UTC) - LOGS
+    noted = run_history.catch_up(settings)
+    airflow_upkeep.trim(settings, before)
+    run_history.forget(settings, before)
+    return noted
+
+
+class MartsHeldError(RuntimeError):
+    """Marts whose newest build was not released, each with the reason."""

@@ -1,5 +1,0 @@
-"""``python -m infra.cli`` is ``calanque``."""
-
-from infra.cli import main
-
-main()

@@ -1,0 +1,64 @@
+"""dbt's own documentation of every transformation, as the one page that dbt makes; linked from the site, in English."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from infra.settings import Settings
+from publication.project import PROJECT
+from stewardship.site.build import SiteError
+
+_GENERATED = {"target", "logs"}
+
+
+def page(settings: Settings) -> Path:
+    """The page, made once for each version of the dbt project and kept in the work folder. Needs no lake.
+
+    Raises:
+        SiteError: dbt could not; the message is dbt's.
+    """
+    kept = settings.work_dir / "site" / f"dbt-{_version()}.html"
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        for older in kept.parent.glob("dbt-*.html"):
+            older.unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".dbt-", dir=kept.parent) as scratch:
+            _document(Path(scratch)).replace(kept)
+    return kept
+
+
+def _version() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(PROJECT.rglob("*")):
+        if path.is_file() and not _GENERATED.intersection(path.relative_to(PROJECT).parts):
+            digest.update(f"{path.relative_to(PROJECT)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _document(folder: Path) -> Path:
+    # A copy, so that the page does not tell where this machine keeps the project.
+    project = folder / "calanque"
+    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns(*_GENERATED))
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "publication.dbt_process", "docs", "generate", "--static", "--empty-catalog"),
+            *("--target", "offline", "--project-dir", str(project), "--profiles-dir", str(project)),
+            *("--target-path", str(folder), "--log-path", str(folder), "--log-level-file", "none"),
+            *("--no-use-colors", "--no-version-check"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+    )
+    made = folder / "static_index.html"
+    if done.returncode != 0 or not made.exists():
+        raise SiteError(f"dbt cannot document its project: {done.stdout.strip()[-2000:]}")
+    text = made.read_text(encoding="utf-8")
+    made.write_text(text.replace(str(folder.resolve()), "").replace(str(folder), ""), encoding="utf-8")
+    return made
