@@ -16,8 +16,8 @@ import typer
 
 from benchmarks import results, suites
 from benchmarks.deliveries import SENDERS
-from benchmarks.watching import FailedError
-from infra.services.model import ServiceError
+from benchmarks.measuring import FailedError
+from infra.machines.services.model import ServiceError
 
 SIZES = (1_000_000, 10_000_000)
 LARGEST = {"telecom_footfall": 50_000_000}

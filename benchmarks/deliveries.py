@@ -10,9 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from calanque.demo import bulk
-from infra.city import City, load_city
+from infra.city.profile import City, load_city
 from infra.settings import Settings
-from ingestion import notes
+from ingestion.delivery import notes
 
 SEED = 7
 START = date(2023, 1, 1)

@@ -18,16 +18,16 @@ import polars as pl
 from benchmarks.stopwatch import Elapsed, Stopwatch
 from infra import compute, database, object_store, registry
 from infra.build_spec import FOOTFALL_HIDDEN
-from infra.city import City, load_city
-from infra.days import DayRange
-from infra.keys import open_keys
+from infra.calendar.days import DayRange
+from infra.city.profile import City, load_city
+from infra.keys.store import open_keys
 from infra.settings import Settings
-from ingestion.landing import BUCKET
+from ingestion.delivery.landing import BUCKET
 from ingestion.register import Dialect, silos
 from privacy import plan as privacy_plan
-from publication import candidates
-from publication.dbt_plugin import clock_hours, register_noise
-from publication.project import PROJECT
+from publication.builds import candidates
+from publication.builds.dbt_plugin import clock_hours, register_noise
+from publication.builds.project import PROJECT
 
 ROLE = object_store.ADMIN  # no role of the lake both reads deliveries and writes elsewhere
 MARTS = Path(__file__).parent / "marts"

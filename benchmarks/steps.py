@@ -17,11 +17,13 @@ from pandera.backends.polars.register import register_polars_backends
 from benchmarks import floors
 from benchmarks.stopwatch import Stopwatch
 from infra.build_spec import CityReference
-from infra.city import load_city
+from infra.city.profile import load_city
 from infra.settings import Settings
-from ingestion import landing, pipeline
+from ingestion import pipeline
+from ingestion.delivery import landing
 from ingestion.register import silos
-from publication import building, project, release
+from publication.builds import building, project
+from publication.releases import release
 
 Found = dict[str, Any]
 

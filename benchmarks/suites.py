@@ -13,13 +13,13 @@ from tempfile import mkdtemp
 from typing import Any
 
 from benchmarks import deliveries
-from benchmarks.watching import Measured, watch
+from benchmarks.measuring import Measured, watch
 from calanque.demo.generate import generate
-from infra.city import load_city
-from infra.services import lake
+from infra.city.profile import load_city
+from infra.machines.services import lake
 from infra.settings import Settings
-from ingestion import notes
-from ingestion.landing import drop_folder
+from ingestion.delivery import notes
+from ingestion.delivery.landing import drop_folder
 
 Tell = Callable[[str], None]
 

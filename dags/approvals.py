@@ -12,8 +12,8 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import DAG, Param, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from calanque.orchestration.approvals import APPROVE, PATIENCE, REFUSE, answered, ask_people, settle_question
 from calanque.orchestration.failures import defaults, guarded
+from calanque.orchestration.reminders import APPROVE, PATIENCE, REFUSE, answered, ask_people, settle_question
 from ingestion.declared import silos
 from privacy.plan import plan
 
@@ -130,12 +130,12 @@ on waiting: install the release before, or a version that does without the chang
     @guarded
     def propose_version(params: dict[str, Any] | None = None, dag_run: Any = None) -> dict[str, str]:
         from infra.settings import Settings
-        from ingestion import contract_documents
+        from ingestion.contracts import silo_documents
         from stewardship import approvals
 
         asked = params or {}
         settings = Settings()
-        document = contract_documents.named(asked["dataset"])
+        document = silo_documents.named(asked["dataset"])
         body = approvals.propose_contract(settings, document, asked["reason"])
         what = f"put version {document.version} of the contract of {document.name} in force"
         ask_people(settings, dag_run, what, STEWARDS[document.name])
@@ -150,12 +150,12 @@ on waiting: install the release before, or a version that does without the chang
         dag_run: Any = None,
     ) -> str:
         from infra.settings import Settings
-        from ingestion import contract_documents
+        from ingestion.contracts import silo_documents
         from stewardship import approvals
 
         asked = params or {}
         settings = Settings()
-        document = contract_documents.named(asked["dataset"])
+        document = silo_documents.named(asked["dataset"])
         approval = answered(answer, dag_run, kind="contract", subject=question["subject"], reason=asked["reason"])
         settle_question(settings, dag_run, approval)
         if not approvals.carry_out_contract(settings, approval, document):

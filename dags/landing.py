@@ -56,7 +56,8 @@ def landing_dag(silo: Declared) -> DAG:
         @guarded
         def land() -> int:
             from infra.settings import Settings
-            from ingestion import landing, pipeline
+            from ingestion import pipeline
+            from ingestion.delivery import landing
 
             settings = Settings()
             before = pipeline.newest_commit(settings, silo.name)

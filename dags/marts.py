@@ -42,7 +42,7 @@ the event that started the run: several events may be served by one run, and a r
     @guarded
     def build() -> str:
         from infra.settings import Settings
-        from publication import building
+        from publication.builds import building
 
         built = building.build(Settings())
         if built is None:
@@ -73,7 +73,7 @@ fails keeps its last release, does not stop the others, and fails the last task 
     @guarded
     def release() -> list[str]:
         from infra.settings import Settings
-        from publication import release as releasing
+        from publication.releases import release as releasing
 
         releases = releasing.release_latest(Settings())
         if not releases:
@@ -120,7 +120,7 @@ for all that is out; `calanque backfill` runs it for the days it touched (`first
     @guarded
     def compare(params: dict[str, Any]) -> int:
         from infra.settings import Settings
-        from publication.rebuilding import rebuild
+        from publication.builds.rebuilding import rebuild
 
         first, last = (date.fromisoformat(params[bound]) if params[bound] else None for bound in ("first", "last"))
         return rebuild(Settings(), first=first, last=last).same

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from airflow.sdk import CronTriggerTimetable
 
-from infra.profiles import time_zone
+from infra.city.profiles import time_zone
 from infra.settings import Settings
 
 TIME_ZONE = time_zone(Settings())

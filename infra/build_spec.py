@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from infra import clock, days
-from infra.days import DayRange
+from infra.calendar import clock, days
+from infra.calendar.days import DayRange
 
 if TYPE_CHECKING:
-    from infra.city import City
+    from infra.city.profile import City
 
 UNKNOWN = "unknown"
 """The zone, area or place of what cannot be placed; always part of the public grid."""

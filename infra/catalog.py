@@ -58,7 +58,7 @@ class TableDamagedError(RuntimeError):
 def open_catalog(settings: Settings, role: str) -> SqlCatalog:
     """The catalog as ``role``: ``pipeline`` changes ``conformed``, ``publisher`` changes ``marts``, both read both.
 
-    The tables of the catalog itself are made by :mod:`infra.provisioning`, never here.
+    The tables of the catalog itself are made by :mod:`infra.machines.provisioning`, never here.
     """
     opened = SqlCatalog(
         NAME,

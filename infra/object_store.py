@@ -1,7 +1,7 @@
 """The object store: its buckets, its roles, and the few plain S3 calls everything else is made of.
 
 Nothing here is particular to one server: SeaweedFS, MinIO and any other S3 endpoint answer the same calls. Who may do
-what is declared in :data:`GRANTS` and enforced by the store itself (see :mod:`infra.provisioning`).
+what is declared in :data:`GRANTS` and enforced by the store itself (see :mod:`infra.machines.provisioning`).
 """
 
 from __future__ import annotations

@@ -23,7 +23,9 @@ from infra import database, object_store, registry
 from infra.catalog import kept_from, open_catalog
 from infra.registry import CommitRow
 from infra.settings import Settings
-from ingestion import landing, pipeline, tables
+from ingestion import pipeline
+from ingestion.conformed import tables
+from ingestion.delivery import landing
 from ingestion.register import Silo, silos
 
 ROLE = "pipeline"

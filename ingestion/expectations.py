@@ -1,10 +1,10 @@
 """What is expected of a silo's deliveries, and what is not as expected: too old, too few or too many rows, more rows
 quarantined or warned of than usual.
 
-Figures in, verdicts out: nothing here reads the lake (see :mod:`stewardship.watching`), so that what is thought of a
-history can be tried on any history. A verdict is a warning to a person, so each has a floor below which nobody is
-called, and compares with the silo's own past: the same weekday, like with like where holidays are concerned, by
-medians, which one odd day does not move.
+Figures in, verdicts out: nothing here reads the lake (see :mod:`stewardship.watch.delivery_checks`), so that what is
+thought of a history can be tried on any history. A verdict is a warning to a person, so each has a floor below which
+nobody is called, and compares with the silo's own past: the same weekday, like with like where holidays are concerned,
+by medians, which one odd day does not move.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from statistics import median
 
-from infra import clock
-from infra.days_off import Calendar
+from infra.calendar import clock
+from infra.calendar.holidays import Calendar
 from ingestion.register import Expectations
 
 _SIGMAS = 3

@@ -30,43 +30,37 @@ from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
 from sqlalchemy.exc import SQLAlchemyError
 from urllib3.exceptions import HTTPError
 
-from infra import clock, contract_versions, database, logs, object_store, registry, undeclared
+from infra import contract_versions, database, logs, object_store, registry
+from infra.calendar import clock
 from infra.catalog import IncompatibleSchemaError, TableDamagedError, damage, open_catalog
-from infra.city import City, load_city
+from infra.city.profile import City, load_city
 from infra.contract_versions import ContractHeldError
 from infra.endpoints import NotRunning
-from infra.keys import KeyBackendError, KeyDamagedError, open_keys
-from infra.known_keys import KnownKeys
+from infra.keys.known_keys import KnownKeys
+from infra.keys.store import KeyBackendError, KeyDamagedError, open_keys
 from infra.openlineage import outbox
 from infra.registry import DeliveryRow
 from infra.registry.cover import Source
 from infra.secrets import SecretMissing
 from infra.settings import Settings
 from infra.transient import Several, explained, transient
-from ingestion import (
-    contract_documents,
-    declaring,
-    handover,
-    landing,
-    lineage_events,
-    quarantine,
-    receipts,
-    replay,
-    rules,
-    tables,
-)
-from ingestion.checking import ContractMismatchError
-from ingestion.committing import Committer
-from ingestion.conforming import BooksError, Conformed, conform
-from ingestion.opening import open_delivery
-from ingestion.other_months import OtherMonths
-from ingestion.pseudonyms import Pseudonymiser
-from ingestion.reading import read_batches
+from ingestion import delivery_lineage, receipts, replay
+from ingestion.conformed import tables, undeclared
+from ingestion.conformed.committing import Committer
+from ingestion.conformed.other_months import OtherMonths
+from ingestion.contracts import rules, silo_documents
+from ingestion.contracts.checking import ContractMismatchError
+from ingestion.delivery import declaring, handover, landing
+from ingestion.formats.opening import open_delivery
+from ingestion.formats.reading import read_batches
+from ingestion.formats.recognition import named, recognise, sample
 from ingestion.receipts import Receipt
-from ingestion.recognition import named, recognise, sample
 from ingestion.refusal import BY_FORMAT, Refused
 from ingestion.register import Dataset, Format, Silo, silos
-from ingestion.staging import DataFile
+from ingestion.rows import quarantine
+from ingestion.rows.conforming import BooksError, Conformed, conform
+from ingestion.rows.pseudonyms import Pseudonymiser
+from ingestion.rows.staging import DataFile
 
 # Exceptions whose message is about our own parts. Any other may quote a value, so only its type and place are told.
 _SPEAKABLE = (
@@ -171,7 +165,7 @@ def ingest(settings: Settings, silo: str, report: Callable[[Receipt], None] | No
             raise IngestionError([failure], [], [error]) from None
         for delivery in _followed(_in_order(waiting)):
             try:
-                with lineage_events.of_delivery(settings, declared, delivery, _told) as settled:
+                with delivery_lineage.of_delivery(settings, declared, delivery, _told) as settled:
                     receipt = worker.process(delivery)
                     settled(receipt)
             except Exception as error:  # whatever it is, it must not stop the next delivery
@@ -223,7 +217,7 @@ def changed_days(settings: Settings, silo: str, *, since: int) -> list[date]:
 
 def _reopen_refused(settings: Settings, silo: Silo, connection: psycopg.Connection) -> None:
     """Have the deliveries tried again that were refused when other formats were known, if their bytes are kept."""
-    for refused in registry.refused_before(connection, silo.name, contract_documents.known_formats(silo)):
+    for refused in registry.refused_before(connection, silo.name, silo_documents.known_formats(silo)):
         if object_store.exists(object_store.client(settings, "pipeline"), landing.BUCKET, refused.object_key):
             registry.reopen_delivery(
                 connection,
@@ -304,7 +298,7 @@ class _Worker:
         self._settings = settings
         self._silo = silo
         self._connection = connection
-        for document in contract_documents.of_silo(silo):
+        for document in silo_documents.of_silo(silo):
             contract_versions.admit(connection, document, clock.now(settings))
         connection.commit()
         self._store: Minio = object_store.client(settings, "pipeline")
@@ -369,7 +363,7 @@ class _Worker:
             reason=receipt.reason,
             format_name=receipt.format,
             tally=receipt.tally,
-            known_formats=contract_documents.known_formats(self._silo) if receipt.rule in BY_FORMAT else None,
+            known_formats=silo_documents.known_formats(self._silo) if receipt.rule in BY_FORMAT else None,
             undeclared=receipt.undeclared,
         )
         self._connection.commit()

@@ -15,10 +15,10 @@ from minio import Minio
 
 from infra import object_store
 from infra.registry import Tally
-from ingestion import rules
-from ingestion.committing import Output
-from ingestion.quarantine import Quarantine
+from ingestion.conformed.committing import Output
+from ingestion.contracts import rules
 from ingestion.register import Dataset
+from ingestion.rows.quarantine import Quarantine
 
 BUCKET = "receipts"
 NOTHING = Tally(rows_in=0, accepted=0, quarantined=0, by_rule={}, warnings={})
@@ -29,12 +29,12 @@ class Receipt:
     """What happened to one delivery. Rows, rules and figures only; never a value of the delivery.
 
     ``rule`` and ``reason`` say why it was refused or parked, ``reason`` also what a sender should know of a committed
-    one. ``notes`` are those of :class:`ingestion.opening.Opened`, and ``no_records`` for a header with nothing below.
-    ``contracts`` has the version of each model. ``days`` are the event days whose conformed rows changed; ``lines`` is
-    how many conformed rows the accepted rows became. ``covers`` are the days that the delivery declares its silo
-    complete for; ``undeclared`` says how many of its conformed rows lie on days that nobody had declared when it was
-    settled: no build reads them before somebody does. ``seconds`` is by stage. ``replays`` are the times that it was
-    conformed again: number, why, who asked, when, and its receipt until then.
+    one. ``notes`` are those of :class:`ingestion.formats.opening.Opened`, and ``no_records`` for a header with nothing
+    below. ``contracts`` has the version of each model. ``days`` are the event days whose conformed rows changed;
+    ``lines`` is how many conformed rows the accepted rows became. ``covers`` are the days that the delivery declares
+    its silo complete for; ``undeclared`` says how many of its conformed rows lie on days that nobody had declared when
+    it was settled: no build reads them before somebody does. ``seconds`` is by stage. ``replays`` are the times that it
+    was conformed again: number, why, who asked, when, and its receipt until then.
     """
 
     silo: str

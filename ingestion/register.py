@@ -17,9 +17,9 @@ from functools import cache
 import pandera.polars as pa
 import polars as pl
 
-from infra.city import City
-from infra.days import DayRange
-from ingestion.pseudonyms import Pseudonymiser
+from infra.calendar.days import DayRange
+from infra.city.profile import City
+from ingestion.rows.pseudonyms import Pseudonymiser
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class Format:
 
     ``may_be_blank`` are those required columns of which a record need not say anything: a record that ends before them
     is a whole one. ``layout`` has all columns in order where the format fixes them, to tell a delivery that lost its
-    header. ``kinds`` says of which source columns :mod:`ingestion.evidence` has to judge the values first. ``told_in``
-    says in which source columns a column of the Delivered model is delivered, for rejects to name those.
+    header. ``kinds`` says of which source columns :mod:`ingestion.formats.evidence` has to judge the values first.
+    ``told_in`` says in which source columns a column of the Delivered model is delivered, for rejects to name those.
 
     ``forbidden``, when declared, is asked about the complete header before any record is read: it answers with the name
     of a rule of the silo when the columns show that the delivery must be refused as a whole, else with None.
@@ -83,7 +83,8 @@ class Format:
     ``time_zone`` is that in which the format tells times without a UTC offset, where its authors are not the city's.
 
     ``covers``, for a format whose file is all there is of a day or a month that its name tells, answers with these days
-    when given the name, else with None: a delivery of it declares its silo complete for them (:mod:`ingestion.naming`).
+    when given the name, else with None: a delivery of it declares its silo complete for them
+    (:mod:`ingestion.delivery.naming`).
     """
 
     name: str

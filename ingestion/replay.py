@@ -12,10 +12,12 @@ from typing import Literal
 
 import psycopg
 
-from infra import clock, database, object_store, registry
+from infra import database, object_store, registry
+from infra.calendar import clock
 from infra.registry import DeliveryRow
 from infra.settings import Settings
-from ingestion import landing, receipts
+from ingestion import receipts
+from ingestion.delivery import landing
 from ingestion.refusal import Refused
 from ingestion.register import silos
 

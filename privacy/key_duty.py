@@ -12,8 +12,9 @@ from datetime import date
 
 from minio import Minio
 
-from infra import clock, object_store, trusted_clock
-from infra.keys import due_day, is_due, open_keys
+from infra import object_store
+from infra.calendar import clock, trusted_clock
+from infra.keys.store import due_day, is_due, open_keys
 from infra.settings import Settings
 
 ROLE = "retention"
@@ -70,7 +71,7 @@ def destroy_due(settings: Settings, *, run: str) -> list[KeyReceipt]:
         run: what the receipts say of who did it, such as the id of an Airflow run.
 
     Raises:
-        infra.trusted_clock.ClockDoubtedError: the clock is not believed; nothing was destroyed.
+        infra.calendar.trusted_clock.ClockDoubtedError: the clock is not believed; nothing was destroyed.
     """
     now = trusted_clock.now(settings, ROLE)
     store = open_keys(settings)

@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from minio import Minio
 
-from infra import object_store, secrets, signing_key
+from infra import object_store, secrets
+from infra.keys import signing_key
 from infra.settings import Settings
 from privacy.ledger import LedgerBrokenError, Line, canonical
 

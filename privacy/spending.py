@@ -15,8 +15,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from infra import clock
 from infra.build_spec import Unit
+from infra.calendar import clock
 from privacy.ledger import Line
 from privacy.plan import CURRENCY, Plan
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 from pandera.errors import SchemaErrors
 
 from infra.build_spec import BuildSpec
-from infra.days import DayRange
+from infra.calendar.days import DayRange
 from privacy.plan import plan
 
 PERIOD = {

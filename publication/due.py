@@ -12,15 +12,17 @@ from typing import TypeAlias
 
 import psycopg
 
-from infra import clock, registry
+from infra import registry
 from infra.build_spec import REGISTERS, Edition, Unit
+from infra.calendar import clock
 from privacy import ledger
 from privacy.plan import Plan
 from privacy.spending import Book
-from publication import month_totals, settling
-from publication.candidates import Mart
-from publication.manifest import Manifest
-from publication.project import Project
+from publication import settling
+from publication.builds import month_totals
+from publication.builds.candidates import Mart
+from publication.builds.project import Project
+from publication.releases.manifest import Manifest
 
 Published: TypeAlias = tuple[str, date]
 """A published unit: the name of its mart and its first day."""

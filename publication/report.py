@@ -7,12 +7,13 @@ from typing import Any
 
 from infra import catalog, database, registry
 from infra.build_spec import CityReference
-from infra.city import load_city
+from infra.city.profile import load_city
 from infra.settings import Settings
 from privacy import ledger
 from privacy.plan import plan
 from privacy.spending import Book
-from publication import project, settling
+from publication import settling
+from publication.builds import project
 from publication.settling import Wait
 
 ROLE = "publisher"

@@ -15,14 +15,15 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 
-from infra import clock, days, registry, trusted_clock
+from infra import registry
 from infra.build_spec import Unit
-from infra.days import DayRange
-from infra.keys import open_keys
+from infra.calendar import clock, days, trusted_clock
+from infra.calendar.days import DayRange
+from infra.keys.store import open_keys
 from infra.settings import Settings
 from privacy.plan import Plan, Release
 from privacy.spending import Book
-from publication.candidates import Mart
+from publication.builds.candidates import Mart
 
 ROLE = "publisher"
 NOISE = "noise"
@@ -33,7 +34,7 @@ def today(settings: Settings, time_zone: str) -> date:
     """The day it is in the city.
 
     Raises:
-        infra.trusted_clock.ClockDoubtedError: the clock is not believed.
+        infra.calendar.trusted_clock.ClockDoubtedError: the clock is not believed.
     """
     return trusted_clock.now(settings, ROLE).astimezone(ZoneInfo(time_zone)).date()
 

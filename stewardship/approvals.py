@@ -16,7 +16,8 @@ from typing import Any, Literal, TypeAlias
 import psycopg
 from psycopg.rows import class_row
 
-from infra import catalog, clock, contract_versions, database, object_store
+from infra import catalog, contract_versions, database, object_store
+from infra.calendar import clock
 from infra.contract_versions import Document
 from infra.settings import Settings
 from privacy import ledger

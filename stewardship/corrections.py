@@ -9,8 +9,9 @@ from fractions import Fraction
 
 import psycopg
 
-from infra import catalog, database, object_store, registry, trusted_clock
+from infra import catalog, database, object_store, registry
 from infra.build_spec import Unit
+from infra.calendar import trusted_clock
 from infra.settings import Settings
 from privacy import ledger
 from privacy.plan import CURRENCY, plan

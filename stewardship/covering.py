@@ -12,16 +12,19 @@ from typing import Any
 
 import psycopg
 
-from infra import catalog, database, days, registry, undeclared
+from infra import catalog, database, registry
 from infra.build_spec import REGISTERS, CityReference
-from infra.city import load_city
-from infra.days import DayRange
+from infra.calendar import days
+from infra.calendar.days import DayRange
+from infra.city.profile import load_city
 from infra.settings import Settings
+from ingestion.conformed import undeclared
 from privacy import ledger
 from privacy.plan import plan
 from privacy.spending import Book, RefusedError, period
-from publication import project, settling
-from publication.release import LOCK
+from publication import settling
+from publication.builds import project
+from publication.releases.release import LOCK
 from stewardship import approvals
 from stewardship.approvals import Approval
 

@@ -18,19 +18,20 @@ from typing import Any
 import polars as pl
 import psycopg
 
-from infra import database, object_store, registry, trusted_clock
-from infra.backup.keys import mirror_erasures
+from infra import database, object_store, registry
+from infra.calendar import trusted_clock
+from infra.calendar.clock import add_months
 from infra.catalog import open_catalog
-from infra.clock import add_months
-from infra.keys import DEFAULT_MONTHS, Keys, open_keys
-from infra.known_keys import KnownKeys
-from infra.services.compaction import compact
+from infra.keys.known_keys import KnownKeys
+from infra.keys.store import DEFAULT_MONTHS, Keys, open_keys
+from infra.machines.backup.key_mirror import mirror_erasures
+from infra.machines.stores.compaction import compact
 from infra.settings import Settings
-from ingestion import parsing
-from ingestion import retention_limits as limits
-from ingestion.pseudonyms import Pseudonymiser
+from ingestion.conformed.vehicles import VEHICLE, datasets_with_vehicles, files_by_day, table_of
+from ingestion.contracts import retention_limits
+from ingestion.formats import parsing
 from ingestion.register import Dataset, Silo, silos
-from ingestion.vehicles import VEHICLE, datasets_with_vehicles, files_by_day, table_of
+from ingestion.rows.pseudonyms import Pseudonymiser
 from stewardship.retention.conformed import ConformedZone
 from stewardship.retention.erased import take_out
 
@@ -124,8 +125,9 @@ def erase(settings: Settings, plate: str, *, run: str) -> Erasure:
 
     Raises:
         NotAPlateError: it has no letter and no digit, or is a word for "no plate".
-        infra.keys.KeyDamagedError: a key is not the one that rows were conformed with: its rows would not be found.
-        infra.trusted_clock.ClockDoubtedError: the clock is not believed.
+        infra.keys.store.KeyDamagedError: a key is not the one that rows were conformed with: its rows would not be
+            found.
+        infra.calendar.trusted_clock.ClockDoubtedError: the clock is not believed.
     """
     normal = pl.select(plate=parsing.plate(pl.lit(plate.strip(), pl.String)))["plate"]
     if normal.has_nulls():
@@ -183,13 +185,13 @@ def _remember(keys: Keys, silo: Silo, plate: pl.Series, today: date) -> dict[str
 
 def _forget(settings: Settings, silo: Silo, dataset: Dataset, now: datetime) -> None:
     """Old snapshots and replaced files of the table, down to the objects; rows are kept as long as ever."""
-    ConformedZone(settings, silo.name, dataset, limits.conformed(silo.name), now).clean()
+    ConformedZone(settings, silo.name, dataset, retention_limits.conformed(silo.name), now).clean()
 
 
 def _landing(connection: psycopg.Connection, now: datetime) -> list[Undigested]:
     found = []
     for silo in silos():
-        limit = limits.landing(silo)
+        limit = retention_limits.landing(silo)
         since = limit.first_day_kept(now.date()) - timedelta(days=1)
         for delivery_id, landed_on, status in registry.landed_objects(connection, silo, since):
             found.append(Undigested(silo, delivery_id, landed_on, limit.last_day(landed_on), status not in _UNREAD))

@@ -17,15 +17,16 @@ import polars as pl
 from pyiceberg.table import Table
 from pyiceberg.types import BinaryType
 
-from infra import database, object_store, registry, trusted_clock
+from infra import database, object_store, registry
+from infra.calendar import trusted_clock
 from infra.catalog import open_catalog
-from infra.keys import KEY_BYTES
-from infra.services.compaction import compact
+from infra.keys.store import KEY_BYTES
+from infra.machines.stores.compaction import compact
 from infra.settings import Settings
-from ingestion import retention_limits as limits
-from ingestion.pseudonyms import PSEUDONYM_BYTES
+from ingestion.conformed.vehicles import files_by_day, read, replace_day, table_of
+from ingestion.contracts import retention_limits
 from ingestion.register import silos
-from ingestion.vehicles import files_by_day, read, replace_day, table_of
+from ingestion.rows.pseudonyms import PSEUDONYM_BYTES
 from privacy import key_duty
 from stewardship.retention.conformed import ConformedZone
 
@@ -70,7 +71,7 @@ def rekey(settings: Settings, silo: str, month: str, *, run: str) -> Rekeyed:
                 table.refresh()
                 rows[dataset.name] = _rekey(table, month, object_store.polars_options(settings, ROLE))
             now = trusted_clock.now(settings, ROLE)
-            ConformedZone(settings, silo, dataset, limits.conformed(silo), now).clean()
+            ConformedZone(settings, silo, dataset, retention_limits.conformed(silo), now).clean()
     if any(rows.values()):
         compact(settings)
     return Rekeyed(silo, month, rows, destroyed.key)

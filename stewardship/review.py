@@ -11,9 +11,9 @@ from psycopg.rows import class_row
 from infra import object_store
 from infra.registry import DeliveryRow
 from infra.settings import Settings
-from ingestion import quarantine
 from ingestion.register import silos
-from stewardship.watching import meaning
+from ingestion.rows import quarantine
+from stewardship.watch.delivery_checks import meaning
 
 ROLE = "steward"
 RULES: dict[str, pl.DataType] = {

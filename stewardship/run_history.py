@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
-from infra import airflow_api, catalog, database, endpoints
+from infra import catalog, database, endpoints
+from infra.machines.airflow import api as airflow_api
 from infra.settings import Settings
 
 READER = "viewer"
@@ -26,7 +27,7 @@ def catch_up(settings: Settings) -> int:
 
     Raises:
         infra.endpoints.NotRunning: the lake is not up.
-        infra.airflow_api.AirflowError: Airflow does not answer.
+        infra.machines.airflow.api.AirflowError: Airflow does not answer.
     """
     if endpoints.load(settings).airflow_url is None:
         return 0

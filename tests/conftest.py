@@ -6,9 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 
 import hypothesis
+import psycopg
 import pytest
 from lakes import running
+from released import wipe
 
+from infra import database
 from infra.settings import Settings
 
 hypothesis.settings.register_profile("calanque", deadline=None)  # a busy machine is no failure
@@ -20,6 +23,19 @@ def lake() -> Iterator[Settings]:
     """A provisioned lake: object store and PostgreSQL. ``CALANQUE_OBJECT_STORE`` chooses the store, as everywhere."""
     with running(airflow=False) as settings:
         yield settings
+
+
+@pytest.fixture
+def clean_lake(lake: Settings) -> Settings:
+    """The running lake with nothing committed, built or released in it, and nothing waiting."""
+    wipe(lake)
+    return lake
+
+
+@pytest.fixture
+def analyst(lake: Settings) -> Iterator[psycopg.Connection]:
+    with database.connect(lake, "analyst", "bi", autocommit=True) as connection:
+        yield connection
 
 
 @pytest.fixture(scope="module")

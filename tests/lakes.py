@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from infra import clock, database, registry
-from infra.provisioning import admit_deliverer
-from infra.services import lake as services
-from infra.services import minio
-from infra.services.model import ServiceError
+from infra import database, registry
+from infra.calendar import clock
+from infra.machines.provisioning import admit_deliverer
+from infra.machines.services import lake as services
+from infra.machines.services.model import ServiceError
+from infra.machines.stores import minio
 from infra.settings import Settings
 from ingestion.register import silos
 

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from calanque.cli import (
+from calanque.cli.commands import (
     backfill,
     backup,
     contracts,
@@ -81,22 +81,22 @@ def _is_expected(failure: Exception) -> bool:
     """Whether the message of this exception is written for the person at the terminal."""
     from pydantic import ValidationError
 
-    from infra.airflow_api import AirflowError
-    from infra.backup.manifest import BackupError
+    from infra.calendar.trusted_clock import ClockDoubtedError
+    from infra.city.profiles import ProfileError
     from infra.contract_versions import VersionError
     from infra.endpoints import NotRunning
-    from infra.keys import KeyBackendError, KeyDamagedError
-    from infra.migrations import NewerLakeError
-    from infra.profiles import ProfileError
+    from infra.keys.store import KeyBackendError, KeyDamagedError
+    from infra.machines.airflow.api import AirflowError
+    from infra.machines.backup.manifest import BackupError
+    from infra.machines.services.model import ServiceError
+    from infra.registry.migrations import NewerLakeError
     from infra.secrets import SecretMissing
-    from infra.services.model import ServiceError
-    from infra.trusted_clock import ClockDoubtedError
     from ingestion.refusal import Refused
     from ingestion.replay import ReplayError
     from privacy.ledger import LedgerBrokenError
     from privacy.spending import RefusedError
-    from publication.dbt_run import BuildError
-    from publication.project import ProjectError
+    from publication.builds.dbt_run import BuildError
+    from publication.builds.project import ProjectError
 
     return isinstance(
         failure,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from infra.airflow_api import AirflowApi, AirflowError, AirflowSilentError, DagRun
+from infra.machines.airflow.api import AirflowApi, AirflowError, AirflowSilentError, DagRun
 from infra.progress import Patience
 
 T = TypeVar("T")

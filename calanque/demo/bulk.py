@@ -19,7 +19,7 @@ from calanque.demo.fines import Fines
 from calanque.demo.footfall import Footfall
 from calanque.demo.table import Table, write_lines
 from calanque.demo.tows import Tows
-from infra.city import City
+from infra.city.profile import City
 
 CHUNK_ROWS = 250_000
 

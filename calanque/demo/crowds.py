@@ -14,7 +14,7 @@ import polars as pl
 from calanque.demo.draws import generator, thinned
 from calanque.demo.rhythms import CROWDS, day_kind
 from calanque.demo.table import Table, instants
-from infra.city import City
+from infra.city.profile import City
 from ingestion.silos.crowd_flows import ABSURD_PEOPLE_PER_MINUTE, COUNTER_COLUMNS, COUNTER_MINUTES
 
 HEADER = ";".join(COUNTER_COLUMNS)

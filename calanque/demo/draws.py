@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from infra.city import City
+from infra.city.profile import City
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 
 from calanque.demo.table import Table
-from infra.city import City
-from infra.clock import clock_changes, to_utc
-from ingestion.reading import MALFORMED
+from infra.calendar.clock import clock_changes, to_utc
+from infra.city.profile import City
+from ingestion.formats.reading import MALFORMED
 from ingestion.silos.telecom_footfall import INDIVIDUAL_LEVEL
 
 ROWS_PER_FAULT = 3

@@ -16,8 +16,8 @@ import polars as pl
 from calanque.demo.draws import Choice, addresses, generator, spread, vehicles
 from calanque.demo.rhythms import FINES, day_kind
 from calanque.demo.table import Table
-from infra.city import City
-from infra.clock import clock_changes
+from infra.calendar.clock import clock_changes
+from infra.city.profile import City
 from ingestion.silos.verbalisations import PVE_COLUMNS, PVE_PLATE
 
 HEADER = "\t".join((*PVE_COLUMNS, PVE_PLATE))

@@ -14,7 +14,7 @@ from calanque.demo.draws import centrality, generator, thinned
 from calanque.demo.rhythms import RESIDENTS, VISITORS, WORKERS, day_kind
 from calanque.demo.table import Table, instants
 from infra.build_spec import FOOTFALL_THRESHOLD
-from infra.city import City
+from infra.city.profile import City
 from ingestion.silos.telecom_footfall import CATEGORIES, PRESENCE_COLUMNS
 
 HEADER = ";".join(PRESENCE_COLUMNS)

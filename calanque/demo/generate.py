@@ -20,11 +20,11 @@ from calanque.demo.footfall import Footfall
 from calanque.demo.table import Table
 from calanque.demo.tows import Tows
 from calanque.demo.truth import Expectation, ExpectedDelivery, Fault, Truth
-from infra.city import City
-from infra.clock import clock_changes
-from infra.days import DayRange
-from ingestion import naming, notes
-from ingestion.reading import MALFORMED
+from infra.calendar.clock import clock_changes
+from infra.calendar.days import DayRange
+from infra.city.profile import City
+from ingestion.delivery import naming, notes
+from ingestion.formats.reading import MALFORMED
 
 DUPLICATE_KEY = "duplicate_key"
 ENCODING_UNEXPECTED = "encoding_unexpected"

@@ -10,8 +10,10 @@ from calanque.demo.score import DELIVERIES, LOADED, REJECTS, Outcome
 from infra import object_store
 from infra.catalog import open_catalog
 from infra.settings import Settings
-from ingestion import quarantine, receipts, tables
+from ingestion import receipts
+from ingestion.conformed import tables
 from ingestion.register import silos
+from ingestion.rows import quarantine
 
 _ROLE = "pipeline"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date, timedelta
 
-from infra import clock
-from infra.days import DayRange
+from infra.calendar import clock
+from infra.calendar.days import DayRange
 
 
 def last_day(today: date) -> date:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import polars as pl
 
-from infra.clock import midnight
+from infra.calendar.clock import midnight
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from calanque.demo.draws import Choice, addresses, generator, spread, vehicles
 from calanque.demo.fines import VEHICLES
 from calanque.demo.rhythms import TOWS, day_kind
 from calanque.demo.table import Table
-from infra.city import City
-from infra.clock import clock_changes, to_utc
+from infra.calendar.clock import clock_changes, to_utc
+from infra.city.profile import City
 from ingestion.silos.tows import FOURRIERE_COLUMNS
 
 HEADER = ";".join(FOURRIERE_COLUMNS)

@@ -11,7 +11,7 @@ from typing import Any
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from infra.settings import Settings
-from ingestion.arrivals import Arrival, waiting
+from ingestion.delivery.arrivals import Arrival, waiting
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class DropBucket(BaseEventTrigger):
 
 def _put(silo: str) -> set[Any] | None:
     """What waits in the object store; None when it does not answer."""
-    from ingestion import collecting
+    from ingestion.delivery import collecting
 
     try:
         return set(collecting.waiting(Settings(), silo))

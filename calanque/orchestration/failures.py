@@ -42,7 +42,7 @@ def defaults(owner: str, *, within: timedelta, pool: str, retries: int = 3, prio
     Args:
         owner: who has to act when it fails, as the register says it.
         within: how long one attempt may take.
-        pool: how many run side by side, see :mod:`infra.services.airflow`.
+        pool: how many run side by side, see :mod:`infra.machines.airflow.servers`.
         retries: after 10, 20, 40... seconds, of a fault that may pass.
         priority: a greater one gets a free place in the pool first.
     """

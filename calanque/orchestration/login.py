@@ -14,7 +14,7 @@ from limits import parse
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 
-from infra.services.airflow_access import ACCOUNTS
+from infra.machines.airflow.access import ACCOUNTS
 
 _WRONG = parse("5 per 40 seconds")
 _wrong = FixedWindowRateLimiter(MemoryStorage())  # of this process: there is one

@@ -26,7 +26,9 @@ def publish(settings: Settings) -> list[str]:
     Raises:
         MartsHeldError: some marts are behind their data; the others are released.
     """
-    from publication import building, release, report
+    from publication import report
+    from publication.builds import building
+    from publication.releases import release
 
     building.build(settings)
     released = release.release_latest(settings)
@@ -42,9 +44,9 @@ def forget_runs(settings: Settings) -> int:
     """
     from datetime import UTC, datetime
 
-    from infra import trusted_clock
-    from infra.services import airflow_upkeep
-    from ingestion.retention_limits import LOGS
+    from infra.calendar import trusted_clock
+    from infra.machines.airflow import upkeep as airflow_upkeep
+    from ingestion.contracts.retention_limits import LOGS
     from stewardship import run_history
 
     trusted_clock.now(settings, "publisher")

@@ -23,7 +23,7 @@
 
 {#-
     The noise of some cells, in their order: an array. cells_begin: what the names of all of them begin with; cells_end:
-    an array of how each goes on. The function is registered by the dbt plugin (publication/dbt_plugin.py).
+    an array of how each goes on. The function is registered by the dbt plugin (publication/builds/dbt_plugin.py).
 
     The noise of a cell is a function of the noise key and of mart, edition, unit and cell, so the same unit measured
     again is the same, and an other edition has noise of its own. It is discrete Gaussian noise, of the variance that the

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
-from infra.classification import Classification
-from infra.lineage import Edge, Lineage
+from infra.lineage.classification import Classification
+from infra.lineage.graph import Edge, Lineage
 
 
 class Source(NamedTuple):
@@ -45,7 +45,8 @@ def copied(node: str, names: Collection[str]) -> dict[str, tuple[Source, ...]]:
 
 
 def sources(lineage: Lineage, node: str, visible: Collection[str]) -> dict[str, tuple[Source, ...]]:
-    """By column of ``node`` (:data:`infra.lineage.ROWS` for its rows), the columns of visible nodes it is made from.
+    """By column of ``node`` (:data:`infra.lineage.graph.ROWS` for its rows), the columns of visible nodes it is made
+    from.
 
     What lies between is followed: a way is direct when all its steps are, and masks when one of them does. Of several
     ways, the one that tells most counts. Nodes in ``visible`` are not looked behind.

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from infra import catalog
-from infra.lineage import ROWS, Column
+from infra.lineage.graph import ROWS, Column
 from infra.openlineage import names
 from infra.openlineage.columns import Source
 from infra.openlineage.names import Name
@@ -83,7 +83,7 @@ def fields(columns: Iterable[tuple[str, str, str]]) -> Facets:
 
 
 def tags(columns: Iterable[Column]) -> Facets:
-    """What each column can tell of a person (:class:`infra.classification.Classification`), and whether any does."""
+    """What each column can tell of a person, see :mod:`infra.lineage.classification`, and whether any does."""
     known = [column for column in columns if column.name != ROWS]
     personal = any(not column.classification.is_public for column in known)
     told: list[dict[str, str]] = [{"key": "personal_data", "value": str(personal).lower(), "source": "CALANQUE"}]
@@ -95,7 +95,7 @@ def tags(columns: Iterable[Column]) -> Facets:
 
 
 def column_lineage(made_from: Mapping[str, Iterable[tuple[Name, Source]]]) -> Facets:
-    """What each column is made from; under :data:`infra.lineage.ROWS`, what decides which rows there are.
+    """What each column is made from; under :data:`infra.lineage.graph.ROWS`, what decides which rows there are.
 
     That rows come from rows has no place in the format: it follows from the inputs.
     """

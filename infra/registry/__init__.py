@@ -58,7 +58,7 @@ from infra.registry.deliveries import (
     unread_objects,
     waiting_deliveries,
 )
-from infra.registry.keys import key_check, note_key, used_keys
+from infra.registry.key_checks import key_check, note_key, used_keys
 from infra.registry.releases import (
     MartRow,
     ReleaseRow,

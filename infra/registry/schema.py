@@ -1,4 +1,4 @@
-"""Every table of the schema ``registry``, as it is now; :mod:`infra.migrations` changes older ones."""
+"""Every table of the schema ``registry``, as it is now; :mod:`infra.registry.migrations` changes older ones."""
 
 from __future__ import annotations
 

@@ -17,16 +17,17 @@ import pandera.polars as pa
 import polars as pl
 
 from infra.build_spec import FOOTFALL_HIDDEN, FOOTFALL_THRESHOLD
-from infra.city import UNKNOWN, City
-from infra.classification import Classification
-from infra.clock import to_utc
-from ingestion import naming, parsing
-from ingestion.columns import column
-from ingestion.parsing import text
-from ingestion.pseudonyms import Pseudonymiser
-from ingestion.recognition import folded, header_has
+from infra.calendar.clock import to_utc
+from infra.city.profile import UNKNOWN, City
+from infra.lineage.classification import Classification
+from ingestion.contracts.columns import column
+from ingestion.contracts.rules import CONFORMED_RULES, DATE_RULES, LOCAL_TIME_RULES, in_period, present, rule
+from ingestion.delivery import naming
+from ingestion.formats import parsing
+from ingestion.formats.parsing import text
+from ingestion.formats.recognition import folded, header_has
 from ingestion.register import REFERENCE_DAY, Dataset, Dialect, Format, Kind, Retention, Silo
-from ingestion.rules import CONFORMED_RULES, DATE_RULES, LOCAL_TIME_RULES, in_period, present, rule
+from ingestion.rows.pseudonyms import Pseudonymiser
 
 CATEGORIES = ("resident", "worker", "visitor")
 MEASURES = {"presence": "presence", "mitma": "arrivals"}
@@ -58,8 +59,8 @@ _MITMA_ACTIVITIES = {
     "otros": "visitor",
 }
 
-# Words of a column's name (see ingestion.parsing.label) that no aggregate needs. The first mean nothing else; the
-# others are common words, and only tell in a header that has columns of the format.
+# Words of a column's name (see ingestion.formats.parsing.label) that no aggregate needs. The first mean nothing else;
+# the others are common words, and only tell in a header that has columns of the format.
 _ALWAYS_INDIVIDUAL = r"imsi|imei|msisdn|iccid|subscriber|abonne|handset|adid|idfa|gaid"
 _INDIVIDUAL = (
     r"device|phone|telephone|mobile|hash|uuid|guid|latitude|longitude|birth|naissance|prenom|surname|e_?mail|courriel|"

@@ -13,16 +13,11 @@ from typing import Annotated
 import pandera.polars as pa
 import polars as pl
 
-from infra.city import UNKNOWN, City
-from infra.classification import Classification
-from infra.clock import to_utc
-from ingestion import naming, parsing
-from ingestion.columns import column
-from ingestion.parsing import text
-from ingestion.pseudonyms import Pseudonymiser
-from ingestion.recognition import header_has
-from ingestion.register import Dataset, Dialect, Format, Kind, Retention, Silo
-from ingestion.rules import (
+from infra.calendar.clock import to_utc
+from infra.city.profile import UNKNOWN, City
+from infra.lineage.classification import Classification
+from ingestion.contracts.columns import column
+from ingestion.contracts.rules import (
     CONFORMED_RULES,
     DATE_RULES,
     LOCAL_TIME_RULES,
@@ -34,6 +29,12 @@ from ingestion.rules import (
     present,
     rule,
 )
+from ingestion.delivery import naming
+from ingestion.formats import parsing
+from ingestion.formats.parsing import text
+from ingestion.formats.recognition import header_has
+from ingestion.register import Dataset, Dialect, Format, Kind, Retention, Silo
+from ingestion.rows.pseudonyms import Pseudonymiser
 
 NOT_TOLD = "non_precise"
 REASONS: Mapping[str, str] = {

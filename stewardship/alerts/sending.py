@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import psycopg
 
-from infra import clock, database
+from infra import database
+from infra.calendar import clock
 from infra.endpoints import NotRunning
 from infra.secrets import SecretMissing
 from infra.settings import Settings

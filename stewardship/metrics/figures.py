@@ -22,9 +22,10 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 from psycopg.rows import dict_row
 
-from infra import clock, database, endpoints, object_store, registry
+from infra import database, endpoints, object_store, registry
+from infra.calendar import clock
 from infra.settings import Settings
-from ingestion import arrivals
+from ingestion.delivery import arrivals
 from ingestion.register import silos
 from privacy.plan import plan
 

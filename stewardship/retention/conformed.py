@@ -29,9 +29,9 @@ from pyiceberg.table.update.snapshot import ExpireSnapshots
 from infra import database, object_store, registry
 from infra.catalog import KEPT_FROM, open_catalog, overwrite
 from infra.settings import Settings
-from ingestion import tables
+from ingestion.conformed import tables
+from ingestion.contracts.retention_limits import Limit
 from ingestion.register import Dataset
-from ingestion.retention_limits import Limit
 from stewardship.retention.objects import remove, versions
 from stewardship.retention.zones import Sight, Tally
 

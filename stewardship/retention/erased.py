@@ -1,7 +1,7 @@
 """Rows of vehicles that were erased: there must be none, whatever brought them back.
 
-Conforming takes none (:data:`ingestion.conforming.ERASED`). What a restore brought, or a table that was set back, is
-taken out here, by the same hand as in an erasure; looking at every table again is the proof that erasures hold.
+Conforming takes none (:data:`ingestion.rows.conforming.ERASED`). What a restore brought, or a table that was set back,
+is taken out here, by the same hand as in an erasure; looking at every table again is the proof that erasures hold.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pyiceberg.table import Table
 
 from infra import database, object_store, registry
 from infra.catalog import open_catalog
-from infra.keys import open_keys
+from infra.keys.store import open_keys
 from infra.settings import Settings
+from ingestion.conformed.vehicles import VEHICLE, files_by_day, read, replace_day, table_of
 from ingestion.register import Dataset
-from ingestion.vehicles import VEHICLE, files_by_day, read, replace_day, table_of
 from stewardship.retention.zones import Sight, Tally
 
 ROLE = "pipeline"

@@ -20,13 +20,14 @@ from minio import Minio
 from minio.error import MinioException
 from urllib3.exceptions import HTTPError
 
-from infra import clock, database, logs, object_store, registry, trusted_clock
-from infra.services.compaction import Compacted, compact
+from infra import database, logs, object_store, registry
+from infra.calendar import clock, trusted_clock
+from infra.machines.stores.compaction import Compacted, compact
 from infra.settings import Settings
-from ingestion import arrivals
-from ingestion import retention_limits as limits
+from ingestion.conformed.vehicles import datasets_with_vehicles
+from ingestion.contracts import retention_limits
+from ingestion.delivery import arrivals
 from ingestion.register import silos
-from ingestion.vehicles import datasets_with_vehicles
 from privacy import key_duty
 from stewardship.retention import conformed, log_files, objects
 from stewardship.retention.erased import ErasedZone
@@ -85,7 +86,7 @@ class Outcome:
 
 
 def run(settings: Settings, *, run_id: str) -> Outcome:
-    """Hold the lake to its limits as of :func:`infra.clock.now`. Again the same day, it finds nothing to do.
+    """Hold the lake to its limits as of :func:`infra.calendar.clock.now`. Again the same day, it finds nothing to do.
 
     A zone that cannot be cleaned does not stop the others: see :attr:`Outcome.failures`. One process at a time; it may
     run beside ingestion, builds and releases.
@@ -95,7 +96,7 @@ def run(settings: Settings, *, run_id: str) -> Outcome:
         run_id: what the receipt says of who ran it, such as the id of an Airflow run.
 
     Raises:
-        infra.trusted_clock.ClockDoubtedError: the clock is not believed; nothing was removed.
+        infra.calendar.trusted_clock.ClockDoubtedError: the clock is not believed; nothing was removed.
     """
     now = trusted_clock.now(settings, ROLE)
     tallies: list[Tally] = []
@@ -140,7 +141,7 @@ def _zones(settings: Settings, now: datetime) -> Iterator[tuple[str, Zone]]:
     """Every zone of the lake, by what it is called in the receipt."""
     store: Minio = object_store.client(settings, ROLE)
     today = now.date()
-    for bucket, limit_of in (("landing", limits.landing), ("quarantine", limits.quarantine)):
+    for bucket, limit_of in (("landing", retention_limits.landing), ("quarantine", retention_limits.quarantine)):
         for folder in objects.folders(store, bucket):
             silo = folder.rstrip("/")
             yield (
@@ -159,7 +160,7 @@ def _zones(settings: Settings, now: datetime) -> Iterator[tuple[str, Zone]]:
         yield f"erased/{dataset.name}", ErasedZone(settings, declared.name, dataset)
     for silo, declared in silos().items():
         for dataset in declared.datasets:
-            limit = limits.conformed(silo)
+            limit = retention_limits.conformed(silo)
             yield f"conformed/{dataset.name}", conformed.ConformedZone(settings, silo, dataset, limit, now)
     yield (
         "candidates",
@@ -169,11 +170,11 @@ def _zones(settings: Settings, now: datetime) -> Iterator[tuple[str, Zone]]:
             silo=None,
             bucket="lake",
             prefix="candidates/",
-            limit=limits.Limit(days=limits.CANDIDATES.days),
+            limit=retention_limits.Limit(days=retention_limits.CANDIDATES.days),
             today=today,
         ),
     )
-    yield "work", FileZone(settings.work_dir, zone="work", limit=limits.WORK, now=now, touched=arrived)
+    yield "work", FileZone(settings.work_dir, zone="work", limit=retention_limits.WORK, now=now, touched=arrived)
     for silo, declared in silos().items():
         yield (
             f"drop/{silo}",
@@ -189,9 +190,14 @@ def _zones(settings: Settings, now: datetime) -> Iterator[tuple[str, Zone]]:
         )
     yield (
         "lineage",
-        FileZone(settings.lineage_dir, zone="lineage", limit=limits.LINEAGE, now=now, chosen=_is_day_of_events),
+        FileZone(
+            settings.lineage_dir, zone="lineage", limit=retention_limits.LINEAGE, now=now, chosen=_is_day_of_events
+        ),
     )
-    yield "logs", FileZone(settings.logs_dir, zone="logs", limit=limits.LOGS, now=now, chosen=log_files.is_closed)
+    yield (
+        "logs",
+        FileZone(settings.logs_dir, zone="logs", limit=retention_limits.LOGS, now=now, chosen=log_files.is_closed),
+    )
 
 
 def _is_day_of_events(path: Path) -> bool:
@@ -223,7 +229,7 @@ def _expire_undigested(settings: Settings, now: datetime) -> Iterator[str]:
     """Refuse the deliveries whose bytes reached their limit before they could be read; delivered again, they land."""
     with closing(database.connect(settings, ROLE, "lake")) as connection:
         for silo in silos():
-            limit = limits.landing(silo)
+            limit = retention_limits.landing(silo)
             reason = f"its bytes were kept for {limit} and could not be read in that time: deliver the file again"
             for delivery_id in registry.expire_deliveries(connection, silo, limit.first_day_kept(now.date()), reason):
                 _log.warning("%s: delivery %s expired in landing, never read", silo, delivery_id[:12])

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from minio import Minio
 from minio.deleteobjects import DeleteObject
 
-from ingestion.retention_limits import Limit
+from ingestion.contracts.retention_limits import Limit
 from stewardship.retention.zones import Sight, Tally
 
 _LANDED_ON = re.compile(r"/dt=(\d{4}-\d{2}-\d{2})/")

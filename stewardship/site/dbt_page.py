@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from infra.settings import Settings
-from publication.project import PROJECT
+from publication.builds.project import PROJECT
 from stewardship.site.build import SiteError
 
 _GENERATED = {"target", "logs"}
@@ -46,7 +46,15 @@ def _document(folder: Path) -> Path:
     shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns(*_GENERATED))
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "publication.dbt_process", "docs", "generate", "--static", "--empty-catalog"),
+            *(
+                sys.executable,
+                "-m",
+                "publication.builds.dbt_process",
+                "docs",
+                "generate",
+                "--static",
+                "--empty-catalog",
+            ),
             *("--target", "offline", "--project-dir", str(project), "--profiles-dir", str(project)),
             *("--target-path", str(folder), "--log-path", str(folder), "--log-level-file", "none"),
             *("--no-use-colors", "--no-version-check"),

@@ -9,19 +9,20 @@ from typing import Any
 import polars as pl
 
 from infra.build_spec import CityReference
-from infra.city import load_city
-from infra.classification import Classification
-from infra.lineage import ROWS, Lineage, Node, join
+from infra.city.profile import load_city
+from infra.lineage.classification import Classification
+from infra.lineage.graph import ROWS, Lineage, Node, join
 from infra.settings import Settings
-from ingestion import conforming
-from ingestion.columns import conformed_classes, derivations
-from ingestion.lineage import of_register
-from ingestion.reading import MALFORMED
+from ingestion.contracts.columns import conformed_classes, derivations
+from ingestion.contracts.declared_lineage import of_register
+from ingestion.formats.reading import MALFORMED
 from ingestion.register import Dataset, Silo, silos
+from ingestion.rows import conforming
 from privacy.plan import Plan, plan
-from publication import contracts, project
-from publication.candidates import Mart
-from publication.utility import margin
+from publication import contracts
+from publication.builds import project
+from publication.builds.candidates import Mart
+from publication.builds.utility import margin
 from stewardship.site.facts import (
     Check,
     Contract,
@@ -58,7 +59,7 @@ def gather(settings: Settings) -> Facts:
     """The register and the marts of this city. Takes seconds for a dbt project that was never compiled.
 
     Raises:
-        publication.project.ProjectError: the dbt project cannot be used.
+        publication.builds.project.ProjectError: the dbt project cannot be used.
     """
     city = load_city(settings)
     declared = project.load(settings, CityReference.of(city))

@@ -13,8 +13,8 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Literal
 
-from infra.classification import Classification
-from infra.days import DayRange
+from infra.calendar.days import DayRange
+from infra.lineage.classification import Classification
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from typing import Literal
 import psycopg
 from psycopg.rows import class_row, dict_row
 
-from infra import catalog, clock, database, registry
-from infra.days import ranges
+from infra import catalog, database, registry
+from infra.calendar import clock
+from infra.calendar.days import ranges
 from infra.settings import Settings
-from publication.manifest import Manifest
-from stewardship import watching
+from publication.releases.manifest import Manifest
 from stewardship.site.facts import (
     Day,
     Delivery,
@@ -34,6 +34,7 @@ from stewardship.site.facts import (
     Warned,
     Work,
 )
+from stewardship.watch import delivery_checks
 
 ROLE = "publisher"
 RECENT = 12
@@ -51,7 +52,7 @@ def add(facts: Facts, settings: Settings) -> Facts:
     """
     now = clock.now(settings)
     with database.connect(settings, ROLE, catalog.DATABASE) as connection:
-        arrivals = {each.silo: each for each in watching.arrivals(settings, connection)}
+        arrivals = {each.silo: each for each in delivery_checks.arrivals(settings, connection)}
         covered = registry.covered_days(connection, [silo.name for silo in facts.silos])
         silos = {
             silo.name: _silo(connection, silo, arrivals[silo.name], now, covered[silo.name]) for silo in facts.silos
@@ -65,7 +66,7 @@ def add(facts: Facts, settings: Settings) -> Facts:
 def _silo(
     connection: psycopg.Connection,
     silo: SiloFacts,
-    arrival: watching.Arrival,
+    arrival: delivery_checks.Arrival,
     now: datetime,
     covered: Collection[date],
 ) -> SiloState:

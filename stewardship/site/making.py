@@ -6,8 +6,8 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from infra.airflow_api import AirflowError
 from infra.endpoints import NotRunning
+from infra.machines.airflow.api import AirflowError
 from infra.settings import Settings
 from stewardship import run_history
 from stewardship.site import dbt_page, declared, living

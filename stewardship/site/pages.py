@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from infra.classification import Classification
+from infra.lineage.classification import Classification
 from stewardship.site import pictures
 from stewardship.site.facts import Day, Facts, Field, MartFacts, Origin, SiloFacts, SiloState
 from stewardship.site.living import HISTORY

@@ -18,7 +18,8 @@ from typing import Any
 from minio import Minio
 from minio.deleteobjects import DeleteObject
 
-from infra import catalog, clock, database, object_store, registry
+from infra import catalog, database, object_store, registry
+from infra.calendar import clock
 from infra.settings import Settings
 from stewardship.site.build import EDITIONS, entrance
 

@@ -8,7 +8,8 @@ from typing import Final
 
 import psycopg
 
-from infra import object_store, trusted_clock
+from infra import object_store
+from infra.calendar import trusted_clock
 from infra.settings import Settings
 from stewardship.alerts import Alert
 
@@ -67,7 +68,7 @@ def clock(settings: Settings, _: psycopg.Connection) -> Iterator[Alert]:
 
 def restored(settings: Settings, _: psycopg.Connection) -> Iterator[Alert]:
     """No period waits because the lake before this one may have published it."""
-    from publication import restored
+    from publication.releases import restored
 
     for restoration in restored.waiting(settings)[-1:]:
         said = restored.sentence(restoration)
@@ -131,7 +132,7 @@ def retention(settings: Settings, _connection: psycopg.Connection) -> Iterator[A
 
 def ledger(settings: Settings, _: psycopg.Connection) -> Iterator[Alert]:
     """The ledger and everything published are what they were."""
-    from publication.verifying import verify
+    from publication.releases.verifying import verify
 
     breaks = verify(settings).breaks
     if breaks:

@@ -16,7 +16,8 @@ _log = logging.getLogger(__name__)
 def end_long_reads(connection: psycopg.Connection, longest: timedelta = LONGEST_READ) -> list[str]:
     """End what readers have left running; a sentence for each.
 
-    The limits with which their sessions begin (:mod:`infra.provisioning.readers`) they may change; not this one.
+    The limits with which their sessions begin (:mod:`infra.machines.provisioning.readers`) they may change; not this
+    one.
     """
     ended = connection.execute("select role, seconds from registry.end_long_reads(%s)", [longest]).fetchall()
     connection.commit()

@@ -14,9 +14,9 @@ from infra import database, registry
 from infra.endpoints import NotRunning
 from infra.secrets import SecretMissing
 from infra.settings import Settings
-from stewardship import alerts, watching
+from stewardship import alerts
 from stewardship.alerts import Alert, Kind
-from stewardship.watch import checks
+from stewardship.watch import checks, delivery_checks
 from stewardship.watch.readers import end_long_reads
 
 _log = logging.getLogger(__name__)
@@ -31,15 +31,15 @@ class Check(NamedTuple):
 
 
 DELIVERIES = Check(
-    ("quarantine-spike", "contract-warning", "delivery-refused", "delivery-parked"), watching.of_deliveries
+    ("quarantine-spike", "contract-warning", "delivery-refused", "delivery-parked"), delivery_checks.of_deliveries
 )
-UNDECLARED = Check(("undeclared",), watching.of_undeclared)
+UNDECLARED = Check(("undeclared",), delivery_checks.of_undeclared)
 CHECKS = (
     Check(("store-down",), checks.store),
     Check(("disk-full",), checks.disk),
     Check(("clock-doubted",), checks.clock),
     Check(("lake-restored",), checks.restored),
-    Check(("freshness", "volume"), watching.of_days),
+    Check(("freshness", "volume"), delivery_checks.of_days),
     DELIVERIES,
     UNDECLARED,
     Check(("period-waits",), checks.waiting),

@@ -11,7 +11,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from infra.services import lake
+from infra.machines.services import lake
 from infra.settings import Settings
 from tests.attacks import cities, suite
 from tests.attacks.findings import Finding, Report, number

@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 
 from infra.build_spec import UNKNOWN, CityReference, Zone
-from infra.days import DayRange
+from infra.calendar.days import DayRange
 from privacy.plan import Plan
 from tests.attacks import local
 from tests.attacks.findings import Control, Finding

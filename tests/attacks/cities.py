@@ -10,12 +10,14 @@ from pathlib import Path
 from calanque.demo.draws import vehicles
 from calanque.demo.fines import VEHICLES
 from calanque.demo.generate import generate
-from infra.city import load_city
-from infra.services import lake
+from infra.city.profile import load_city
+from infra.machines.services import lake
 from infra.settings import Settings
-from ingestion import landing, pipeline
+from ingestion import pipeline
+from ingestion.delivery import landing
 from ingestion.register import silos
-from publication import building, release
+from publication.builds import building
+from publication.releases import release
 from tests.attacks import planted
 
 Say = Callable[[str], None]

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from infra.build_spec import CityReference
-from infra.days import DayRange
+from infra.calendar.days import DayRange
 from tests.attacks import local
 from tests.attacks.findings import Control, Finding
 from tests.attacks.measures import stratified_auc

@@ -10,8 +10,8 @@ from itertools import combinations
 
 import polars as pl
 
-from infra.keys import Keys
-from ingestion.pseudonyms import Pseudonymiser
+from infra.keys.store import Keys
+from ingestion.rows.pseudonyms import Pseudonymiser
 from tests.attacks.findings import Control, Finding
 
 PSEUDONYM_BYTES = 16

@@ -20,12 +20,12 @@ import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
 
 from infra.build_spec import BuildSpec, CityReference, Unit
-from infra.clock import add_months, days, month_start, quarter_start
-from infra.days import DayRange, ranges
-from infra.keys import KeyState
+from infra.calendar.clock import add_months, days, month_start, quarter_start
+from infra.calendar.days import DayRange, ranges
+from infra.keys.store import KeyState
 from infra.settings import Settings
 from privacy.plan import plan
-from publication.project import PROJECT, dbt_command
+from publication.builds.project import PROJECT, dbt_command
 from tests.attacks.published import Table
 
 SILOS = ("verbalisations", "tows", "crowd_flows", "telecom_footfall")

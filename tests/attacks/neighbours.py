@@ -16,10 +16,10 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from infra.build_spec import CityReference
-from infra.city import load_city
-from infra.clock import add_months
-from infra.days import DayRange
-from infra.keys import KeyStore
+from infra.calendar.clock import add_months
+from infra.calendar.days import DayRange
+from infra.city.profile import load_city
+from infra.keys.store import KeyStore
 from infra.settings import Settings
 from privacy.plan import Plan, plan
 from tests.attacks import local, reruns

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from infra import object_store
-from infra.city import City, load_city
+from infra.city.profile import City, load_city
 from infra.settings import Settings
 
 PERIOD = ("quarter_start", "period_start", "period_end", "days_covered", "days_in_period")

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from infra import database, object_store, registry
 from infra.settings import Settings
-from publication import manifest, release
+from publication.releases import manifest, release
 from stewardship import corrections
 from stewardship.site import declared, facts, living
 from tests.attacks.findings import Control, Finding

@@ -12,8 +12,8 @@ from pathlib import Path
 import polars as pl
 
 from infra.build_spec import Unit
-from infra.days import DayRange
-from publication import parquet
+from infra.calendar.days import DayRange
+from publication.releases import parquet
 from tests.attacks import local
 from tests.attacks.findings import Control, Finding
 from tests.attacks.local import Lake

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 
 from infra.build_spec import CityReference
-from infra.city import load_city
-from infra.days import DayRange
+from infra.calendar.days import DayRange
+from infra.city.profile import load_city
 from infra.settings import Settings
 from privacy.plan import plan
 from tests.attacks import (

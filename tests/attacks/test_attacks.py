@@ -14,8 +14,8 @@ import polars as pl
 import pytest
 
 from infra.build_spec import CityReference
-from infra.city import load_city
-from infra.days import DayRange
+from infra.calendar.days import DayRange
+from infra.city.profile import load_city
 from infra.settings import Settings
 from privacy.plan import plan
 from tests.attacks import (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from privacy.plan import CURRENCY, plan
-from publication.utility import margin
+from publication.builds.utility import margin
 from tests.attacks.measures import epsilon_at, gaussian_auc
 
 DOCS = Path(__file__).parents[2] / "docs" / "privacy"

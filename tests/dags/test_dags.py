@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from infra.services.airflow_access import APPROVALS, POOLS
+from infra.machines.airflow.access import APPROVALS, POOLS
 from ingestion import declared
 from ingestion.register import silos
 from stewardship.site.words import LANGUAGES, Words
@@ -63,11 +63,11 @@ AT_TOP = {
 OURS_AT_TOP = {
     "assets",
     "when",
-    "calanque.orchestration.approvals",
+    "calanque.orchestration.reminders",
     "calanque.orchestration.arrivals",
     "calanque.orchestration.failures",
     "privacy.plan",
-    "infra.profiles",
+    "infra.city.profiles",
     "infra.settings",
     "ingestion.declared",
 }

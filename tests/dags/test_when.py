@@ -11,7 +11,7 @@ from airflow.timetables.base import TimeRestriction
 from airflow.timetables.trigger import CronPartitionTimetable, CronTriggerTimetable
 from pendulum import DateTime, instance
 
-from infra import clock
+from infra.calendar import clock
 from ingestion.register import silos
 
 PARIS = "Europe/Paris"

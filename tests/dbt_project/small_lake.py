@@ -19,9 +19,9 @@ import yaml
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.transforms import IdentityTransform
 
-from infra import clock
 from infra.build_spec import UNKNOWN, BuildSpec, CityReference, Place, Unit, Zone
-from infra.days import ranges
+from infra.calendar import clock
+from infra.calendar.days import ranges
 from privacy.plan import plan
 
 PROJECT = Path(__file__).parents[2] / "dbt_project"

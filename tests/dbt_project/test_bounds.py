@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from small_lake import PROJECT
 
-from infra import clock
+from infra.calendar import clock
 from privacy.plan import plan
 
 ZONE = ZoneInfo("Europe/Paris")

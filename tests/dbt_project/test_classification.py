@@ -12,17 +12,17 @@ import pytest
 from small_lake import PROJECT
 
 from infra.build_spec import CityReference
-from infra.city import load_city
-from infra.classification import Classification
-from infra.lineage import join
+from infra.city.profile import load_city
+from infra.lineage.classification import Classification
+from infra.lineage.graph import join
 from infra.settings import Settings
-from ingestion.columns import conformed_classes
-from ingestion.lineage import of_register
+from ingestion.contracts.columns import conformed_classes
+from ingestion.contracts.declared_lineage import of_register
 from ingestion.register import silos
-from publication import project
+from publication.builds import project
+from publication.builds.project import Project, ProjectError
+from publication.column_lineage import ROWS, Lineage, check
 from publication.contracts import CONTRACTS, PERIOD
-from publication.lineage import ROWS, Lineage, check
-from publication.project import Project, ProjectError
 
 CITY = CityReference.of(load_city(Settings()))
 

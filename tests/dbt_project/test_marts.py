@@ -17,10 +17,10 @@ from expected_marts import all_counts, hours_of
 from polars.testing import assert_frame_equal
 from small_lake import COVERED, PROJECT, Lake
 
-from infra.keys import KeyStore
+from infra.keys.store import KeyStore
 from privacy.noise import GaussianNoise, derive
+from publication.builds.dbt_plugin import NOISE_KEYS
 from publication.contracts import CONTRACTS
-from publication.dbt_plugin import NOISE_KEYS
 
 MARTS = tuple(sorted(CONTRACTS))
 PLAN = small_lake.privacy()["marts"]

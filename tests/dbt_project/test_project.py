@@ -13,14 +13,14 @@ from small_lake import PROJECT, Lake
 from test_marts import MARTS, seed, seed_column
 
 from infra.build_spec import UNKNOWN
-from ingestion.natures import NATURES
+from ingestion.formats.natures import NATURES
 from ingestion.register import silos
 from ingestion.silos.crowd_flows import DIRECTIONS
 from ingestion.silos.telecom_footfall import CATEGORIES
 from ingestion.silos.tows import OUTCOMES, REASONS
 from privacy.plan import plan
+from publication.builds.dbt_plugin import COMMON, CONFORMED
 from publication.contracts import CONTRACTS
-from publication.dbt_plugin import COMMON, CONFORMED
 
 IDENTIFIERS = {"vehicle", "record_key", "delivery_id"}
 

@@ -22,7 +22,7 @@ import pytest
 
 from calanque.demo.generate import sources
 from infra import object_store
-from infra.city import load_city
+from infra.city.profile import load_city
 from infra.settings import Settings
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]

@@ -20,10 +20,10 @@ from lakes import running
 
 from calanque.demo.generate import generate
 from infra import catalog, database, object_store
-from infra.city import load_city
-from infra.classification import Classification
+from infra.city.profile import load_city
+from infra.lineage.classification import Classification
 from infra.settings import Settings
-from ingestion.columns import classes, conformed_classes
+from ingestion.contracts.columns import classes, conformed_classes
 from ingestion.register import Dataset, silos
 from ingestion.silos.tows import FOURRIERE_COLUMNS
 from ingestion.silos.verbalisations import PVE_COLUMNS, PVE_PLATE

@@ -30,16 +30,19 @@ from calanque.demo import outcome
 from calanque.demo.generate import generate
 from calanque.demo.score import score
 from calanque.demo.truth import Truth
-from infra import airflow_api, clock, database, object_store, registry
-from infra.airflow_api import AirflowApi
+from infra import database, object_store, registry
+from infra.calendar import clock
 from infra.catalog import open_catalog
-from infra.city import load_city
-from infra.provisioning import admit_deliverer
-from infra.services import lake as services
-from infra.services import processes
+from infra.city.profile import load_city
+from infra.machines.airflow import api as airflow_api
+from infra.machines.airflow.api import AirflowApi
+from infra.machines.provisioning import admit_deliverer
+from infra.machines.services import lake as services
+from infra.machines.services import processes
 from infra.settings import Settings
-from ingestion import collecting, tables
-from ingestion.arrivals import NOTE_SUFFIX, waiting
+from ingestion.conformed import tables
+from ingestion.delivery import collecting
+from ingestion.delivery.arrivals import NOTE_SUFFIX, waiting
 from ingestion.register import silos
 
 pytestmark = [pytest.mark.live, pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(1800)]  # a demo, then more

@@ -29,17 +29,20 @@ from typer.testing import CliRunner
 import infra
 from calanque.cli import app
 from calanque.demo.generate import generate
-from infra import clock, database, endpoints, logs, object_store, registry, secrets
-from infra.city import load_city
+from infra import database, endpoints, logs, object_store, registry, secrets
+from infra.calendar import clock
+from infra.city.profile import load_city
 from infra.endpoints import Endpoints
-from infra.lineage import ROWS
+from infra.lineage.graph import ROWS
+from infra.machines.services import metrics as service
 from infra.openlineage import outbox
 from infra.openlineage.runs import PARENT, ROOT
-from infra.services import metrics as service
 from infra.settings import Settings
-from ingestion import landing, pipeline
+from ingestion import pipeline
+from ingestion.delivery import landing
 from ingestion.register import silos
-from publication import building, release
+from publication.builds import building
+from publication.releases import release
 from stewardship.metrics import exporter, figures
 from stewardship.retention import job
 

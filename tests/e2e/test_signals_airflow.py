@@ -17,9 +17,10 @@ from openlineage_checks import check
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from calanque.demo.generate import generate
-from infra import clock, logs, secrets
-from infra.city import load_city
-from infra.services.ports import load
+from infra import logs, secrets
+from infra.calendar import clock
+from infra.city.profile import load_city
+from infra.machines.services.ports import load
 from infra.settings import Settings
 from stewardship.metrics.exporter import TOKEN
 

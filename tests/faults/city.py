@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from infra.services import lake as services
-from infra.services.supervision import Supervisor
+from infra.machines.services import lake as services
+from infra.machines.services.supervision import Supervisor
 from infra.settings import Settings
-from ingestion import landing, pipeline
+from ingestion import pipeline
+from ingestion.delivery import landing
 from tests.ingestion import essai
 
 STOP_SECONDS = 60

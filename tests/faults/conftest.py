@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.services import lake as services
+from infra.machines.services import lake as services
 from infra.settings import Settings
 
 sys.path.append(str(Path(__file__).parents[1] / "publication"))  # its helpers import each other by name

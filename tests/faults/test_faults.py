@@ -15,16 +15,20 @@ import pytest
 import tampering
 from full_disk import fill, small_disk
 
-from infra import catalog, compute, database, object_store, registry, trusted_clock
-from infra.backup import mending, saving
-from infra.backup.manifest import Manifest, folders
-from infra.clock import add_months
-from infra.services import lake as services
+from infra import catalog, compute, database, object_store, registry
+from infra.calendar import trusted_clock
+from infra.calendar.clock import add_months
+from infra.machines.backup import mending, saving
+from infra.machines.backup.manifest import Manifest, folders
+from infra.machines.services import lake as services
 from infra.settings import Settings
 from infra.transient import disk_full, explained, transient
-from ingestion import landing, lost_files, pipeline
+from ingestion import pipeline
+from ingestion.conformed import lost_files
+from ingestion.delivery import landing
 from privacy import key_duty, ledger
-from publication import building, release, renewing, verifying
+from publication.builds import building
+from publication.releases import release, renewing, verifying
 from stewardship import alerts
 from stewardship.retention import job
 from stewardship.watch import watch

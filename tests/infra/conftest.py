@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from lakes import drill, need_minio
 
-from infra.provisioning import admit_deliverer
-from infra.services import lake as services
+from infra.machines.provisioning import admit_deliverer
+from infra.machines.services import lake as services
 from infra.settings import Settings
 
 

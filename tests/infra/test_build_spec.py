@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from infra.build_spec import BuildSpec, CityReference, Unit, Zone
-from infra.city import load_city
-from infra.clock import add_months, days
-from infra.days import DayRange
+from infra.calendar.clock import add_months, days
+from infra.calendar.days import DayRange
+from infra.city.profile import load_city
 from infra.settings import Settings
 
 UNKNOWN_ZONE = Zone(

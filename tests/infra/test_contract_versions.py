@@ -27,8 +27,8 @@ from infra.contract_versions import (
     step,
     unannounced,
 )
-from ingestion.contract_documents import of_register
-from publication.contract_documents import of_marts
+from ingestion.contracts.silo_documents import of_register
+from publication.releases.mart_documents import of_marts
 
 NAMES = st.sampled_from(["a", "b", "c", "d", "e"])
 COLUMNS = st.builds(

@@ -25,7 +25,7 @@ from urllib3.exceptions import MaxRetryError, SSLError
 
 from infra import catalog, compute, database, endpoints, object_store, secrets
 from infra.endpoints import Endpoints, NotRunning
-from infra.keys import KeyDamagedError
+from infra.keys.store import KeyDamagedError
 from infra.secrets import SecretMissing
 from infra.settings import Settings
 from infra.transient import Several, disk_full, explained, transient

@@ -23,7 +23,8 @@ from pyiceberg.io.pyarrow import PyArrowFile
 from urllib3.connectionpool import HTTPConnectionPool
 
 from infra.settings import Settings
-from ingestion import landing, pipeline
+from ingestion import pipeline
+from ingestion.delivery import landing
 
 SEAMS = (
     (HTTPConnectionPool, "urlopen"),

@@ -17,13 +17,16 @@ import pandera.polars as pa
 import polars as pl
 
 from infra import catalog, object_store
-from infra.city import City
+from infra.city.profile import City
 from infra.settings import Settings
-from ingestion import landing, lost_files, naming, pipeline, recognition, replay, tables
-from ingestion.pseudonyms import Pseudonymiser
-from ingestion.recognition import header_has
+from ingestion import pipeline, replay
+from ingestion.conformed import lost_files, tables
+from ingestion.contracts.rules import present, rule
+from ingestion.delivery import landing, naming
+from ingestion.formats import recognition
+from ingestion.formats.recognition import header_has
 from ingestion.register import Dataset, Dialect, Format, Retention, Silo
-from ingestion.rules import present, rule
+from ingestion.rows.pseudonyms import Pseudonymiser
 
 COMMA = Dialect(delimiter=",")
 RECORDS = ("record", "day", "value", "plate")

@@ -17,7 +17,9 @@ from pyiceberg.expressions import EqualTo
 from infra import database, registry
 from infra.catalog import open_catalog
 from infra.settings import Settings
-from ingestion import backfill, landing, pipeline, tables
+from ingestion import backfill, pipeline
+from ingestion.conformed import tables
+from ingestion.delivery import landing
 from ingestion.register import Silo
 
 pytestmark = pytest.mark.live

@@ -8,9 +8,12 @@ from dataclasses import replace
 import essai
 import pytest
 
-from infra import clock, contract_versions, database, registry, transient
+from infra import contract_versions, database, registry, transient
+from infra.calendar import clock
 from infra.settings import Settings
-from ingestion import contract_documents, landing, pipeline
+from ingestion import pipeline
+from ingestion.contracts import silo_documents
+from ingestion.delivery import landing
 from ingestion.register import Silo
 
 pytestmark = pytest.mark.live
@@ -42,7 +45,7 @@ def test_deliveries_wait_for_the_steward_and_are_then_ingested(lake: Settings) -
         with database.connect(lake, "publisher", "lake") as connection:
             [waiting] = registry.landed_deliveries(connection, silo.name)
             assert (waiting.file_name, waiting.attempts) == ("third.csv", 0)
-            document = contract_documents.of(major, major.datasets[0])
+            document = silo_documents.of(major, major.datasets[0])
             contract_versions.put_in_force(connection, document, clock.now(lake), "change_contract/run")
         assert [receipt.status for receipt in pipeline.ingest(lake, silo.name)] == ["committed"]
     assert sorted(essai.table(lake, silo.datasets[0])["record"]) == ["a", "b", "c"]

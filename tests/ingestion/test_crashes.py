@@ -15,7 +15,8 @@ import pytest
 
 from infra import database, object_store, registry
 from infra.settings import Settings
-from ingestion import landing, pipeline
+from ingestion import pipeline
+from ingestion.delivery import landing
 from ingestion.register import Silo
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]

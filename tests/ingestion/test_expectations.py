@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra import clock
-from infra.days_off import Calendar
+from infra.calendar import clock
+from infra.calendar.holidays import Calendar
 from ingestion import expectations
 from ingestion.register import Expectations
 

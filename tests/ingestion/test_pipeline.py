@@ -20,10 +20,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from infra import database, object_store, registry, transient
-from infra.keys import KeyStore
+from infra.keys.store import KeyStore
 from infra.settings import Settings
-from ingestion import conforming, landing, pipeline, replay, staging
+from ingestion import pipeline, replay
+from ingestion.delivery import landing
 from ingestion.register import Silo
+from ingestion.rows import conforming, staging
 
 pytestmark = pytest.mark.live
 

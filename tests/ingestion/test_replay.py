@@ -18,12 +18,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from infra import database, object_store, registry
-from infra.city import City
+from infra.city.profile import City
 from infra.settings import Settings
-from ingestion import committing, landing, pipeline, replay
-from ingestion.pseudonyms import Pseudonymiser
+from ingestion import pipeline, replay
+from ingestion.conformed import committing
+from ingestion.delivery import landing
 from ingestion.refusal import Refused
 from ingestion.register import Format, Silo
+from ingestion.rows.pseudonyms import Pseudonymiser
 from stewardship import review
 
 pytestmark = pytest.mark.live

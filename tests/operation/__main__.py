@@ -19,8 +19,8 @@ from typing import Any
 from calanque.cli import following
 from calanque.demo import outcome
 from calanque.demo.score import score
-from infra import airflow_api
-from infra.services import lake as services
+from infra.machines.airflow import api as airflow_api
+from infra.machines.services import lake as services
 from infra.settings import Settings
 from ingestion.register import silos
 from tests.operation import lakes

@@ -24,14 +24,14 @@ import polars as pl
 from calanque.demo.generate import generate
 from calanque.demo.truth import Truth
 from infra import database, object_store, registry
-from infra.airflow_api import AirflowApi, DagRun
+from infra.calendar.clock import quarter_start
 from infra.catalog import open_catalog
-from infra.city import load_city
-from infra.clock import quarter_start
-from infra.services import lake as services
+from infra.city.profile import load_city
+from infra.machines.airflow.api import AirflowApi, DagRun
+from infra.machines.services import lake as services
 from infra.settings import Settings
-from ingestion import tables
-from ingestion.arrivals import waiting
+from ingestion.conformed import tables
+from ingestion.delivery.arrivals import waiting
 from ingestion.register import silos
 from tests.lakes import declare
 

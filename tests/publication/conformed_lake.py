@@ -11,8 +11,9 @@ import polars as pl
 import psycopg
 import pyarrow as pa
 
-from infra import catalog, clock, database, registry
-from infra.city import load_city
+from infra import catalog, database, registry
+from infra.calendar import clock
+from infra.city.profile import load_city
 from infra.settings import Settings
 
 SILOS = {

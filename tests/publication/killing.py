@@ -31,7 +31,7 @@ CALLS = (
 
 def server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["publication.release", "publication.building", "killing"])
+    context.set_forkserver_preload(["publication.releases.release", "publication.builds.building", "killing"])
     return context
 
 

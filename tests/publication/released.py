@@ -15,7 +15,7 @@ from pyiceberg.exceptions import NoSuchTableError
 
 from infra import catalog, database, object_store
 from infra.settings import Settings
-from ingestion import collecting
+from ingestion.delivery import collecting
 from ingestion.register import silos
 from publication.contracts import CONTRACTS, Contract
 

@@ -13,12 +13,14 @@ import pyarrow as pa
 
 from infra import database, object_store, registry
 from infra.build_spec import BuildSpec, CityReference, Place, Unit, Zone
-from infra.days import DayRange
+from infra.calendar.days import DayRange
 from infra.settings import Settings
 from privacy.plan import plan
-from publication import candidates, contracts, parquet, settling
-from publication.candidates import Build, BuiltMart, BuiltUnit, Column, Mart
+from publication import contracts, settling
+from publication.builds import candidates
+from publication.builds.candidates import Build, BuiltMart, BuiltUnit, Column, Mart
 from publication.contracts import CONTRACTS, Contract, Reference
+from publication.releases import parquet
 
 Q1, Q2 = date(2026, 1, 1), date(2026, 4, 1)
 COVERAGE = DayRange(first_day=date(2026, 3, 10), last_day=date(2026, 5, 20))

@@ -26,9 +26,9 @@ from infra.settings import Settings
 from privacy import ledger, signed_copies
 from privacy import plan as privacy_plan
 from privacy.ledger import Line
-from publication import release, verifying
-from publication.candidates import BuiltUnit
+from publication.builds.candidates import BuiltUnit
 from publication.contracts import CONTRACTS
+from publication.releases import release, verifying
 
 MARTS = ("fines_by_day", "fines_by_month", "fines_by_nature")
 MARCH, APRIL = (unit.first_day for unit in units("fines_by_day"))
@@ -222,7 +222,7 @@ def two_publishers(settings: Settings, scratch: Path) -> str:
         for name in ("b1", "b2")
     ]
     # The loser must still find its candidates when its turn comes.
-    with mock.patch("publication.release._clean"):
+    with mock.patch("publication.releases.release._clean"):
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -238,7 +238,7 @@ def a_budget_exceeded(settings: Settings, scratch: Path) -> str:
     enough_for_two = plan.marts["fines_by_day"].spends + plan.marts["fines_by_month"].spends
     lower = plan.budgets["vehicles"].model_copy(update={"limit": enough_for_two})
     tight = plan.model_copy(update={"budgets": {**plan.budgets, "vehicles": lower}})
-    with mock.patch("publication.release.plan", return_value=tight):
+    with mock.patch("publication.releases.release.plan", return_value=tight):
         publish(settings, scratch)
     with database.connect(settings, "steward", "lake") as connection:
         assert {line.body["mart"] for line in ledger.lines(connection)} == {"fines_by_day", "fines_by_month"}
@@ -325,7 +325,7 @@ DRILLS: Mapping[Callable[[Settings, Path], str], str] = {
 
 
 def main() -> int:
-    from infra.services import lake as services  # noqa: PLC0415
+    from infra.machines.services import lake as services  # noqa: PLC0415
 
     home = Path(tempfile.mkdtemp(prefix="calanque-drill-"))
     home.chmod(0o755)

@@ -8,12 +8,16 @@ from datetime import date, timedelta
 import pytest
 
 from calanque.demo.generate import sources
-from infra import clock, database, registry
-from infra.city import load_city
-from infra.days import DayRange
+from infra import database, registry
+from infra.calendar import clock
+from infra.calendar.days import DayRange
+from infra.city.profile import load_city
 from infra.settings import Settings
-from ingestion import landing, pipeline
-from publication import building, release, report
+from ingestion import pipeline
+from ingestion.delivery import landing
+from publication import report
+from publication.builds import building
+from publication.releases import release
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 

@@ -14,7 +14,7 @@ from calanque.cli import app
 from infra.settings import Settings
 from privacy.plan import plan
 from privacy.spending import Book, RefusedError, exact
-from publication import release
+from publication.releases import release
 
 pytestmark = pytest.mark.live
 

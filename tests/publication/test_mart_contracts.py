@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from synthetic_marts import COVERAGE, Q1, Q2, make, reference, spec, units
 
 from infra.build_spec import Unit
-from infra.clock import add_months, quarter_end, quarter_start
-from infra.days import DayRange
+from infra.calendar.clock import add_months, quarter_end, quarter_start
+from infra.calendar.days import DayRange
 from publication import contracts
 from publication.contracts import CONTRACTS, Contract
 

@@ -20,11 +20,12 @@ from synthetic_marts import make, reference, spec, stage, units
 
 from infra import object_store
 from infra.build_spec import BuildSpec
-from infra.days import DayRange
+from infra.calendar.days import DayRange
 from infra.settings import Settings
 from privacy.spending import RefusedError
-from publication import building, candidates, release, verifying
+from publication.builds import building, candidates
 from publication.contracts import CONTRACTS
+from publication.releases import release, verifying
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 MARTS = ("fines_by_day", "tows_by_month")

@@ -16,9 +16,10 @@ import pytest
 from aiosmtpd.smtp import AuthResult, LoginPassword
 from receivers import Hook, Mailbox, mail_server, webhook
 
-from calanque.cli import diagnosis
-from infra import clock, database, secrets
-from infra.services.certificates import certificate_bundle
+from calanque.cli.commands import diagnosis
+from infra import database, secrets
+from infra.calendar import clock
+from infra.machines.stores.certificates import certificate_bundle
 from infra.settings import Settings
 from ingestion.declared import silos
 from stewardship.alerts import Alert, BrokenRule, book, raise_alert, resolve_alert, send_pending, settle

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from calanque.cli import following
-from infra.airflow_api import AirflowApi, AirflowError, AirflowSilentError, DagRun
+from infra.machines.airflow.api import AirflowApi, AirflowError, AirflowSilentError, DagRun
 
 SINCE = datetime(2026, 3, 1, tzinfo=UTC)
 SECONDS = 0.1

@@ -9,18 +9,18 @@ import polars as pl
 import pytest
 
 from calanque.demo.score import DELIVERIES, LOADED, REJECTS, Outcome
-from infra.city import City, load_city
-from infra.keys import KeyStore
+from infra.city.profile import City, load_city
+from infra.keys.store import KeyStore
 from infra.settings import Settings
-from ingestion.arrivals import waiting
-from ingestion.conforming import conform
-from ingestion.opening import open_delivery
-from ingestion.pseudonyms import Pseudonymiser
-from ingestion.reading import read_batches
-from ingestion.recognition import recognise, sample
+from ingestion.conformed.schemas import file_schema
+from ingestion.delivery.arrivals import waiting
+from ingestion.formats.opening import open_delivery
+from ingestion.formats.reading import read_batches
+from ingestion.formats.recognition import recognise, sample
 from ingestion.refusal import Refused
 from ingestion.register import silos
-from ingestion.schemas import file_schema
+from ingestion.rows.conforming import conform
+from ingestion.rows.pseudonyms import Pseudonymiser
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from calanque.demo.score import score
 from calanque.demo.tows import Tows
 from calanque.demo.truth import Truth
 from infra.build_spec import FOOTFALL_THRESHOLD
-from infra.city import City, load_city
+from infra.city.profile import City, load_city
 from infra.settings import Settings
 from ingestion.register import silos
 from tests.calanque.demo.conftest import outcome_of

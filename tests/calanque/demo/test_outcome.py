@@ -9,9 +9,10 @@ import pytest
 from calanque.demo import outcome
 from calanque.demo.generate import generate
 from calanque.demo.score import score
-from infra.city import City
+from infra.city.profile import City
 from infra.settings import Settings
-from ingestion import landing, pipeline
+from ingestion import pipeline
+from ingestion.delivery import landing
 from ingestion.register import silos
 
 START = date(2024, 10, 24)  # three days before the clocks go back

@@ -12,7 +12,7 @@ import pytest
 from calanque.orchestration.arrivals import DropBucket, DropFolder
 from infra import object_store
 from infra.settings import Settings
-from ingestion import collecting
+from ingestion.delivery import collecting
 
 PATIENCE = 60
 

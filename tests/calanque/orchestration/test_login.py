@@ -10,7 +10,7 @@ from airflow.providers.fab.auth_manager.fab_auth_manager import FabAuthManager
 from fastapi import HTTPException
 
 from calanque.orchestration.login import PatientFabAuthManager
-from infra.services.airflow_access import ACCOUNTS
+from infra.machines.airflow.access import ACCOUNTS
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from infra.openlineage import outbox
 from infra.openlineage.runs import PARENT, ROOT, Run
 from infra.settings import Settings
 
-plugin = pytest.importorskip("calanque.orchestration.plugins.lineage_events")
+plugin = pytest.importorskip("calanque.orchestration.plugins.task_lineage")
 
 DAG_RUN = SimpleNamespace(dag_id="land_tows", run_id="scheduled__2026-03-05")
 

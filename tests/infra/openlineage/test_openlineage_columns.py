@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from infra.classification import Classification
-from infra.lineage import ROWS, Column, Edge, Lineage, Node
+from infra.lineage.classification import Classification
+from infra.lineage.graph import ROWS, Column, Edge, Lineage, Node
 from infra.openlineage.columns import Source, copied, sources
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from silo_delivery import Deliver, Outcome, run
 
-from infra.city import City, load_city
-from infra.keys import KeyStore
+from infra.city.profile import City, load_city
+from infra.keys.store import KeyStore
 from infra.settings import Settings
 
 

@@ -12,17 +12,17 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from infra.city import City
-from infra.keys import Keys
+from infra.city.profile import City
+from infra.keys.store import Keys
 from infra.registry import Tally
-from ingestion.conforming import conform
-from ingestion.opening import open_delivery
-from ingestion.pseudonyms import Pseudonymiser
-from ingestion.reading import read_batches
-from ingestion.recognition import recognise, sample
+from ingestion.conformed.schemas import arrow_schema, polars_schema
+from ingestion.formats.opening import open_delivery
+from ingestion.formats.reading import read_batches
+from ingestion.formats.recognition import recognise, sample
 from ingestion.refusal import Refused
 from ingestion.register import Dataset, Format, Sample, Silo, silos
-from ingestion.schemas import arrow_schema, polars_schema
+from ingestion.rows.conforming import conform
+from ingestion.rows.pseudonyms import Pseudonymiser
 from ingestion.silos.telecom_footfall import WEIGHTS_UNBOUNDED
 
 Record = Mapping[str, str]

@@ -10,13 +10,13 @@ import polars as pl
 import pytest
 from silo_records import GOOD
 
-from infra.city import City
-from infra.classification import Classification
-from infra.keys import KeyStore
-from ingestion.columns import UnclassifiedError, classes, conformed_classes, derivations
-from ingestion.pseudonyms import Pseudonymiser
+from infra.city.profile import City
+from infra.keys.store import KeyStore
+from infra.lineage.classification import Classification
+from ingestion.conformed.schemas import arrow_schema
+from ingestion.contracts.columns import UnclassifiedError, classes, conformed_classes, derivations
 from ingestion.register import Dataset, Format, Silo, silos
-from ingestion.schemas import arrow_schema
+from ingestion.rows.pseudonyms import Pseudonymiser
 
 DATASETS = pytest.mark.parametrize(
     "dataset", [dataset for silo in silos().values() for dataset in silo.datasets], ids=lambda dataset: dataset.name

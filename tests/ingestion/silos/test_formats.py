@@ -12,7 +12,7 @@ import pytest
 from silo_delivery import Deliver, write
 from silo_records import GOOD, MITMA_ENGLISH, MITMA_SPANISH
 
-from infra.city import City, load_city
+from infra.city.profile import City, load_city
 from infra.settings import Settings
 from ingestion.register import Format, Sample, silos
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from ingestion.natures import NATURES
+from ingestion.conformed.schemas import arrow_schema, polars_schema
+from ingestion.formats.natures import NATURES
 from ingestion.register import Dataset, Silo, silos
-from ingestion.schemas import arrow_schema, polars_schema
 from ingestion.silos.crowd_flows import DIRECTIONS
 from ingestion.silos.telecom_footfall import CATEGORIES
 from ingestion.silos.tows import REASONS

@@ -11,9 +11,9 @@ import pytest
 from silo_delivery import Deliver, write
 from silo_records import GOOD, OTHERS
 
-from infra.city import City
-from ingestion.checking import check
-from ingestion.recognition import named, recognise, sample
+from infra.city.profile import City
+from ingestion.contracts.checking import check
+from ingestion.formats.recognition import named, recognise, sample
 from ingestion.refusal import Refused
 from ingestion.register import Dataset, Silo, silos
 from ingestion.silos.telecom_footfall import WEIGHTS_UNBOUNDED

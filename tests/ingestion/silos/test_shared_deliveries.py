@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 from silo_delivery import Deliver, shared_data
 
-from infra.city import City
+from infra.city.profile import City
 
 
 class Real(NamedTuple):

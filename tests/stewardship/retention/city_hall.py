@@ -15,12 +15,13 @@ from pyiceberg.exceptions import NoSuchTableError
 
 from infra import object_store
 from infra.catalog import open_catalog
-from infra.keys import open_keys
+from infra.keys.store import open_keys
 from infra.settings import Settings
-from ingestion import landing, pipeline
-from ingestion.pseudonyms import Pseudonymiser
+from ingestion import pipeline
+from ingestion.delivery import landing
 from ingestion.receipts import Receipt
 from ingestion.register import silos
+from ingestion.rows.pseudonyms import Pseudonymiser
 from ingestion.silos.verbalisations import PVE_PLATE
 from tests.ingestion.silos.silo_delivery import write
 from tests.ingestion.silos.silo_records import FOURRIERE, PVE

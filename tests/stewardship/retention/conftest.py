@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from lakes import drill, need_minio
 
-from infra.services import lake as services
+from infra.machines.services import lake as services
 from infra.settings import Settings
 
 

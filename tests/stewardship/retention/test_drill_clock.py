@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from infra import provisioning
-from infra.clock import add_months
+from infra.calendar.clock import add_months
+from infra.calendar.trusted_clock import ClockDoubtedError
+from infra.machines import provisioning
 from infra.settings import Settings
-from infra.trusted_clock import ClockDoubtedError
-from ingestion import landing, pipeline
+from ingestion import pipeline
+from ingestion.delivery import landing
 from privacy import key_duty
 from stewardship import erasure
 from stewardship.retention import job

@@ -13,11 +13,13 @@ from unittest import mock
 
 import pytest
 
-from infra import clock, database, object_store, registry
-from infra.clock import add_months
+from infra import database, object_store, registry
+from infra.calendar import clock
+from infra.calendar.clock import add_months
 from infra.settings import Settings
-from ingestion import landing, pipeline
-from ingestion import retention_limits as limits
+from ingestion import pipeline
+from ingestion.contracts import retention_limits
+from ingestion.delivery import landing
 from ingestion.register import silos
 from stewardship.retention import job
 from stewardship.retention.conformed import ConformedZone
@@ -236,7 +238,7 @@ def test_beside_a_running_ingestion_nothing_is_lost(mortal: Settings, tmp_path: 
         return sum(receipt.tally.accepted for done in receipts for receipt in done)
 
     [dataset] = silos()["tows"].datasets
-    zone = ConformedZone(mortal, "tows", dataset, limits.conformed("tows"), clock.now(mortal))
+    zone = ConformedZone(mortal, "tows", dataset, retention_limits.conformed("tows"), clock.now(mortal))
     cleaned = []
     with ThreadPoolExecutor(1) as pool:
         ingestion = pool.submit(ingest)

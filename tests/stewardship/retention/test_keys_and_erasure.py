@@ -16,14 +16,14 @@ from typer.testing import CliRunner
 
 from calanque.cli import app
 from infra import object_store
+from infra.calendar.clock import add_months, month_start
 from infra.catalog import open_catalog
-from infra.clock import add_months, month_start
-from infra.keys import KeyState, open_keys
+from infra.keys.store import KeyState, open_keys
 from infra.settings import Settings
 from ingestion import backfill, pipeline, replay
-from ingestion.pseudonyms import PSEUDONYM_BYTES
+from ingestion.conformed.vehicles import replace_day
+from ingestion.rows.pseudonyms import PSEUDONYM_BYTES
 from ingestion.silos.tows import SILO as TOWS
-from ingestion.vehicles import replace_day
 from privacy import key_duty
 from stewardship import erasure
 from stewardship.retention import job

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.clock import add_months
-from infra.keys import MONTHS
-from ingestion import retention_limits as limits
+from infra.calendar.clock import add_months
+from infra.keys.store import MONTHS
+from ingestion.contracts import retention_limits
+from ingestion.contracts.retention_limits import Limit
 from ingestion.register import silos
-from ingestion.retention_limits import Limit
 
 DAYS = st.dates(date(2020, 1, 1), date(2040, 12, 31))
 LIMITS = st.builds(Limit, days=st.integers(1, 400)) | st.builds(Limit, months=st.integers(1, 40))
@@ -50,11 +50,11 @@ def test_the_register_and_the_noise_keys_agree() -> None:
     first_month_without_rows = max(month for month in months if month is not None) + 1
     assert MONTHS["noise"] == last_month_of_quarter + first_month_without_rows
     last_rows = add_months(date(2026, 1, 1), last_month_of_quarter + 1) - timedelta(days=1)
-    limit = limits.conformed("verbalisations")
+    limit = retention_limits.conformed("verbalisations")
     assert limit is not None
     assert limit.last_day(last_rows) <= add_months(date(2026, 1, 1), MONTHS["noise"])
 
 
 def test_what_the_register_does_not_know_is_kept_no_longer_than_anything_else() -> None:
-    for of_silo in (limits.landing, limits.quarantine):
+    for of_silo in (retention_limits.landing, retention_limits.quarantine):
         assert of_silo("nobody").days <= min(of_silo(silo).days for silo in silos())

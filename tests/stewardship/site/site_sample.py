@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
-from infra import clock
-from infra.days import ranges
+from infra.calendar import clock
+from infra.calendar.days import ranges
 from stewardship.site.facts import (
     Day,
     Delivery,

@@ -24,7 +24,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 from site_sample import EXACT, HELD, MARKUP
 
-from infra.classification import Classification
+from infra.lineage.classification import Classification
 from ingestion.register import silos
 from privacy.plan import plan
 from publication.contracts import CONTRACTS

@@ -13,11 +13,11 @@ from minio.error import S3Error
 from infra import database, object_store, registry
 from infra.registry import Tally
 from infra.settings import Settings
-from stewardship import watching
 from stewardship.site import living, publish
 from stewardship.site.facts import Facts, Living, SiloFacts
 from stewardship.site.publish import BUCKET, EDITIONS, KEPT
-from stewardship.watching import Arrival
+from stewardship.watch import delivery_checks
+from stewardship.watch.delivery_checks import Arrival
 
 pytestmark = pytest.mark.live
 
@@ -192,7 +192,7 @@ def test_the_state_of_a_silo_is_what_the_registry_says(lake: Settings, monkeypat
     def when(overdue: date | None) -> Living:
         """What is told when a watch of arrivals, which has tests of its own, finds this."""
         arrivals = [Arrival("site_test", newest_day, overdue, None), Arrival("site_silent", None, None, None)]
-        monkeypatch.setattr(watching, "arrivals", lambda *_: arrivals)
+        monkeypatch.setattr(delivery_checks, "arrivals", lambda *_: arrivals)
         told = living.add(facts, lake).living
         assert told is not None
         assert CANARY not in repr(told)

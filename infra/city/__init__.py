@@ -1,0 +1,1 @@
+"""The city: its profile, its zones, and the one thing of it that must cost nothing to read."""

@@ -1,0 +1,1 @@
+"""What runs and keeps a lake: its servers, their roles and buckets, backups, the log of reads."""

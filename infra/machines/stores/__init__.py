@@ -1,0 +1,1 @@
+"""The two object stores that a lake can stand on."""

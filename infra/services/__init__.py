@@ -1,4 +1,0 @@
-"""The servers a lake stands on, one module each, and what keeps them running.
-
-:mod:`infra.services.lake` starts, stops and describes them together; nothing else needs to be imported from outside.
-"""

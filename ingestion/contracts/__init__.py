@@ -1,0 +1,1 @@
+"""What contracts of silos are made of, and how rows are held to them."""

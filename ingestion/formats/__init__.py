@@ -1,0 +1,1 @@
+"""From delivered bytes to batches of source columns: opening, recognising, reading, parsing."""

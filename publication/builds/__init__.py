@@ -1,0 +1,1 @@
+"""Candidate marts: the dbt project run on conformed tables, and what it made."""

@@ -1,0 +1,1 @@
+"""From candidates to what is published: validation, release files, Iceberg, BI, and looking after them."""
