@@ -23,7 +23,8 @@ from infra.city.profile import City, load_city
 from infra.keys.store import open_keys
 from infra.settings import Settings
 from ingestion.delivery.landing import BUCKET
-from ingestion.register import Dialect, silos
+from ingestion.formats.format import Dialect
+from ingestion.register import silos
 from privacy import plan as privacy_plan
 from publication.builds import candidates
 from publication.builds.dbt_plugin import clock_hours, register_noise

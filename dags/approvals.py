@@ -14,11 +14,11 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from calanque.orchestration.failures import defaults, guarded
 from calanque.orchestration.reminders import APPROVE, PATIENCE, REFUSE, answered, ask_people, settle_question
-from ingestion.declared import silos
+from ingestion.register import silos
 from privacy.plan import plan
 
 OWNER = "data-protection"
-STEWARDS = {dataset: silo.steward for silo in silos().values() for dataset in silo.datasets}
+STEWARDS = {dataset.name: silo.steward for silo in silos().values() for dataset in silo.datasets}
 COMMON: dict[str, Any] = {"schedule": None, "catchup": False, "tags": ["approval"]}
 REASON = Param("", type="string", minLength=10, title="Why", description="In a sentence: it is kept for years.")
 

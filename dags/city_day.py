@@ -10,7 +10,7 @@ from airflow.sdk import DAG, CronPartitionTimetable, Param, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from calanque.orchestration.failures import deadline, defaults, guarded, in_airflow
-from ingestion.declared import Declared, silos
+from ingestion.register import Silo, silos
 
 from assets import MARTS, city_days
 from when import NOT_BEFORE, TIME_ZONE
@@ -18,7 +18,7 @@ from when import NOT_BEFORE, TIME_ZONE
 OWNER = "data-platform"
 
 
-def bring_up_to_date(silo: Declared) -> Any:
+def bring_up_to_date(silo: Silo) -> Any:
     """The task that brings one silo's part of the day up to date."""
 
     @task(

@@ -9,7 +9,7 @@ from airflow.sdk import DAG, AssetOrTimeSchedule, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from calanque.orchestration.failures import deadline, defaults, guarded
-from ingestion.declared import Declared, silos
+from ingestion.register import Silo, silos
 
 from assets import city_days, conformed, dropped
 from when import at
@@ -32,7 +32,7 @@ away, a full disk) is tried again; anything else fails at once and is told to th
 """
 
 
-def landing_dag(silo: Declared) -> DAG:
+def landing_dag(silo: Silo) -> DAG:
     with DAG(
         dag_id=f"land_{silo.name}",
         description=f"{silo.title}: from the drop folder to the conformed tables",

@@ -11,7 +11,7 @@ from airflow.sdk import DAG, AssetOrTimeSchedule, Param, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from calanque.orchestration.failures import deadline, defaults, guarded
-from ingestion.declared import silos
+from ingestion.register import silos
 
 from assets import CANDIDATES, MARTS, conformed
 from when import at

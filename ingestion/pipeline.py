@@ -51,12 +51,13 @@ from ingestion.conformed.other_months import OtherMonths
 from ingestion.contracts import rules, silo_documents
 from ingestion.contracts.checking import ContractMismatchError
 from ingestion.delivery import declaring, handover, landing
+from ingestion.formats.format import Format
 from ingestion.formats.opening import open_delivery
 from ingestion.formats.reading import read_batches
 from ingestion.formats.recognition import named, recognise, sample
 from ingestion.receipts import Receipt
 from ingestion.refusal import BY_FORMAT, Refused
-from ingestion.register import Dataset, Format, Silo, silos
+from ingestion.register import Dataset, Silo, silos
 from ingestion.rows import quarantine
 from ingestion.rows.conforming import BooksError, Conformed, conform
 from ingestion.rows.pseudonyms import Pseudonymiser

@@ -91,5 +91,6 @@ def contracts(dataset: Dataset) -> dict[str, str]:
 
 @cache
 def _version(model: type[pa.DataFrameModel]) -> str:
-    source = inspect.getsource(model) + inspect.getsource(rules)
+    models = [each for each in model.__mro__ if issubclass(each, pa.DataFrameModel) and each is not pa.DataFrameModel]
+    source = "".join(map(inspect.getsource, [*models, rules]))
     return hashlib.sha256(source.encode()).hexdigest()[:16]

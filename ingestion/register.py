@@ -1,7 +1,8 @@
-"""The vocabulary of the silo register: what a silo, a dataset and a delivery format are.
+"""The register: what a silo and its datasets are.
 
-Each module of :mod:`ingestion.silos` declares one ``SILO``. The register is at once the city's register of processing
+Each folder of :mod:`ingestion.silos` declares one ``SILO``. The register is at once the city's register of processing
 (GDPR art. 30) and the source registry: DAGs, contracts, Iceberg tables, retention and documentation derive from it.
+Whoever reads its words waits for nothing: contracts and formats, and the engine they need, are imported when asked for.
 """
 
 from __future__ import annotations
@@ -9,123 +10,35 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, timedelta
-from enum import Enum
 from functools import cache
+from typing import TYPE_CHECKING, Any
 
-import pandera.polars as pa
-import polars as pl
+from ingestion import silos as _folders
 
-from infra.calendar.days import DayRange
-from infra.city.profile import City
-from ingestion.rows.pseudonyms import Pseudonymiser
+if TYPE_CHECKING:
+    from pandera.polars import DataFrameModel
 
-
-@dataclass(frozen=True)
-class Sample:
-    """What recognition may look at: the beginning of a delivery, decoded and split into lines.
-
-    ``first`` is the number in the file, from 1, of the first of them.
-    """
-
-    lines: tuple[str, ...]
-    first: int = 1
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """How a delimited text format is written.
-
-    ``columns`` names the columns in order, for a format that has no header line. Where ``quote`` is None a quote is a
-    character like another, but around a whole value, where a spreadsheet put it.
-    """
-
-    delimiter: str
-    quote: str | None = '"'
-    columns: tuple[str, ...] | None = None
-
-
-class Kind(Enum):
-    """What the values of a source column are, where they can be read in two ways or beyond reading."""
-
-    COUNT = "a number, perhaps with separators of thousands"
-    DAY_FIRST = "a date; written with slashes, the day comes first"
-    MONTH_FIRST = "a date; written with slashes, the month comes first"
-    NUMBER = "a number that identifies something, and may not be rounded"
-    WRITTEN = "a coordinate or a plate, which a spreadsheet may have taken for a number and rewritten"
-    NAME = "a name that becomes a category of its own"
-
-
-@dataclass(frozen=True)
-class Format:
-    """One accepted way of delivering a dataset.
-
-    ``required`` are the source columns without which a delivery is refused; ``optional`` ones are read when present;
-    any other column is never read. ``to_delivered`` turns a batch of source columns (all strings, plus ``row``, the
-    1-based record number) into the columns of the dataset's Delivered model, keeping ``row``. One record may become
-    several delivered rows; they share its ``row``, and a rule that one of them breaks rejects the record.
-
-    A format written in several layouts is several ``Format`` of the same name, see :meth:`Silo.format`.
-
-    ``occurrence_columns``, for a format whose identical records are distinct events, are the source columns whose
-    repetition within the delivery is counted: the engine then adds ``occurrence`` to each batch, 1 for the first record
-    with these values, 2 for the next, and so on over the whole delivery.
-
-    ``may_be_blank`` are those required columns of which a record need not say anything: a record that ends before them
-    is a whole one. ``layout`` has all columns in order where the format fixes them, to tell a delivery that lost its
-    header. ``kinds`` says of which source columns :mod:`ingestion.formats.evidence` has to judge the values first.
-    ``told_in`` says in which source columns a column of the Delivered model is delivered, for rejects to name those.
-
-    ``forbidden``, when declared, is asked about the complete header before any record is read: it answers with the name
-    of a rule of the silo when the columns show that the delivery must be refused as a whole, else with None.
-
-    ``time_zone`` is that in which the format tells times without a UTC offset, where its authors are not the city's.
-
-    ``covers``, for a format whose file is all there is of a day or a month that its name tells, answers with these days
-    when given the name, else with None: a delivery of it declares its silo complete for them
-    (:mod:`ingestion.delivery.naming`).
-    """
-
-    name: str
-    title: str
-    dataset: str
-    dialect: Dialect
-    required: tuple[str, ...]
-    recognise: Callable[[Sample], bool]
-    to_delivered: Callable[[pl.DataFrame], pl.DataFrame]
-    optional: tuple[str, ...] = ()
-    occurrence_columns: tuple[str, ...] = ()
-    may_be_blank: tuple[str, ...] = ()
-    layout: tuple[str, ...] = ()
-    kinds: Mapping[str, Kind] = field(default_factory=dict)
-    told_in: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    forbidden: Callable[[tuple[str, ...]], str | None] | None = None
-    time_zone: str | None = None
-    covers: Callable[[str], DayRange | None] | None = None
-
-    def clock(self, city: City) -> str:
-        """The time zone of times that carry no UTC offset, in deliveries to a city."""
-        return self.time_zone or city.time_zone
-
-    @property
-    def first_row(self) -> int:
-        """The number, in a spreadsheet, of the first record: a header is row 1."""
-        return 2 if self.dialect.columns is None else 1
-
+    from ingestion.contracts.contract import Contract
+    from ingestion.formats.format import Format, Sample
 
 REFERENCE_DAY = date(1970, 1, 1)
 """The ``event_date`` of reference data, which belongs to no day."""
+
+
+def on_demand(reference: str) -> Callable[[], Any]:
+    """What ``module:name`` names, imported when it is called."""
+    module, _, name = reference.partition(":")
+    return lambda: getattr(importlib.import_module(module), name)
 
 
 @dataclass(frozen=True)
 class Dataset:
     """One conformed table of a silo.
 
-    ``delivered`` and ``conformed`` are its contracts. ``key`` names the conformed columns that identify a record: a
-    later delivery with the same key replaces the record. ``conform`` turns valid delivered rows into conformed ones:
-    it keeps ``row`` (several conformed rows may share one delivered row) and adds ``reject`` and ``warn``, each the
-    name of a rule or null, and ``moved`` where records bear numbers, see :meth:`Pseudonymiser.records`.
+    ``key`` names the conformed columns that identify a record: a later delivery with the same key replaces the record.
+    ``contract`` gives its models and the way between them.
 
     ``reference`` says that the records are not events: their ``event_date`` is :data:`REFERENCE_DAY` and no period of a
     mart is due because of them.
@@ -138,13 +51,19 @@ class Dataset:
 
     name: str
     description: str
-    delivered: type[pa.DataFrameModel]
-    conformed: type[pa.DataFrameModel]
     key: tuple[str, ...]
-    conform: Callable[[pl.DataFrame, Format, City, Pseudonymiser], pl.DataFrame]
+    contract: Callable[[], Contract]
     reference: bool = False
     places: str | None = None
     version: str = "1.0.0"
+
+    @property
+    def delivered(self) -> type[DataFrameModel]:
+        return self.contract().delivered
+
+    @property
+    def conformed(self) -> type[DataFrameModel]:
+        return self.contract().conformed
 
 
 @dataclass(frozen=True)
@@ -184,7 +103,8 @@ class Silo:
     """Everything the city says about one source of data.
 
     ``cadence`` is when its drop folder is looked into even if nothing announced a file: five fields of cron, in the
-    city's time zone. A file that arrives in between is announced within seconds; this is the net below.
+    city's time zone. A file that arrives in between is announced within seconds; this is the net below. ``accepts``
+    gives the formats.
     """
 
     name: str
@@ -198,9 +118,17 @@ class Silo:
     freshness: timedelta
     cadence: str
     datasets: tuple[Dataset, ...]
-    formats: tuple[Format, ...]
-    rules: Mapping[str, str]  # rule name -> what it means and what to do about it
+    accepts: Callable[[], tuple[Format, ...]]
     expectations: Expectations = Expectations()
+
+    @property
+    def formats(self) -> tuple[Format, ...]:
+        return self.accepts()
+
+    @property
+    def rules(self) -> Mapping[str, str]:
+        """What each rule of the silo means and what to do about it, by name."""
+        return {name: said for dataset in self.datasets for name, said in dataset.contract().sentences().items()}
 
     def dataset(self, name: str) -> Dataset:
         return next(dataset for dataset in self.datasets if dataset.name == name)
@@ -222,7 +150,6 @@ class Silo:
 @cache
 def silos() -> Mapping[str, Silo]:
     """Every registered silo by name, in alphabetical order."""
-    package = importlib.import_module("ingestion.silos")
-    modules = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
-    found = (importlib.import_module(f"ingestion.silos.{module}") for module in modules if not module.startswith("_"))
+    folders = sorted(folder.name for folder in pkgutil.iter_modules(_folders.__path__))
+    found = (importlib.import_module(f"{_folders.__name__}.{folder}") for folder in folders)
     return {module.SILO.name: module.SILO for module in found}

@@ -15,7 +15,8 @@ from calanque.demo.draws import generator, thinned
 from calanque.demo.rhythms import CROWDS, day_kind
 from calanque.demo.table import Table, instants
 from infra.city.profile import City
-from ingestion.silos.crowd_flows import ABSURD_PEOPLE_PER_MINUTE, COUNTER_COLUMNS, COUNTER_MINUTES
+from ingestion.silos.crowd_flows.contracts import ABSURD_PEOPLE_PER_MINUTE
+from ingestion.silos.crowd_flows.formats import COUNTER_COLUMNS, COUNTER_MINUTES
 
 HEADER = ";".join(COUNTER_COLUMNS)
 BUSY = 0.12

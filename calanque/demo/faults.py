@@ -18,7 +18,7 @@ from calanque.demo.table import Table
 from infra.calendar.clock import clock_changes, to_utc
 from infra.city.profile import City
 from ingestion.formats.reading import MALFORMED
-from ingestion.silos.telecom_footfall import INDIVIDUAL_LEVEL
+from ingestion.silos.telecom_footfall.contracts import INDIVIDUAL_LEVEL
 
 ROWS_PER_FAULT = 3
 

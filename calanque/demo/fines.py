@@ -18,7 +18,7 @@ from calanque.demo.rhythms import FINES, day_kind
 from calanque.demo.table import Table
 from infra.calendar.clock import clock_changes
 from infra.city.profile import City
-from ingestion.silos.verbalisations import PVE_COLUMNS, PVE_PLATE
+from ingestion.silos.verbalisations.formats import PVE_COLUMNS, PVE_PLATE
 
 HEADER = "\t".join((*PVE_COLUMNS, PVE_PLATE))
 FINES_A_YEAR = 400_000

@@ -15,7 +15,8 @@ from calanque.demo.rhythms import RESIDENTS, VISITORS, WORKERS, day_kind
 from calanque.demo.table import Table, instants
 from infra.build_spec import FOOTFALL_THRESHOLD
 from infra.city.profile import City
-from ingestion.silos.telecom_footfall import CATEGORIES, PRESENCE_COLUMNS
+from ingestion.silos.telecom_footfall.contracts import CATEGORIES
+from ingestion.silos.telecom_footfall.formats import PRESENCE_COLUMNS
 
 HEADER = ";".join(PRESENCE_COLUMNS)
 _PEOPLE = {"resident": 870_000, "worker": 310_000, "visitor": 140_000}

@@ -18,7 +18,7 @@ from calanque.demo.rhythms import TOWS, day_kind
 from calanque.demo.table import Table
 from infra.calendar.clock import clock_changes, to_utc
 from infra.city.profile import City
-from ingestion.silos.tows import FOURRIERE_COLUMNS
+from ingestion.silos.tows.formats import FOURRIERE_COLUMNS
 
 HEADER = ";".join(FOURRIERE_COLUMNS)
 TOWS_A_YEAR = 20_000

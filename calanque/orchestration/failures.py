@@ -148,7 +148,7 @@ def _reason(context: Mapping[str, Any]) -> str:
 
 def _owner(context: Mapping[str, Any]) -> str:
     """The owner of a task, as the register calls its stewards."""
-    from ingestion.declared import silos
+    from ingestion.register import silos
 
     owner = str(getattr(context.get("task"), "owner", "data-platform"))
     return next((silo.steward for silo in silos().values() if in_airflow(silo.steward) == owner), owner)

@@ -1,6 +1,6 @@
 """Contract rules: named checks of pandera models, and the rules that several silos share.
 
-A rule's name is what a person sees in receipts and quarantine; its meaning and remedy are in ``Silo.rules``.
+A rule's name is what a person sees in receipts and quarantine; its meaning and remedy are what the rule ``says``.
 """
 
 from __future__ import annotations
@@ -16,46 +16,6 @@ import polars as pl
 from pandera.api.polars.types import PolarsData
 
 from infra.calendar.days import FIRST_DAY
-
-
-def rule(name: str, column: str, holds: Callable[[pl.Expr], pl.Expr], *, warns: bool = False) -> Any:
-    """A check of a pandera model: rows in which ``holds(column)`` is false break the rule ``name``; null passes.
-
-    One that ``warns`` keeps these rows.
-    """
-
-    def check(_model: type[pa.DataFrameModel], data: PolarsData) -> pl.LazyFrame:
-        return data.lazyframe.select(holds(pl.col(column)))
-
-    return pa.check(column, name=name, raise_warning=warns)(check)
-
-
-def present(value: pl.Expr) -> pl.Expr:
-    return value.is_not_null()
-
-
-_now: ContextVar[datetime | None] = ContextVar("calanque_rules_now", default=None)
-
-
-@contextmanager
-def at(now: datetime) -> Iterator[None]:
-    """Have rules about dates go by ``now``, the lake's clock, and not by the machine's."""
-    token = _now.set(now)
-    try:
-        yield
-    finally:
-        _now.reset(token)
-
-
-def latest_day() -> date:
-    """Today, where on Earth it is latest."""
-    return ((_now.get() or datetime.now(UTC)) + timedelta(hours=14)).date()
-
-
-def in_period(day: pl.Expr) -> pl.Expr:
-    """Neither before :data:`infra.calendar.days.FIRST_DAY` nor in the future."""
-    return day.is_between(FIRST_DAY, latest_day())
-
 
 DATE_RULES: Mapping[str, str] = {
     "date_unreadable": "The date is missing or not written as the format says. Correct it and deliver the row again.",
@@ -98,3 +58,67 @@ CONFORMED_RULES: Mapping[str, str] = {
         "with the receipt."
     ),
 }
+
+
+def rule(name: str, column: str, holds: Callable[[pl.Expr], pl.Expr], says: str = "", *, warns: bool = False) -> Any:
+    """A check of a pandera model: rows in which ``holds(column)`` is false break the rule ``name``; null passes.
+
+    ``says`` is what the rule means and what to do about it. One that ``warns`` keeps these rows.
+    """
+
+    def check(_model: type[pa.DataFrameModel], data: PolarsData) -> pl.LazyFrame:
+        return data.lazyframe.select(holds(pl.col(column)))
+
+    check.__name__ = name  # and not as an argument: pandera forgets that once a second model inherits the check
+    return pa.check(column, description=says, raise_warning=warns)(check)
+
+
+def promise(column: str, holds: Callable[[pl.Expr], pl.Expr]) -> Any:
+    """A rule of a conformed table, which no delivery can break unless the fault is ours."""
+    return rule("conformed_contract", column, holds, CONFORMED_RULES["conformed_contract"])
+
+
+def present(value: pl.Expr) -> pl.Expr:
+    return value.is_not_null()
+
+
+_now: ContextVar[datetime | None] = ContextVar("calanque_rules_now", default=None)
+
+
+@contextmanager
+def at(now: datetime) -> Iterator[None]:
+    """Have rules about dates go by ``now``, the lake's clock, and not by the machine's."""
+    token = _now.set(now)
+    try:
+        yield
+    finally:
+        _now.reset(token)
+
+
+def latest_day() -> date:
+    """Today, where on Earth it is latest."""
+    return ((_now.get() or datetime.now(UTC)) + timedelta(hours=14)).date()
+
+
+def in_period(day: pl.Expr) -> pl.Expr:
+    """Neither before :data:`infra.calendar.days.FIRST_DAY` nor in the future."""
+    return day.is_between(FIRST_DAY, latest_day())
+
+
+def date_unreadable(column: str, holds: Callable[[pl.Expr], pl.Expr] = present) -> Any:
+    return rule("date_unreadable", column, holds, DATE_RULES["date_unreadable"])
+
+
+def date_out_of_range(column: str, holds: Callable[[pl.Expr], pl.Expr] = in_period) -> Any:
+    return rule("date_out_of_range", column, holds, DATE_RULES["date_out_of_range"])
+
+
+def time_unreadable(column: str) -> Any:
+    """Seconds of a day; what is no time of day is any other number."""
+    return rule("time_unreadable", column, lambda second: second.is_between(0, 86_399), TIME_RULES["time_unreadable"])
+
+
+def coordinates_unreadable(column: str, limit: float) -> Any:
+    """Degrees between minus ``limit`` and ``limit``."""
+    said = PLACE_RULES["coordinates_unreadable"]
+    return rule("coordinates_unreadable", column, lambda degrees: degrees.is_between(-limit, limit), said)

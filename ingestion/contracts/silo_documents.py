@@ -12,7 +12,8 @@ from pandera.engines import polars_engine
 
 from infra.contract_versions import Column, Document, Layout, Side
 from ingestion.contracts.columns import CLASSIFICATION
-from ingestion.register import Dataset, Format, Silo, silos
+from ingestion.formats.format import Format
+from ingestion.register import Dataset, Silo, silos
 
 
 def of_register() -> list[Document]:

@@ -20,7 +20,7 @@ from threading import Lock
 import polars as pl
 
 from ingestion.contracts.checking import no_rejects, reject
-from ingestion.register import Kind
+from ingestion.formats.format import Kind
 
 MONTH_FIRST = "dates_month_first"
 DAY_FIRST = "dates_day_first"

@@ -36,10 +36,10 @@ import pyarrow as pa
 from pyarrow import csv
 
 from ingestion.contracts.checking import no_rejects, reject
+from ingestion.formats.format import Dialect, Format
 from ingestion.formats.opening import Limits
 from ingestion.formats.recognition import beginning, header, missing_columns, sample, spelled_as
 from ingestion.refusal import Refused, printable
-from ingestion.register import Dialect, Format
 
 MALFORMED = "row_malformed"
 """The rule of a record that has the wrong number of fields, or wrong quotes."""

@@ -12,8 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from ingestion.formats.format import Dialect, Format, Sample
 from ingestion.refusal import Refused, printable
-from ingestion.register import Dialect, Format, Sample, Silo, silos
+from ingestion.register import Silo, silos
 
 _SAMPLE_BYTES = 256 * 1024
 _SAMPLE_LINES = 50

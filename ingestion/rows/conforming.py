@@ -24,8 +24,9 @@ from ingestion.conformed.vehicles import VEHICLE
 from ingestion.contracts.checking import check, no_rejects, reject
 from ingestion.formats import evidence
 from ingestion.formats.evidence import Evidence, called_what_they_are
+from ingestion.formats.format import Format
 from ingestion.formats.reading import Batch
-from ingestion.register import Dataset, Format
+from ingestion.register import Dataset
 from ingestion.rows.occurrences import Occurrences
 from ingestion.rows.pseudonyms import MOVED, Pseudonymiser
 from ingestion.rows.rejections import Rejections
@@ -194,7 +195,7 @@ def _conform_frame(
     if good.is_empty():
         return _Frame(pl.DataFrame(schema={"row": pl.Int64}), 0, delivered.rejects)
 
-    lines = dataset.conform(good, accepted, city, pseudonymiser)
+    lines = dataset.contract().conform(good, accepted, city, pseudonymiser)
     if pseudonymiser.destroyed_months:
         too_late = pl.col("event_date").dt.strftime("%Y-%m").is_in(list(pseudonymiser.destroyed_months))
         lines = lines.with_columns(reject=pl.when(too_late).then(pl.lit(KEY_DESTROYED)).otherwise("reject"))

@@ -34,7 +34,7 @@ from silo_delivery import Record, run, write
 from silo_records import COUNTER, FOURRIERE, PRESENCE, PVE
 
 from ingestion.register import silos
-from ingestion.silos.verbalisations import PVE_PLATE
+from ingestion.silos.verbalisations.formats import PVE_PLATE
 
 ZONE = ZoneInfo("Europe/Paris")
 QUARTERS = (1, 2, 3, 4)

@@ -16,8 +16,8 @@ import polars as pl
 
 from infra import object_store
 from infra.settings import Settings
-from ingestion.silos.tows import FOURRIERE_COLUMNS
-from ingestion.silos.verbalisations import PVE_COLUMNS, PVE_PLATE
+from ingestion.silos.tows.formats import FOURRIERE_COLUMNS
+from ingestion.silos.verbalisations.formats import PVE_COLUMNS, PVE_PLATE
 from tests.attacks.findings import Control, Finding
 from tests.canaries import Canaries, everywhere, objects
 

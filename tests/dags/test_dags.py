@@ -8,14 +8,12 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra.machines.airflow.access import APPROVALS, POOLS
-from ingestion import declared
 from ingestion.register import silos
 from stewardship.site.words import LANGUAGES, Words
 
@@ -69,7 +67,7 @@ OURS_AT_TOP = {
     "privacy.plan",
     "infra.city.profiles",
     "infra.settings",
-    "ingestion.declared",
+    "ingestion.register",
 }
 IN_TASKS = ("calanque", "infra", "ingestion", "privacy", "publication", "stewardship")
 ENGINES = {
@@ -145,16 +143,6 @@ def test_parsing_is_quick_and_loads_no_engine(twice: tuple[Found, Found]) -> Non
     for found in twice:
         assert not (ENGINES | {"publication"}) & set(found["loaded"])
     assert min(found["cpu_seconds"] for found in twice) < IN_PLAIN_TIME
-
-
-def test_what_dag_files_read_of_the_register_is_what_it_says() -> None:
-    for name, read in declared.silos().items():
-        silo = silos()[name]
-        assert {field.name: getattr(read, field.name) for field in fields(read) if field.name != "datasets"} == {
-            field.name: getattr(silo, field.name) for field in fields(read) if field.name != "datasets"
-        }
-        assert read.datasets == tuple(dataset.name for dataset in silo.datasets)
-    assert list(declared.silos()) == list(silos())
 
 
 def test_stewards_may_answer_where_something_waits_for_them(dags: dict[str, Found]) -> None:

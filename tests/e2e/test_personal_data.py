@@ -25,8 +25,8 @@ from infra.lineage.classification import Classification
 from infra.settings import Settings
 from ingestion.contracts.columns import classes, conformed_classes
 from ingestion.register import Dataset, silos
-from ingestion.silos.tows import FOURRIERE_COLUMNS
-from ingestion.silos.verbalisations import PVE_COLUMNS, PVE_PLATE
+from ingestion.silos.tows.formats import FOURRIERE_COLUMNS
+from ingestion.silos.verbalisations.formats import PVE_COLUMNS, PVE_PLATE
 from publication.contracts import CONTRACTS
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,11 +22,13 @@ from infra.city.profile import City
 from infra.settings import Settings
 from ingestion import pipeline, replay
 from ingestion.conformed import lost_files, tables
+from ingestion.contracts.contract import Contract
 from ingestion.contracts.rules import present, rule
 from ingestion.delivery import landing, naming
 from ingestion.formats import recognition
+from ingestion.formats.format import Dialect, Format
 from ingestion.formats.recognition import header_has
-from ingestion.register import Dataset, Dialect, Format, Retention, Silo
+from ingestion.register import Dataset, Retention, Silo
 from ingestion.rows.pseudonyms import Pseudonymiser
 
 COMMA = Dialect(delimiter=",")
@@ -120,23 +123,31 @@ def _conform_counts(rows: pl.DataFrame, _: Format, __: City, ___: Pseudonymiser)
     )
 
 
+RECORDS_CONTRACT = Contract(
+    DeliveredRecord, ConformedRecord, _conform_records, rules={"unlucky": "Thirteen is refused. Deliver another."}
+)
+COUNTS_CONTRACT = Contract(DeliveredCount, ConformedCount, _conform_counts)
+
+
+def changed(dataset: Dataset, **changes: Any) -> Dataset:
+    """The same dataset, once parts of its contract are others."""
+    contract = replace(dataset.contract(), **changes)
+    return replace(dataset, contract=lambda: contract)
+
+
 def make(name: str) -> Silo:
     """A silo called ``name``, whose datasets are ``<name>_records`` and ``<name>_counts``."""
     records = Dataset(
         name=f"{name}_records",
         description="One row per record.",
-        delivered=DeliveredRecord,
-        conformed=ConformedRecord,
         key=("record_key",),
-        conform=_conform_records,
+        contract=lambda: RECORDS_CONTRACT,
     )
     counts = Dataset(
         name=f"{name}_counts",
         description="One row per place, direction and hour.",
-        delivered=DeliveredCount,
-        conformed=ConformedCount,
         key=("place_id", "direction", "starts_at"),
-        conform=_conform_counts,
+        contract=lambda: COUNTS_CONTRACT,
     )
     return Silo(
         name=name,
@@ -150,7 +161,7 @@ def make(name: str) -> Silo:
         freshness=timedelta(days=1),
         cadence="0 * * * *",
         datasets=(records, counts),
-        formats=(
+        accepts=lambda: (
             Format(
                 name="records",
                 title="Records",
@@ -188,7 +199,6 @@ def make(name: str) -> Silo:
                 to_delivered=_counts,
             ),
         ),
-        rules={},
     )
 
 

@@ -23,8 +23,9 @@ from infra.settings import Settings
 from ingestion import pipeline, replay
 from ingestion.conformed import committing
 from ingestion.delivery import landing
+from ingestion.formats.format import Format
 from ingestion.refusal import Refused
-from ingestion.register import Format, Silo
+from ingestion.register import Silo
 from ingestion.rows.pseudonyms import Pseudonymiser
 from stewardship import review
 
@@ -43,10 +44,10 @@ def mended(silo: Silo) -> Silo:
     broken = silo.datasets[0]
 
     def conform(rows: pl.DataFrame, accepted: Format, city: City, pseudonymiser: Pseudonymiser) -> pl.DataFrame:
-        lines = broken.conform(rows, accepted, city, pseudonymiser)
+        lines = broken.contract().conform(rows, accepted, city, pseudonymiser)
         return lines.with_columns(reject=pl.when(pl.col("value") == 1).then(pl.lit("too_small")))
 
-    return replace(silo, datasets=(replace(broken, conform=conform), *silo.datasets[1:]))
+    return replace(silo, datasets=(essai.changed(broken, conform=conform), *silo.datasets[1:]))
 
 
 @contextmanager
@@ -217,7 +218,7 @@ def test_parked_and_refused_deliveries_are_tried_again(lake: Settings) -> None:
         pipeline.ingest(lake, silo.name)
         assert known(lake, silo, first).status == "committed"
     whole = new_silo()
-    blind = replace(whole, formats=())
+    blind = replace(whole, accepts=tuple)
     silo = replace(whole, datasets=tuple(replace(each, version="1.1.0") for each in whole.datasets))
     strange = content([(7, 0, 5)])
     with registered(blind):
@@ -256,7 +257,7 @@ def test_a_steward_sees_rules_and_row_numbers_and_no_value(lake: Settings, monke
     silo = new_silo()
     with registered(silo):
         [first] = delivered(lake, silo, [(1, 0, -5), (2, 0, UNLUCKY), (3, 0, 5), (4, 0, UNLUCKY), (5, 0, 7)])
-    monkeypatch.setattr(review, "silos", lambda: {silo.name: replace(silo, rules={"unlucky": "Thirteen is refused."})})
+    monkeypatch.setattr(review, "silos", lambda: {silo.name: silo})
     with database.connect(lake, "steward", "lake") as connection:
         [listed] = review.deliveries(connection, silo.name)
     assert (listed["delivery"], listed["quarantined"], listed["rows_in"]) == (first, 3, 5)
@@ -266,6 +267,6 @@ def test_a_steward_sees_rules_and_row_numbers_and_no_value(lake: Settings, monke
         ("value_negative", "error", 1, [2]),
         ("lucky", "warning", 1, [6]),
     ]
-    assert found["meaning"][0] == "Thirteen is refused."
+    assert found["meaning"][0] == "Thirteen is refused. Deliver another."
     assert review.rules(lake, silo.name, first, "unlucky", most=9, first_row=2)["row_numbers"].to_list() == [[3, 5]]
     assert review.rules(lake, silo.name, "0" * 64, None, most=9, first_row=2).is_empty()

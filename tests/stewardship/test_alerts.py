@@ -21,7 +21,7 @@ from infra import database, secrets
 from infra.calendar import clock
 from infra.machines.stores.certificates import certificate_bundle
 from infra.settings import Settings
-from ingestion.declared import silos
+from ingestion.register import silos
 from stewardship.alerts import Alert, BrokenRule, book, raise_alert, resolve_alert, send_pending, settle
 
 pytestmark = pytest.mark.live

@@ -440,7 +440,7 @@ def clocks(settings: Settings) -> Iterator[Finding]:
 
 def people(settings: Settings) -> Iterator[Finding]:
     """Whom warnings reach, and whether the addresses that are given are somebody's whom a warning names."""
-    from ingestion.declared import silos
+    from ingestion.register import silos
     from stewardship.alerts.people import PeopleError, read
     from stewardship.watch.checks import PLATFORM, PROTECTION
 

@@ -12,8 +12,8 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from calanque.orchestration import failures
 from infra import database
 from infra.settings import Settings
-from ingestion.declared import silos
 from ingestion.pipeline import IngestionError
+from ingestion.register import silos
 from privacy.spending import RefusedError
 from stewardship.alerts import Alert
 

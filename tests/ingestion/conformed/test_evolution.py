@@ -58,7 +58,8 @@ def with_contract(silo: Silo, model: type[pa.DataFrameModel], *columns: pl.Expr,
     def conform(rows: pl.DataFrame, *rest: Any) -> pl.DataFrame:
         return essai._conform_records(rows, *rest).with_columns(columns)
 
-    return replace(silo, datasets=(replace(records, version=version, conformed=model, conform=conform), counts))
+    new = essai.changed(replace(records, version=version), conformed=model, conform=conform)
+    return replace(silo, datasets=(new, counts))
 
 
 def approve(lake: Settings, silo: Silo) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ingestion.contracts.checking import REJECTS, no_rejects, reject
 from ingestion.formats.evidence import RULES, Evidence, called_what_they_are
-from ingestion.register import Kind
+from ingestion.formats.format import Kind
 
 
 def judged(

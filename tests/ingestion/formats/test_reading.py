@@ -17,11 +17,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingestion.contracts.checking import REJECTS
+from ingestion.formats.format import Dialect, Format
 from ingestion.formats.opening import Limits, open_delivery
 from ingestion.formats.reading import MALFORMED, NOTHING, Batch, read_batches
 from ingestion.formats.recognition import header_has
 from ingestion.refusal import Refused
-from ingestion.register import Dialect, Format
 
 SEMICOLON = Dialect(";")
 

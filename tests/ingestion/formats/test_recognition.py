@@ -9,14 +9,18 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+import essai
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion.formats import recognition
+from ingestion.formats.format import Dialect, Format, Sample
 from ingestion.formats.recognition import header, header_has, named, recognise, sample
 from ingestion.refusal import REFUSALS, Refused
-from ingestion.register import Dialect, Format, Retention, Sample, Silo, silos
+from ingestion.register import Retention, Silo, silos
+
+RULES = {"individual_level": "Only counts are accepted: deliver aggregates."}
 
 
 def accepts(name: str, required: str, delimiter: str = ";", quote: str | None = '"') -> Format:
@@ -46,9 +50,8 @@ def silo(name: str, *formats: Format) -> Silo:
         privacy_unit="aucune",
         freshness=day,
         cadence="0 6 * * *",
-        datasets=(),
-        formats=formats,
-        rules={"individual_level": "Only counts are accepted: deliver aggregates."},
+        datasets=(essai.changed(essai.make("essai").datasets[0], rules=RULES),),
+        accepts=lambda: formats,
     )
 
 

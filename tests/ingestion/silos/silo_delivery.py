@@ -16,14 +16,15 @@ from infra.city.profile import City
 from infra.keys.store import Keys
 from infra.registry import Tally
 from ingestion.conformed.schemas import arrow_schema, polars_schema
+from ingestion.formats.format import Format, Sample
 from ingestion.formats.opening import open_delivery
 from ingestion.formats.reading import read_batches
 from ingestion.formats.recognition import recognise, sample
 from ingestion.refusal import Refused
-from ingestion.register import Dataset, Format, Sample, Silo, silos
+from ingestion.register import Dataset, Silo, silos
 from ingestion.rows.conforming import conform
 from ingestion.rows.pseudonyms import Pseudonymiser
-from ingestion.silos.telecom_footfall import WEIGHTS_UNBOUNDED
+from ingestion.silos.telecom_footfall.contracts import WEIGHTS_UNBOUNDED
 
 Record = Mapping[str, str]
 

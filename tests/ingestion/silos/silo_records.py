@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ingestion.silos.verbalisations import PVE_COLUMNS, PVE_PLATE
+from ingestion.silos.verbalisations.formats import PVE_COLUMNS, PVE_PLATE
 
 PVE = {
     **dict.fromkeys(PVE_COLUMNS, ""),

@@ -15,7 +15,8 @@ from infra.keys.store import KeyStore
 from infra.lineage.classification import Classification
 from ingestion.conformed.schemas import arrow_schema
 from ingestion.contracts.columns import UnclassifiedError, classes, conformed_classes, derivations
-from ingestion.register import Dataset, Format, Silo, silos
+from ingestion.formats.format import Format
+from ingestion.register import Dataset, Silo, silos
 from ingestion.rows.pseudonyms import Pseudonymiser
 
 DATASETS = pytest.mark.parametrize(
@@ -113,8 +114,10 @@ def _made_from(
     dataset = silo.dataset(accepted.dataset)
 
     def conform(frame: pl.DataFrame) -> pl.DataFrame:
-        return dataset.conform(frame, accepted, city, Pseudonymiser(silo.name, keys)).drop(
-            "row", "reject", "warn", "moved", strict=False
+        return (
+            dataset.contract()
+            .conform(frame, accepted, city, Pseudonymiser(silo.name, keys))
+            .drop("row", "reject", "warn", "moved", strict=False)
         )
 
     before = conform(delivered)

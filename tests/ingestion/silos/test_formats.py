@@ -14,7 +14,8 @@ from silo_records import GOOD, MITMA_ENGLISH, MITMA_SPANISH
 
 from infra.city.profile import City, load_city
 from infra.settings import Settings
-from ingestion.register import Format, Sample, silos
+from ingestion.formats.format import Format, Sample
+from ingestion.register import silos
 
 
 def layout(name: str) -> tuple[str, Format]:

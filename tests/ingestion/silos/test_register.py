@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import fields
 from datetime import timedelta
@@ -12,11 +11,7 @@ import pyarrow as pa
 import pytest
 
 from ingestion.conformed.schemas import arrow_schema, polars_schema
-from ingestion.formats.natures import NATURES
 from ingestion.register import Dataset, Silo, silos
-from ingestion.silos.crowd_flows import DIRECTIONS
-from ingestion.silos.telecom_footfall import CATEGORIES
-from ingestion.silos.tows import REASONS
 
 ROOT = Path(__file__).parents[3]
 SILOS = pytest.mark.parametrize("silo", silos().values(), ids=lambda silo: silo.name)
@@ -72,20 +67,6 @@ def test_the_table_has_the_columns_of_the_architecture(dataset: Dataset) -> None
         types = {"binary": pa.binary(), "int": pa.int32(), "long": pa.int64(), "double": pa.float64()}
         types |= {"timestamptz": pa.timestamp("us", tz="UTC"), "": pa.string()}
         assert schema.field(name).type == types[kind], name
-
-
-@pytest.mark.parametrize(
-    ("seed", "words"),
-    [
-        ("natures", NATURES),
-        ("tow_reasons", REASONS),
-        ("directions", DIRECTIONS),
-        ("footfall_categories", CATEGORIES),
-    ],
-)
-def test_the_marts_have_the_same_words(seed: str, words: object) -> None:
-    with (ROOT / "dbt_project" / "seeds" / f"{seed}.csv").open(encoding="utf-8", newline="") as file:
-        assert {row[0] for row in csv.reader(file)} - {seed, "nature", "reason", "direction", "category"} == set(words)  # type: ignore[call-overload]
 
 
 def test_the_documentation_names_every_format_and_rule() -> None:

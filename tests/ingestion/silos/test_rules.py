@@ -16,7 +16,7 @@ from ingestion.contracts.checking import check
 from ingestion.formats.recognition import named, recognise, sample
 from ingestion.refusal import Refused
 from ingestion.register import Dataset, Silo, silos
-from ingestion.silos.telecom_footfall import WEIGHTS_UNBOUNDED
+from ingestion.silos.telecom_footfall.contracts import WEIGHTS_UNBOUNDED
 
 CONFORMED = {"conformed_contract", "not_nullable"}
 """Rules that no delivery can break, unless Calanque is at fault: proved on conformed tables, below."""

@@ -22,7 +22,7 @@ from ingestion.delivery import landing
 from ingestion.receipts import Receipt
 from ingestion.register import silos
 from ingestion.rows.pseudonyms import Pseudonymiser
-from ingestion.silos.verbalisations import PVE_PLATE
+from ingestion.silos.verbalisations.formats import PVE_PLATE
 from tests.ingestion.silos.silo_delivery import write
 from tests.ingestion.silos.silo_records import FOURRIERE, PVE
 

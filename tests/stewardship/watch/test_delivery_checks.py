@@ -33,7 +33,7 @@ MINE += ("undeclared",)
 @pytest.fixture
 def silo() -> Silo:
     made = essai.make(f"essai_{uuid.uuid4().hex[:12]}")
-    return replace(made, steward="Direction des essais", rules={"unlucky": "Thirteen is refused. Deliver another."})
+    return replace(made, steward="Direction des essais")
 
 
 @pytest.fixture
@@ -158,10 +158,12 @@ def test_a_bad_delivery_is_told_at_once_with_its_rows_and_is_over_when_it_is_rep
         assert "Rule lucky: 40 rows." in warned
 
     records = silo.datasets[0]
-    mended = replace(
+    mended = essai.changed(
         records,
-        conform=lambda *given: records.conform(*given).with_columns(
-            reject=pl.lit(None, pl.String), warn=pl.lit(None, pl.String)
+        conform=lambda *given: (
+            records.contract()
+            .conform(*given)
+            .with_columns(reject=pl.lit(None, pl.String), warn=pl.lit(None, pl.String))
         ),
     )
     with registered(replace(silo, datasets=(mended, *silo.datasets[1:]))):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.formats.natures import NATURES, OTHER, natures
+from ingestion.silos.verbalisations.natures import NATURES, OTHER, natures
 
 NATINF = {
     "STATIONNEMENT GENANT DE VEHICULE SUR LE TROTTOIR": "stationnement_genant",

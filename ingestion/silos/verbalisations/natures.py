@@ -10,23 +10,11 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from ingestion.contracts.vocabulary import vocabulary
 from ingestion.formats.parsing import by_distinct, label
 
 OTHER = "autre"
-NATURES: Mapping[str, str] = {
-    "stationnement_genant": "Stopping or parking that obstructs, or where a sign forbids it",
-    "stationnement_tres_genant": "Parking on pavements, crossings, bus and cycle lanes, disabled bays, before hydrants",
-    "stationnement_abusif": "Parking for days without moving",
-    "stationnement_reglemente": "Parking without payment, disc or permit, or beyond the time allowed",
-    "arret_stationnement_dangereux": "Stopping or parking that endangers",
-    "vitesse": "Speed",
-    "feu_stop_priorite": "Red lights, stop signs, priority",
-    "telephone_ceinture_casque": "Telephone in hand, seat belt, helmet",
-    "circulation_voie_reservee": "Driving where only others may: reserved lanes, pedestrian areas, low-emission zones",
-    "assurance_permis_controle": "Insurance, licence, registration, plates, technical inspection",
-    "proprete_tranquillite": "Litter, dumping, noise",
-    OTHER: "Anything else",
-}
+NATURES = vocabulary("natures")
 
 _SPEED, _SIGNALS = "vitesse", "feu_stop_priorite"
 _OBSTRUCTING, _GRAVELY_OBSTRUCTING = "stationnement_genant", "stationnement_tres_genant"
