@@ -92,5 +92,5 @@ def contracts(dataset: Dataset) -> dict[str, str]:
 @cache
 def _version(model: type[pa.DataFrameModel]) -> str:
     models = [each for each in model.__mro__ if issubclass(each, pa.DataFrameModel) and each is not pa.DataFrameModel]
-    source = "".join(map(inspect.getsource, [*models, rules]))
+    source = "".join(map(inspect.getsource, models)) + inspect.getsource(rules)
     return hashlib.sha256(source.encode()).hexdigest()[:16]

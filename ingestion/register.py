@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ingestion.contracts.contract import Contract
     from ingestion.formats.format import Format, Sample
+    from ingestion.synthetic.demo import Demo
 
 REFERENCE_DAY = date(1970, 1, 1)
 """The ``event_date`` of reference data, which belongs to no day."""
@@ -104,7 +105,7 @@ class Silo:
 
     ``cadence`` is when its drop folder is looked into even if nothing announced a file: five fields of cron, in the
     city's time zone. A file that arrives in between is announced within seconds; this is the net below. ``accepts``
-    gives the formats.
+    gives the formats, ``demo`` what the silo adds to the demo city.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Silo:
     cadence: str
     datasets: tuple[Dataset, ...]
     accepts: Callable[[], tuple[Format, ...]]
+    demo: Callable[[], Demo]
     expectations: Expectations = Expectations()
 
     @property

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from calanque.demo.crowds import Crowds
-from calanque.demo.draws import generator
-from calanque.demo.fines import Fines
-from calanque.demo.footfall import Footfall
-from calanque.demo.table import Table, write_lines
-from calanque.demo.tows import Tows
 from infra.city.profile import City
+from ingestion.silos.crowd_flows.demo import Crowds
+from ingestion.silos.telecom_footfall.demo import Footfall
+from ingestion.silos.tows.demo import Tows
+from ingestion.silos.verbalisations.demo import Fines
+from ingestion.synthetic.draws import generator
+from ingestion.synthetic.table import Table, write_lines
 
 CHUNK_ROWS = 250_000
 

@@ -7,47 +7,30 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import polars as pl
 
-from calanque.demo import faults as wrong
-from calanque.demo.crowds import Crowds
-from calanque.demo.draws import generator
-from calanque.demo.fines import Fines
-from calanque.demo.footfall import Footfall
-from calanque.demo.table import Table
-from calanque.demo.tows import Tows
 from calanque.demo.truth import Expectation, ExpectedDelivery, Fault, Truth
 from infra.calendar.clock import clock_changes
 from infra.calendar.days import DayRange
 from infra.city.profile import City
 from ingestion.delivery import naming, notes
 from ingestion.formats.reading import MALFORMED
+from ingestion.register import silos
+from ingestion.synthetic import faults as wrong
+from ingestion.synthetic.demo import Sender
+from ingestion.synthetic.draws import generator
+from ingestion.synthetic.table import Table
 
 DUPLICATE_KEY = "duplicate_key"
 ENCODING_UNEXPECTED = "encoding_unexpected"
 _LATE_BY = 3  # deliveries
 
 
-class Source(Protocol):
-    """What sends the deliveries of a silo."""
-
-    silo: str
-    format: str
-
-    def day(self, day: date) -> Table: ...
-
-
-def sources(city: City, *, seed: int, since: date, scale: float = 1.0) -> list[Source]:
-    """The senders of the demo city's four silos."""
-    return [
-        Fines(city, seed=seed, scale=scale),
-        Tows(city, seed=seed, scale=scale, since=since),
-        Crowds(city, seed=seed, scale=scale),
-        Footfall(city, seed=seed, scale=scale),
-    ]
+def senders(city: City, *, seed: int, since: date, scale: float = 1.0) -> list[Sender]:
+    """The senders of every silo of the demo city, in the order of the register."""
+    return [silo.demo().sender(city, seed, scale, since) for silo in silos().values()]
 
 
 def generate(
@@ -63,7 +46,7 @@ def generate(
     history: Sequence[DayRange] = (),
     report: Callable[[str], None] = lambda _: None,
 ) -> Truth:
-    """Write ``days`` days of deliveries of all four silos into ``drop_dir/<silo>/``; return the truth about them.
+    """Write ``days`` days of deliveries of every silo into ``drop_dir/<silo>/``; return the truth about them.
 
     What was before ``start`` may come as ``history``: earlier days without a gap, each of these ranges in one file.
     Every file declares its silo complete for its days: by a name that ends in the day or the month, or by a note.
@@ -76,14 +59,14 @@ def generate(
         raise ValueError(f"days and days_per_delivery are at least 1, not {days} and {days_per_delivery}")
     spans = [*history, *_spans(start, days, days_per_delivery)]
     first, last = spans[0].first_day, spans[-1].last_day
-    senders = sources(city, seed=seed, since=first, scale=scale)
+    sending = senders(city, seed=seed, since=first, scale=scale)
     expected: list[ExpectedDelivery] = []
     injected: list[Fault] = []
-    for number, sender in enumerate(senders):
-        report(f"{sender.silo} ({number + 1} of {len(senders)})")
+    for number, sender in enumerate(sending):
+        report(f"{sender.silo} ({number + 1} of {len(sending)})")
         season = _Season(sender, city, spans)
         if faults:
-            other = senders[(number + 1) % len(senders)]
+            other = sending[(number + 1) % len(sending)]
             _Saboteur(season, city, other, generator(seed, "faults", sender.silo)).work()
         files = season.files()
         _write(files, drop_dir / sender.silo)
@@ -163,7 +146,7 @@ _BEFORE, _REGULAR, _AFTER = "1", "2", "3"  # in the names of a day's files, for 
 class _Season:
     """All the deliveries of one silo."""
 
-    def __init__(self, sender: Source, city: City, spans: Sequence[DayRange]) -> None:
+    def __init__(self, sender: Sender, city: City, spans: Sequence[DayRange]) -> None:
         self.sender = sender
         self.faults: list[Fault] = []
         self.periods: list[_Period] = []
@@ -209,11 +192,12 @@ class _Season:
 class _Saboteur:
     """Injects one fault of every kind into the deliveries of a silo."""
 
-    def __init__(self, season: _Season, city: City, other: Source, random: np.random.Generator) -> None:
+    def __init__(self, season: _Season, city: City, other: Sender, random: np.random.Generator) -> None:
         self._season = season
         self._city = city
         self._other = other
         self._random = random
+        self._demo = silos()[season.silo].demo()
         everything = pl.concat(period.table.rows["key"] for period in season.periods)
         self._once = everything.filter(~everything.is_duplicated())  # records that are delivered once only
 
@@ -221,7 +205,7 @@ class _Saboteur:
         # What moves or adds rows comes first: from then on, row numbers stand.
         self._late()
         self._duplicated()
-        for fault in wrong.ROW_FAULTS[self._season.silo]:
+        for fault in self._demo.breaks:
             self._rows(fault)
         self._encoding()
         self._clock_change()
@@ -276,7 +260,9 @@ class _Saboteur:
         name = self._season.regular_name(period)
         self._season.note("duplicated_rows", name, "quarantined", DUPLICATE_KEY, _numbers(again))
 
-    def _rows(self, fault: wrong.RowFault) -> None:
+    def _rows(self, fault: wrong.Break) -> None:
+        if fault.kind is None:
+            return
         at, positions = self._pick()
         period = self._season.periods[at]
         cells = fault.cells(wrong.scene(self._city, period.last_day))
@@ -287,7 +273,7 @@ class _Saboteur:
         period.table = period.table.with_cells(positions, values)
         period.taken.update(positions)
         expect: Expectation = "warned"
-        if fault.severity == "error":
+        if not fault.warns:
             period.rejected.update(positions)
             expect = "quarantined"
         name = self._season.regular_name(period)
@@ -317,7 +303,7 @@ class _Saboteur:
             return
         later = periods[min(at + 2, len(periods) - 1)]
         table = replace(periods[at].table, rows=periods[at].table.rows[wrong_rows])
-        cells = wrong.CORRECTIONS[self._season.silo]
+        cells = self._demo.correction
         table = table.with_cells(
             range(len(wrong_rows)), {column: [value] * len(wrong_rows) for column, value in cells.items()}
         )
@@ -345,7 +331,7 @@ class _Saboteur:
         self._season.note("truncated_file", name, "quarantined", MALFORMED, [rows])
 
     def _refused(self) -> None:
-        for fault in wrong.FILE_FAULTS[self._season.silo]:
+        for fault in self._demo.file_faults:
             period = self._season.periods[self._period()]
             content = fault.make(period.table, self._other.day(period.last_day), self._random)
             name = period.name(f"{_AFTER}_{self._season.sender.format}_{fault.kind}")

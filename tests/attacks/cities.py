@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from calanque.demo.draws import vehicles
-from calanque.demo.fines import VEHICLES
 from calanque.demo.generate import generate
 from infra.city.profile import load_city
 from infra.machines.services import lake
@@ -16,6 +14,7 @@ from infra.settings import Settings
 from ingestion import pipeline
 from ingestion.delivery import landing
 from ingestion.register import silos
+from ingestion.synthetic.draws import VEHICLES, vehicles
 from publication.builds import building
 from publication.releases import release
 from tests.attacks import planted

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from calanque.demo.generate import sources
+from calanque.demo.generate import senders
 from infra import object_store
 from infra.city.profile import load_city
 from infra.settings import Settings
@@ -62,8 +62,8 @@ def sound(lake: Settings) -> Callable[[str], str]:
     numbers = random.Random(uuid.uuid4().int)
 
     def text(silo: str) -> str:
-        senders = sources(load_city(lake), seed=numbers.randrange(2**31), since=DAY, scale=0.3)
-        return next(sender for sender in senders if sender.silo == silo).day(DAY).text()
+        every = senders(load_city(lake), seed=numbers.randrange(2**31), since=DAY, scale=0.3)
+        return next(sender for sender in every if sender.silo == silo).day(DAY).text()
 
     return text
 

@@ -135,6 +135,10 @@ def changed(dataset: Dataset, **changes: Any) -> Dataset:
     return replace(dataset, contract=lambda: contract)
 
 
+def unexpected() -> Any:
+    raise AssertionError("no test asks for it")
+
+
 def make(name: str) -> Silo:
     """A silo called ``name``, whose datasets are ``<name>_records`` and ``<name>_counts``."""
     records = Dataset(
@@ -161,6 +165,7 @@ def make(name: str) -> Silo:
         freshness=timedelta(days=1),
         cadence="0 * * * *",
         datasets=(records, counts),
+        demo=unexpected,
         accepts=lambda: (
             Format(
                 name="records",

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from calanque.demo.generate import sources
+from calanque.demo.generate import senders
 from infra import database, registry
 from infra.calendar import clock
 from infra.calendar.days import DayRange
@@ -27,7 +27,7 @@ BY_MONTH = ("tows_by_month", "tows_by_month_and_reason")
 def deliver(settings: Settings, name: str, days: Sequence[date], covers: Sequence[str] = ()) -> None:
     """Deliver the tows of some days and ingest them."""
     sender = next(
-        each for each in sources(load_city(settings), seed=3, since=days[0], scale=0.05) if each.silo == "tows"
+        each for each in senders(load_city(settings), seed=3, since=days[0], scale=0.05) if each.silo == "tows"
     )
     tables = [sender.day(day).text().splitlines() for day in days]
     path = settings.work_dir / "deliveries" / name

@@ -41,4 +41,5 @@ SILO = Silo(
         ),
     ),
     accepts=on_demand(f"{__name__}.formats:FORMATS"),
+    demo=on_demand(f"{__name__}.demo:DEMO"),
 )

@@ -38,4 +38,5 @@ SILO = Silo(
         ),
     ),
     accepts=on_demand(f"{__name__}.formats:FORMATS"),
+    demo=on_demand(f"{__name__}.demo:DEMO"),
 )

@@ -11,19 +11,18 @@ import polars as pl
 import pytest
 
 from calanque.demo import bulk
-from calanque.demo.crowds import Crowds
-from calanque.demo.draws import vehicles
-from calanque.demo.faults import FILE_FAULTS, ROW_FAULTS
-from calanque.demo.fines import Fines
-from calanque.demo.footfall import Footfall
 from calanque.demo.generate import generate
 from calanque.demo.score import score
-from calanque.demo.tows import Tows
 from calanque.demo.truth import Truth
 from infra.build_spec import FOOTFALL_THRESHOLD
 from infra.city.profile import City, load_city
 from infra.settings import Settings
 from ingestion.register import silos
+from ingestion.silos.crowd_flows.demo import Crowds
+from ingestion.silos.telecom_footfall.demo import Footfall
+from ingestion.silos.tows.demo import Tows
+from ingestion.silos.verbalisations.demo import Fines
+from ingestion.synthetic.draws import vehicles
 from tests.calanque.demo.conftest import outcome_of
 
 AUTUMN = date(2025, 10, 20)  # the clocks go back on the 26th
@@ -72,9 +71,10 @@ def test_the_real_checks_find_every_fault_and_turn_nothing_sound_away(
     assert result.detection == 1.0
     assert result.sound_rows > 30_000
     kinds = {(fault.silo, fault.kind) for fault in truth.faults}
-    for silo, faults in (*ROW_FAULTS.items(), *FILE_FAULTS.items()):
-        assert {(silo, fault.kind) for fault in faults} <= kinds
-    for silo in ROW_FAULTS:
+    for silo in silos():
+        demo = silos()[silo].demo()
+        own = (*(each for each in demo.breaks if each.kind), *demo.file_faults)
+        assert {(silo, fault.kind) for fault in own} <= kinds
         everywhere = {"late_rows", "duplicated_rows", "corrected_delivery", "resent_delivery", "truncated_file"}
         assert {(silo, kind) for kind in (*everywhere, "day_of_clock_change")} <= kinds
     assert {("verbalisations", "wrong_encoding"), ("tows", "wrong_encoding")} <= kinds

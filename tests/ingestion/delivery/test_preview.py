@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from calanque.demo.generate import sources
+from calanque.demo.generate import senders
 from infra.calendar.days import DayRange
 from infra.city.profile import load_city
 from infra.settings import Settings
@@ -25,7 +25,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def tows(settings: Settings, path: Path) -> Path:
-    sender = next(each for each in sources(load_city(settings), seed=1, since=DAYS[0]) if each.silo == "tows")
+    sender = next(each for each in senders(load_city(settings), seed=1, since=DAYS[0]) if each.silo == "tows")
     header, *_ = (tables := [sender.day(day).text() for day in DAYS])[0].splitlines()
     rows = [line for table in tables for line in table.splitlines()[1:]]
     path.write_text("\n".join([header, *rows]) + "\n")

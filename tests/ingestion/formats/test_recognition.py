@@ -52,6 +52,7 @@ def silo(name: str, *formats: Format) -> Silo:
         cadence="0 6 * * *",
         datasets=(essai.changed(essai.make("essai").datasets[0], rules=RULES),),
         accepts=lambda: formats,
+        demo=essai.unexpected,
     )
 
 

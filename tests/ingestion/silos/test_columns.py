@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import pandera.polars as pa
 import polars as pl
 import pytest
-from silo_records import GOOD
+from silo_records import GOOD, layout_of
 
 from infra.city.profile import City
 from infra.keys.store import KeyStore
@@ -137,10 +137,10 @@ def observed(
 ) -> dict[str, set[tuple[str, str]]]:
     keys = KeyStore(tmp_path_factory.mktemp("keys"))
     found: dict[str, set[tuple[str, str]]] = {}
-    for layout, (city_name, record, _) in GOOD.items():
-        name = layout.partition(" ")[0]
-        silo = next(silo for silo in silos().values() if any(each.name == name for each in silo.formats))
-        accepted = next(each for each in silo.formats if each.name == name and set(each.required) <= set(record))
+    for layout, example in GOOD.items():
+        city_name, record = example.city, example.record
+        silo = next(silo for silo in silos().values() if layout in silo.demo().examples)
+        accepted = layout_of(silo, layout)
         source = {column: [record[column]] for column in (*accepted.required, *accepted.optional) if column in record}
         batch = pl.DataFrame({"row": [1], **source})
         if accepted.occurrence_columns:

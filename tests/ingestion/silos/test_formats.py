@@ -19,7 +19,7 @@ from ingestion.register import silos
 
 
 def layout(name: str) -> tuple[str, Format]:
-    good = GOOD[name][1]
+    good = GOOD[name].record
     return next(
         (silo.name, accepted)
         for silo in silos().values()
@@ -34,7 +34,7 @@ def conformed(deliver: Deliver, tmp_path: Path, request: pytest.FixtureRequest) 
 
     def of(name: str, *changes: Mapping[str, str]) -> pl.DataFrame:
         silo, accepted = layout(name)
-        city_name, good, _ = GOOD[name]
+        city_name, good = GOOD[name].city, GOOD[name].record
         city: City = request.getfixturevalue(city_name)
         path = write(tmp_path / "delivery.csv", accepted, [{**good, **change} for change in changes or ({},)])
         outcome = deliver(silo, path, city)
@@ -114,7 +114,7 @@ def test_a_time_of_a_fine_or_removal_may_tell_its_offset(
 
 def test_an_extract_without_plates_has_no_vehicles(deliver: Deliver, tmp_path: Path, marseille: City) -> None:
     silo, accepted = layout("pve")
-    extract = {name: value for name, value in GOOD["pve"][1].items() if name != "MIFVAO_VehiculeImmatriculation"}
+    extract = {name: value for name, value in GOOD["pve"].record.items() if name != "MIFVAO_VehiculeImmatriculation"}
     assert len(extract) == 60
     outcome = deliver(silo, write(tmp_path / "extract.csv", accepted, [extract]), marseille)
     assert outcome.rows["vehicle"].to_list() == [None]
@@ -132,7 +132,7 @@ def test_spellings_of_a_plate_are_one_vehicle(conformed: Any) -> None:
 @pytest.mark.parametrize("name", ["pve", "los_angeles", "essen", "fourriere", "chicago"])
 def test_nothing_of_the_record_that_identifies_is_kept(name: str, conformed: Any) -> None:
     secrets = {"NI_Qualification": "SECRET", "fourriere": "Fourrière Nord", "street": "Secret", "Plate": "SECRET1"}
-    good = GOOD[name][1]
+    good = GOOD[name].record
     change = {column: value for column, value in secrets.items() if column in good}
     rows = conformed(name, change)
     columns = (
@@ -344,7 +344,7 @@ def test_a_named_format_takes_the_layout_of_the_delivery() -> None:
 @pytest.mark.parametrize("name", ["pve", "fourriere", "counter", "moers", "presence", "mitma"])
 def test_what_a_record_becomes_does_not_depend_on_its_neighbours(name: str) -> None:
     _, accepted = layout(name)
-    good, told_apart_by = GOOD[name][1], GOOD[name][2]
+    good, told_apart_by = GOOD[name].record, next(iter(GOOD[name].other))
     size = 150_000  # more than one of the chunks in which engines work
     batch = pl.DataFrame(good).select(pl.col(accepted.required).repeat_by(size).explode())
     numbers = pl.int_range(1, size + 1, eager=True)

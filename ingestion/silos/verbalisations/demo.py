@@ -6,23 +6,24 @@ files have the weight and the shape of real ones; none describes a person.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from calanque.demo.draws import Choice, addresses, generator, spread, vehicles
-from calanque.demo.rhythms import FINES, day_kind
-from calanque.demo.table import Table
 from infra.calendar.clock import clock_changes
 from infra.city.profile import City
 from ingestion.silos.verbalisations.formats import PVE_COLUMNS, PVE_PLATE
+from ingestion.synthetic.demo import Demo
+from ingestion.synthetic.draws import VEHICLES, Choice, addresses, generator, spread, vehicles
+from ingestion.synthetic.faults import Breaks, Example, file_faults
+from ingestion.synthetic.rhythms import FINES, day_kind
+from ingestion.synthetic.table import Table
 
 HEADER = "\t".join((*PVE_COLUMNS, PVE_PLATE))
 FINES_A_YEAR = 400_000
-VEHICLES = 250_000
 WITHOUT_PLATE = 0.02
 _DAY_WEIGHT = {"weekday": 1.12, "saturday": 0.85, "sunday": 0.55}
 _LAST_ID = 10_000_000  # fines a day, at most
@@ -179,3 +180,90 @@ class Fines:
                 line=pl.format(layout, "id", "file", "nature", "place", "speed", "time", "unit", "car"),
             ),
         )
+
+
+_PVE = Breaks("pve")
+_LOS_ANGELES = Breaks("los_angeles")
+_ESSEN = Breaks("essen")
+
+EXAMPLES: Mapping[str, Example] = {
+    "pve": Example(
+        {
+            **dict.fromkeys(PVE_COLUMNS, ""),
+            "DI_Id": "1000000001",
+            "NI_CodeNatinf": "6803",
+            "NI_Qualification": "STATIONNEMENT GÊNANT D'UN VÉHICULE SUR UN EMPLACEMENT INTERDIT",
+            "MIFVAO_CoordGPSLatitude": "43.2965",
+            "MIFVAO_CoordGPSLongitude": "5.3765",
+            "MI_DateHeureInfraction": "2025-03-10 14:05:00",
+            "CORPSUNITE_Libelle": "Police municipale",
+            PVE_PLATE: "AA-001-AA",
+        },
+        city="marseille",
+        other={"DI_Id": "1000000002"},
+    ),
+    "los_angeles": Example(
+        {
+            "Ticket number": "1000000001",
+            "Issue Date": "2025-03-10T00:00:00",
+            "Issue time": "905",
+            "Violation code": "80.69BS",
+            "Violation Description": "NO PARK/STREET CLEAN",
+            "Latitude": "6488151.2",  # the file's own misnomers: these are feet
+            "Longitude": "1842013.4",
+        },
+        city="elsewhere",
+        other={"Ticket number": "1000000002"},
+    ),
+    "essen": Example(
+        {"date": "2025-03-10", "street": "Musterstraße", "tbnr": "112454"},
+        city="elsewhere",
+        other={"street": "Beispielweg"},
+    ),
+}
+BREAKS = (
+    # What the demo city's senders do, in this order, and then what else breaks a rule.
+    *_PVE.of_events(
+        moment="MI_DateHeureInfraction",
+        lon="MIFVAO_CoordGPSLongitude",
+        lat="MIFVAO_CoordGPSLatitude",
+        last=PVE_PLATE,
+        record="DI_Id",
+    ),
+    _PVE("offence_code_unknown", {"NI_CodeNatinf": "STAT-12"}, "bad_code"),
+    _PVE("plate_unusual", {PVE_PLATE: "XX-123456-CD-99"}, "foreign_plate", warns=True),
+    _PVE("record_missing", {"DI_Id": "  "}),
+    _PVE("date_unreadable", {"MI_DateHeureInfraction": "10 mars 2025"}),
+    _PVE("date_unreadable", {"MI_DateHeureInfraction": ""}),
+    _ESSEN("date_unreadable", {"date": "2025-02-30"}),
+    _PVE("date_out_of_range", {"MI_DateHeureInfraction": "1999-12-31 12:00:00"}),
+    _PVE("date_out_of_range", {"MI_DateHeureInfraction": "2999-01-01 12:00:00"}),
+    _PVE("time_unreadable", {"MI_DateHeureInfraction": "2025-03-10 25:00:00"}),
+    _LOS_ANGELES("time_unreadable", {"Issue time": "1275"}),
+    _PVE("time_does_not_exist", {"MI_DateHeureInfraction": "2025-03-30 02:30:00"}),
+    _PVE("coordinates_unreadable", {"MIFVAO_CoordGPSLatitude": "43°17'N"}),
+    _PVE("coordinates_unreadable", {"MIFVAO_CoordGPSLongitude": "537650"}),
+    _PVE("outside_city", {"MIFVAO_CoordGPSLatitude": "48.8566", "MIFVAO_CoordGPSLongitude": "2.3522"}),
+    _PVE("outside_city", {"MIFVAO_CoordGPSLatitude": "5.3765", "MIFVAO_CoordGPSLongitude": "43.2965"}),
+    _PVE("offence_code_unknown", {"NI_CodeNatinf": "R417-10"}),
+    _PVE("offence_code_unknown", {"NI_CodeNatinf": "0"}),
+    _ESSEN("offence_code_unknown", {"tbnr": "0"}),
+    _LOS_ANGELES("offence_code_unknown", {"Violation code": ""}),
+    _LOS_ANGELES("offence_code_unknown", {"Violation code": "see remarks"}),
+    _PVE("coordinates_unknown", {"MIFVAO_CoordGPSLatitude": "0", "MIFVAO_CoordGPSLongitude": "0.000"}, warns=True),
+    _PVE("coordinates_unknown", {"MIFVAO_CoordGPSLatitude": "99999"}, warns=True),
+    _PVE("coordinates_unknown", {"MIFVAO_CoordGPSLongitude": ""}, warns=True),
+    _LOS_ANGELES("coordinates_unknown", {"Latitude": "99999", "Longitude": "99999"}, warns=True),
+    _PVE("time_unknown", {"MI_DateHeureInfraction": "10/03/2025"}, warns=True),
+    _LOS_ANGELES("time_unknown", {"Issue time": ""}, warns=True),
+    _PVE("plate_unusual", {PVE_PLATE: "B-XY 12"}, warns=True),
+    _LOS_ANGELES("offence_code_damaged", {"Violation code": "8.06E+02"}, warns=True),
+)
+
+DEMO = Demo(
+    lambda city, seed, scale, _: Fines(city, seed=seed, scale=scale),
+    EXAMPLES,
+    BREAKS,
+    file_faults=file_faults("NI_CodeNatinf", ("MI_DateHeureInfraction", "MI_DateInfraction")),
+    correction={"NI_CodeNatinf": "6088", "NI_Qualification": "EMPLOI D'UN AVERTISSEUR SONORE"},
+)

@@ -23,6 +23,8 @@ SPOTS = 6
 """Streets per zone; the first draws the most."""
 NUMBERS = 12
 """Addresses per street."""
+VEHICLES = 250_000
+"""Of a real city, in all its silos."""
 STREETS = (
     "RUE DES OLIVIERS", "RUE DU MISTRAL", "BOULEVARD DES PINS", "AVENUE DES CIGALES", "RUE DE LA CALANQUE",
     "TRAVERSE DU LAVOIR", "RUE DES PECHEURS", "CHEMIN DU VALLON", "RUE DU FOUR", "PLACE DES PLATANES",

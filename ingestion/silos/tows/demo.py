@@ -6,19 +6,21 @@ same file number, now with its release. The later row takes the place of the ear
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from functools import lru_cache
 
 import numpy as np
 import polars as pl
 
-from calanque.demo.draws import Choice, addresses, generator, spread, vehicles
-from calanque.demo.fines import VEHICLES
-from calanque.demo.rhythms import TOWS, day_kind
-from calanque.demo.table import Table
 from infra.calendar.clock import clock_changes, to_utc
 from infra.city.profile import City
 from ingestion.silos.tows.formats import FOURRIERE_COLUMNS
+from ingestion.synthetic.demo import Demo
+from ingestion.synthetic.draws import VEHICLES, Choice, addresses, generator, spread, vehicles
+from ingestion.synthetic.faults import Breaks, Example, file_faults
+from ingestion.synthetic.rhythms import TOWS, day_kind
+from ingestion.synthetic.table import Table
 
 HEADER = ";".join(FOURRIERE_COLUMNS)
 TOWS_A_YEAR = 20_000
@@ -163,3 +165,93 @@ class Tows:
 
 def _spelled(moment: pl.Expr) -> pl.Expr:
     return moment.dt.strftime("%Y-%m-%d %H:%M:%S")
+
+
+_FOURRIERE = Breaks("fourriere")
+_CHICAGO = Breaks("chicago")
+
+EXAMPLES: Mapping[str, Example] = {
+    "fourriere": Example(
+        {
+            "numero_dossier": "2025-000001",
+            "date_heure_enlevement": "2025-03-10 14:05:00",
+            "longitude": "5.3765",
+            "latitude": "43.2965",
+            "motif": "Stationnement gênant",
+            "immatriculation": "AA-001-AA",
+            "fourriere": "Fourrière Nord",
+            "autorite_prescriptrice": "police municipale",
+            "date_heure_mainlevee": "2025-03-11 09:00:00",
+            "date_heure_restitution": "2025-03-11 10:30:00",
+            "issue": "restitution",
+        },
+        city="marseille",
+        other={"numero_dossier": "2025-000002"},
+    ),
+    "chicago": Example(
+        {
+            "Tow Date": "03/10/2025",
+            "Make": "FORD",
+            "Plate": "AB12345",
+            "State": "IL",
+            "Towed to Address": "10300 S. Doty",
+            "Tow Facility Phone": "",
+            "Inventory Number": "1000001",
+        },
+        city="elsewhere",
+        other={"Inventory Number": "1000002"},
+    ),
+}
+BREAKS = (
+    # What the demo city's senders do, in this order, and then what else breaks a rule.
+    *_FOURRIERE.of_events(
+        moment="date_heure_enlevement", lon="longitude", lat="latitude", last="issue", record="numero_dossier"
+    ),
+    _FOURRIERE("reason_unknown", {"motif": "motif 17"}, "bad_code"),
+    _FOURRIERE("outcome_unknown", {"issue": "on verra"}, "bad_outcome"),
+    _FOURRIERE("depot_missing", {"fourriere": ""}, "missing_depot"),
+    _FOURRIERE("plate_unknown", {"immatriculation": ""}, "missing_plate", warns=True),
+    _FOURRIERE(
+        "release_out_of_range",
+        {"date_heure_mainlevee": "", "date_heure_restitution": "2001-01-01 10:00:00", "issue": "restitution"},
+        "release_before_removal",
+    ),
+    _FOURRIERE("record_missing", {"numero_dossier": ""}),
+    _FOURRIERE("date_unreadable", {"date_heure_enlevement": "?"}),
+    _CHICAGO("date_unreadable", {"Tow Date": "2025-03-10"}),
+    _FOURRIERE("date_out_of_range", {"date_heure_enlevement": "2999-01-01 00:00"}),
+    _FOURRIERE("time_unreadable", {"date_heure_enlevement": "2025-03-10 14h05"}),
+    _FOURRIERE(
+        "time_does_not_exist",
+        {
+            "date_heure_enlevement": "2025-03-30 02:30",
+            "date_heure_mainlevee": "",
+            "date_heure_restitution": "2025-04-01 10:00",
+        },
+    ),
+    _FOURRIERE("time_does_not_exist", {"date_heure_restitution": "2025-03-30 02:30"}),
+    _FOURRIERE("coordinates_unreadable", {"longitude": "est"}),
+    _FOURRIERE("outside_city", {"longitude": "2.3522", "latitude": "48.8566"}),
+    _FOURRIERE("coordinates_unknown", {"longitude": "", "latitude": ""}, warns=True),
+    _FOURRIERE("time_unknown", {"date_heure_enlevement": "2025-03-10"}, warns=True),
+    _FOURRIERE("plate_unusual", {"immatriculation": "B-XY 12"}, warns=True),
+    _FOURRIERE("plate_unknown", {"immatriculation": "sans plaque"}, warns=True),
+    _FOURRIERE("reason_unknown", {"motif": "M99"}),
+    _FOURRIERE("reason_unknown", {"motif": ""}),
+    _FOURRIERE("depot_missing", {"fourriere": " - "}),
+    _FOURRIERE("depot_missing", {"fourriere": "01 99 00 00 00"}),
+    _FOURRIERE("outcome_unknown", {"issue": "perdue"}),
+    _FOURRIERE("release_unreadable", {"date_heure_restitution": "2025-03-11"}),
+    _FOURRIERE("release_out_of_range", {"date_heure_restitution": "2025-03-09 10:00"}),
+    _FOURRIERE("release_out_of_range", {"date_heure_restitution": "2999-01-01 10:00"}),
+    _FOURRIERE("outcome_inconsistent", {"issue": "en cours"}, warns=True),
+    _FOURRIERE("outcome_inconsistent", {"date_heure_mainlevee": "", "date_heure_restitution": ""}, warns=True),
+)
+
+DEMO = Demo(
+    lambda city, seed, scale, since: Tows(city, seed=seed, scale=scale, since=since),
+    EXAMPLES,
+    BREAKS,
+    file_faults=file_faults("motif", ("date_heure_enlevement", "date_enlevement")),
+    correction={"motif": "tournage"},
+)

@@ -1,0 +1,1 @@
+"""What made-up deliveries are made of: draws, rhythms, lines of text, and the faults that senders make."""
