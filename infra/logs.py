@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from infra.settings import Settings
 
-PACKAGES: Final = ("infra", "ingestion", "publication")
+PACKAGES: Final = ("calanque", "infra", "ingestion", "privacy", "publication", "stewardship")
 FOLDER: Final = "pipeline"
 
 _PROCESS: Final = f"process-{uuid.uuid4().hex[:12]}"

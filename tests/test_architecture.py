@@ -9,10 +9,13 @@ foundation does not import the machines. There is no list of exceptions. And no 
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections import Counter
 from pathlib import Path
 
 import pytest
+
+from infra import logs
 
 ROOT = Path(__file__).parent.parent
 STOREYS = (
@@ -96,6 +99,16 @@ def test_the_rule_can_fail(module: str, source: str, offence: str) -> None:
 def test_every_package_is_a_room() -> None:
     packages = {path.parent.name for path in ROOT.glob("*/*.py")} - {"tests", "benchmarks"}
     assert packages <= set(ROOMS)
+
+
+def test_a_room_is_known_wherever_rooms_are_listed() -> None:
+    rooms = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"benchmarks"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert set(logs.PACKAGES) == rooms
+    assert {name.rstrip("*") for name in project["tool"]["setuptools"]["packages"]["find"]["include"]} == rooms
+    assert set(project["tool"]["mypy"]["packages"]) == rooms | {"benchmarks"}
+    [compiled] = [line for line in (ROOT / "Makefile").read_text().splitlines() if "compileall" in line]
+    assert set(compiled.partition("-q ")[2].split()) == rooms | {"dags"}
 
 
 def test_no_room_is_a_bag() -> None:

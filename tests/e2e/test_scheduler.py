@@ -244,7 +244,7 @@ def test_no_task_logs_an_error_or_a_warning_but_to_people(city: Settings) -> Non
     logs = list((city.logs_dir / "airflow").rglob("attempt=*.log"))
     assert logs
     levels = re.compile(rb'"level":\s*"(warning|error|critical)"|Traceback')
-    to_people = re.compile(rb'"logger":\s*"infra\.alerts|rows lie on \d+ days that nobody declared')
+    to_people = re.compile(rb'"logger":\s*"stewardship\.alerts|rows lie on \d+ days that nobody declared')
     said = [
         (str(path.relative_to(city.home)), line[:300])
         for path in logs

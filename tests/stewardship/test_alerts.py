@@ -231,7 +231,7 @@ def test_addresses_that_cannot_be_read_leave_one_mailbox_for_all(
     settings = mailing(quiet_lake, box.url, alert_owners=path, alert_to="everybody@city.test")
     assert raise_alert(settings, replace(ALERT, owner=IT))
     assert [message["To"] for message in box.messages] == ["everybody@city.test"]
-    ours = "".join(record.getMessage() for record in caplog.records if record.name.startswith("infra."))
+    ours = "".join(record.getMessage() for record in caplog.records if record.name.startswith("stewardship."))
     assert "CALANQUE_ALERT_OWNERS" in ours
     assert "city.test" not in ours  # the receiver's own log is another matter
 
