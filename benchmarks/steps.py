@@ -152,7 +152,8 @@ STEPS: Mapping[str, Callable[..., Found]] = {
 
 def main() -> None:
     name, parameters = sys.argv[1:]
-    silos()  # imports the register's modules
+    for silo in silos().values():  # contracts and formats are imported when they are asked for
+        _ = silo.rules, silo.formats
     register_polars_backends()  # and this those that pandera imports at first use
     print(json.dumps(STEPS[name](Settings(), **json.loads(parameters))))
 
