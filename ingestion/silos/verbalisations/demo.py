@@ -240,8 +240,6 @@ BREAKS = (
     _PVE("date_out_of_range", {"MI_DateHeureInfraction": "2999-01-01 12:00:00"}),
     _PVE("time_unreadable", {"MI_DateHeureInfraction": "2025-03-10 25:00:00"}),
     _LOS_ANGELES("time_unreadable", {"Issue time": "1275"}),
-    _PVE("time_does_not_exist", {"MI_DateHeureInfraction": "2025-03-30 02:30:00"}),
-    _PVE("coordinates_unreadable", {"MIFVAO_CoordGPSLatitude": "43°17'N"}),
     _PVE("coordinates_unreadable", {"MIFVAO_CoordGPSLongitude": "537650"}),
     _PVE("outside_city", {"MIFVAO_CoordGPSLatitude": "48.8566", "MIFVAO_CoordGPSLongitude": "2.3522"}),
     _PVE("outside_city", {"MIFVAO_CoordGPSLatitude": "5.3765", "MIFVAO_CoordGPSLongitude": "43.2965"}),
