@@ -30,7 +30,7 @@ LEAST_THRESHOLD = 11
 Amount = Annotated[Fraction, BeforeValidator(Fraction), Field(gt=0)]
 """A positive amount of a budget, written as a decimal."""
 
-Release = Literal["day", "month", "quarter"]
+Period = Literal["day", "month", "quarter"]
 
 
 class _Frozen(BaseModel):
@@ -49,15 +49,30 @@ class Budget(_Frozen):
     settling_days: int = Field(ge=0)
 
 
+class Axis(_Frozen):
+    """An axis of grids: the dbt model or seed that lists it, and its columns there, the id first."""
+
+    table: str
+    columns: tuple[str, ...]
+
+
 class MartPlan(_Frozen):
-    """How one mart is released and measured.
+    """What one mart shows, and how it is released and measured.
+
+    Its grid is every ``period`` of the calendar of ``silo`` and every value of each axis; axes that are ``summed`` are
+    measured, and added up before anything is shown. ``measure`` is the name of its figure.
 
     ``bound`` is by how much one privacy unit can change the counts of a month, as the sum of the squares of the changes
     of all cells. ``threshold`` is the smallest measured count, noise included, that is shown.
     """
 
+    silo: str
+    period: Period
+    axes: tuple[str, ...]
+    measure: str
+    summed: tuple[str, ...] = ()
     budget: str
-    release: Release
+    release: Period
     spends: Amount
     bound: int = Field(ge=1)
     threshold: int = Field(ge=LEAST_THRESHOLD)
@@ -69,20 +84,24 @@ class MartPlan(_Frozen):
 
 
 class Plan(_Frozen):
-    """Budgets by name and marts by name.
+    """Budgets, marts and axes by name.
 
     Raises:
-        ValueError: a mart draws on no budget, shows figures that are mostly noise, or a budget is overdrawn.
+        ValueError: a mart draws on no budget, has an axis that is none, shows figures that are mostly noise, or a
+            budget is overdrawn.
     """
 
     budgets: Mapping[str, Budget]
     marts: Mapping[str, MartPlan]
+    axes: Mapping[str, Axis]
 
     @model_validator(mode="after")
     def _within_budgets(self) -> Self:
         for name, mart in self.marts.items():
             if mart.budget not in self.budgets:
                 raise ValueError(f"mart {name} draws on budget {mart.budget!r}, which does not exist")
+            if unknown := {*mart.axes, *mart.summed} - self.axes.keys():
+                raise ValueError(f"mart {name} has axes that are none: {', '.join(sorted(unknown))}")
             if mart.threshold < (least := threshold(mart.variance)):
                 raise ValueError(
                     f"mart {name} shows counts from {mart.threshold} on, of which more than half would be off by over "
@@ -96,6 +115,10 @@ class Plan(_Frozen):
 
     def budget_of(self, mart: str) -> Budget:
         return self.budgets[self.marts[mart].budget]
+
+    def grain_of(self, mart: str) -> tuple[str, ...]:
+        """The columns that tell the rows of a mart apart."""
+        return ("period_start", *(self.axes[axis].columns[0] for axis in self.marts[mart].axes))
 
 
 def variance(bound: int, spends: Fraction) -> Fraction:

@@ -21,7 +21,7 @@ from infra.calendar import clock, days, trusted_clock
 from infra.calendar.days import DayRange
 from infra.keys.store import open_keys
 from infra.settings import Settings
-from privacy.plan import Plan, Release
+from privacy.plan import Period, Plan
 from privacy.spending import Book
 from publication.builds.candidates import Mart
 
@@ -44,7 +44,7 @@ def month(unit: Unit) -> str:
     return f"{unit.first_day:%Y-%m}"
 
 
-def units(mart: str, release: Release, within: DayRange) -> Iterator[Unit]:
+def units(mart: str, release: Period, within: DayRange) -> Iterator[Unit]:
     """The calendar periods that have one of these days, in order."""
     first_day, last_day = _period(release, within.first_day)
     while first_day <= within.last_day:
@@ -52,7 +52,7 @@ def units(mart: str, release: Release, within: DayRange) -> Iterator[Unit]:
         first_day, last_day = _period(release, last_day + timedelta(days=1))
 
 
-def _period(release: Release, day: date) -> tuple[date, date]:
+def _period(release: Period, day: date) -> tuple[date, date]:
     if release == "day":
         return day, day
     if release == "month":

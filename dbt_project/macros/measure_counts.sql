@@ -1,20 +1,27 @@
 {#-
     Step 4 of publish_counts: counts, laid over the public grid, with noise. The only approved way out of conformed data.
 
-    grid, counts: names of CTEs; the grid is one of public_grid. keys: the columns of both that make a cell; those that
-    end in _key stand for an id of the grid, to compare integers instead of texts, and stay behind. count: the integer
-    column of counts.
+    counts: name of a CTE with period_start, the id of each axis of the mart (or the column of the axis that ends in _key,
+    to compare integers instead of texts; it stays behind), and the integer column count.
     Columns: those of the grid; exact, which never leaves the build; measured, which is all that later steps may use.
 -#}
-{% macro measure_counts(grid, counts, keys, count) -%}
+{% macro measure_counts(mart, counts, count) -%}
+    {%- set plan = privacy_plan(mart) -%}
+    {%- set keys = ['period_start'] -%}
+    {%- for axis in plan['axes'] + plan.get('summed', []) -%}
+        {%- set columns = axis_columns(axis) -%}
+        {%- do keys.append(columns[-1] if columns[-1].endswith('_key') else columns[0]) -%}
+    {%- endfor -%}
     select
-        {{ grid }}.* exclude (noise{% for key in keys if key.endswith('_key') %}, {{ key }}{% endfor %}),
+        grid.* exclude (noise{% for key in keys if key.endswith('_key') %}, {{ key }}{% endfor %}),
         coalesce({{ counts }}.{{ count }}, 0) as exact,
-        coalesce({{ counts }}.{{ count }}, 0) + {{ grid }}.noise as measured
-    from {{ grid }}
+        coalesce({{ counts }}.{{ count }}, 0) + grid.noise as measured
+    from (
+        {{ public_grid(mart) }}
+    ) as grid
     left join {{ counts }}
         on {% for key in keys -%}
-            {{ grid }}.{{ key }} = {{ counts }}.{{ key }}
+            grid.{{ key }} = {{ counts }}.{{ key }}
             {%- if not loop.last %}
         and {% endif -%}
         {%- endfor %}

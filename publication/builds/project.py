@@ -26,6 +26,8 @@ import infra.lineage.classification
 import infra.lineage.graph
 from infra.build_spec import CityReference
 from infra.settings import Settings
+from privacy.plan import PROJECT_FILE, Plan
+from privacy.plan import load as load_plan
 from publication import column_lineage
 from publication.builds.candidates import Column, Mart
 from publication.column_lineage import Leak, Lineage
@@ -119,7 +121,8 @@ def _compile(folder: Path, project: Path, city: CityReference) -> None:
             raise ProjectError(f"dbt cannot parse {project.name}: {done.stdout.strip()[-2000:]}")
         manifest = json.loads((draft / "manifest.json").read_text())
         (draft / _LINEAGE).write_text(_judged(manifest).model_dump_json())
-        (draft / "marts.json").write_bytes(_MARTS.dump_json(tuple(_marts(manifest, city))))
+        marts = tuple(_marts(manifest, load_plan(project / PROJECT_FILE.name), city))
+        (draft / "marts.json").write_bytes(_MARTS.dump_json(marts))
         for other in folder.parent.iterdir():  # of other files, and drafts of killed processes
             if other not in {draft, folder}:
                 shutil.rmtree(other, ignore_errors=True)
@@ -162,20 +165,19 @@ def dbt_command(verb: str, project: Path, target: Path, *options: str) -> list[s
     ]
 
 
-def _marts(manifest: Mapping[str, Any], city: CityReference) -> Iterator[Mart]:
-    """The models that say which silo they publish, in the order of their names."""
+def _marts(manifest: Mapping[str, Any], plan: Plan, city: CityReference) -> Iterator[Mart]:
+    """The models that the privacy plan knows, in the order of their names."""
     models = [node for node in manifest["nodes"].values() if node["resource_type"] == "model"]
     for model in sorted(models, key=lambda node: node["name"]):
-        meta = model["config"].get("meta") or {}
-        if "silo" in meta:
+        if model["name"] in plan.marts:
             yield Mart(
                 name=model["name"],
-                silo=meta["silo"],
-                grain=tuple(meta["grain"]),
+                silo=plan.marts[model["name"]].silo,
+                grain=plan.grain_of(model["name"]),
                 description=_sentence(model["description"]),
                 columns=tuple(_columns(model["columns"].values())),
                 relation=f'"{model["schema"]}"."{model["alias"]}"',
-                fitted_to=tuple(meta.get("fitted_to", ())),
+                fitted_to=tuple((model["config"].get("meta") or {}).get("fitted_to", ())),
                 version=_version(manifest, model["unique_id"], city),
             )
 

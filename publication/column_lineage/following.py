@@ -140,8 +140,7 @@ def _model(model: Mapping[str, Any], columns: tuple[str, ...], problems: list[st
     return Node(
         name=name,
         kind="model",
-        silo=meta.get("silo"),
-        is_mart="silo" in meta or model["schema"] == "marts",
+        is_mart=model["schema"] == "marts",
         approved_aggregation=approved,
         bounds=BOUNDING in macros,
         columns=tuple(Column(name=column, classification=_UNKNOWN) for column in (*columns, ROWS)),

@@ -50,7 +50,7 @@ class Breakage:
     wrong: str
 
 
-NO_NOISE = Breakage("exact counts", "macros/measure_counts.sql", r"\+ \{\{ grid \}\}\.noise as measured", "as measured")
+NO_NOISE = Breakage("exact counts", "macros/measure_counts.sql", r"\+ grid\.noise as measured", "as measured")
 NO_BOUNDING = Breakage("no contribution bounding", "macros/bound_contributions.sql", r"(?s)    qualify.*?\) = 1\n", "")
 NO_EDITION = Breakage(
     "noise of the cell alone", "macros/public_grid.sql", r"noise\(mart, 'lots\.edition'", "noise(mart, '1'"
@@ -76,7 +76,7 @@ def threshold(value: int) -> Breakage:
 
 def spending(mart: str, rho: str) -> Breakage:
     """One mart spends far more than its share."""
-    return Breakage(f"{mart} spends {rho}", "dbt_project.yml", rf'({mart}: .*?spends: )"[^"]+"', rf'\1"{rho}"')
+    return Breakage(f"{mart} spends {rho}", "dbt_project.yml", rf'(?s)({mart}: .*?spends: )"[^"]+"', rf'\1"{rho}"')
 
 
 def broken(folder: Path, *breakages: Breakage) -> Path:

@@ -19,6 +19,7 @@ from infra.settings import Settings
 from ingestion.contracts.columns import conformed_classes
 from ingestion.contracts.declared_lineage import of_register
 from ingestion.register import silos
+from privacy.plan import plan
 from publication.builds import project
 from publication.builds.project import Project, ProjectError
 from publication.column_lineage import ROWS, Lineage, check
@@ -85,7 +86,7 @@ def test_measures_come_from_the_conformed_table_with_noise_and_all_else_from_the
     bare, noisy = _ancestry(lineage)
     for node in (node for node in lineage.nodes if node.is_mart):
         contract = CONTRACTS[node.name.partition(".")[2]]
-        conformed = {f"conformed.{node.silo}"}
+        conformed = {f"conformed.{plan().marts[node.name.partition('.')[2]].silo}"}
         for column in contract.columns:
             place = (node.name, column)
             if column in (*PERIOD, *contract.grain) or column.endswith("_name"):

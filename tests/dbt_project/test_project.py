@@ -66,7 +66,7 @@ def test_every_mart_has_an_enforced_contract_and_a_grain(models: dict[str, Any])
         assert node["config"]["contract"]["enforced"], name
         assert node["config"]["access"] == "public", name
         contract = CONTRACTS[name]
-        assert tuple(node["config"]["meta"]["grain"]) == contract.grain
+        assert plan().grain_of(name) == contract.grain
         assert {column: spec["data_type"] for column, spec in node["columns"].items()} == dict(contract.columns)
         assert list(node["columns"]) == list(contract.columns)
 
@@ -148,7 +148,7 @@ def test_exposures_and_groups_name_the_steward(manifest: dict[str, Any]) -> None
     for name in MARTS:
         node = manifest["nodes"][f"model.calanque.{name}"]
         owner = manifest["groups"][f"group.calanque.{node['config']['group']}"]["owner"]["name"]
-        assert owner == register[node["config"]["meta"]["silo"]].steward
+        assert owner == register[plan().marts[name].silo].steward
 
 
 def test_a_mart_depends_on_its_own_silo_only(manifest: dict[str, Any]) -> None:
@@ -160,7 +160,7 @@ def test_a_mart_depends_on_its_own_silo_only(manifest: dict[str, Any]) -> None:
 
     for name in MARTS:
         node = manifest["nodes"][f"model.calanque.{name}"]
-        assert sources(node["unique_id"]) == {f"source.calanque.conformed.{node['config']['meta']['silo']}"}
+        assert sources(node["unique_id"]) == {f"source.calanque.conformed.{plan().marts[name].silo}"}
 
 
 def test_the_plan_spends_no_more_than_its_budgets_and_says_what_marts_say(manifest: dict[str, Any]) -> None:
@@ -168,6 +168,7 @@ def test_the_plan_spends_no_more_than_its_budgets_and_says_what_marts_say(manife
     assert set(known.marts) == set(MARTS)
     for name, mart in known.marts.items():
         contract = CONTRACTS[name]
+        assert (contract.measure.column, contract.period) == (mart.measure, mart.period)
         assert contract.measure.threshold == mart.threshold
         assert {"day": 0, "month": 1, "quarter": 2}[contract.period] <= {"day": 0, "month": 1, "quarter": 2}[
             mart.release

@@ -1,9 +1,9 @@
 {#- Every cell of the public grid once and no other row: periods of the mart's release units x values of each axis. -#}
-{% test complete_grid(model, mart, silo, period, axes, grain) %}
+{% test complete_grid(model, mart) %}
 with expected as (
     select count(*) as cells
     from (
-        {{ public_grid(mart, silo, period, axes, with_noise=false) }}
+        {{ public_grid(mart, measured=false) }}
     ) as grid
 ),
 
@@ -13,7 +13,7 @@ actual as (
         (
             select count(*)
             from (
-                select distinct {{ grain | join(', ') }}
+                select distinct {{ grain_of(mart) | join(', ') }}
                 from {{ model }}
             ) as grains
         ) as distinct_cells

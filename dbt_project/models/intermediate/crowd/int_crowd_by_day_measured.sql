@@ -2,10 +2,6 @@ with hours as (
     select * from {{ ref('int_crowd_hours') }}
 ),
 
-grid as (
-    {{ public_grid('crowd_by_day', 'crowd_flows', 'day', ['place', 'hour']) }}
-),
-
 counted as (
     select
         day as period_start,
@@ -17,12 +13,7 @@ counted as (
 ),
 
 measured as (
-    {{ measure_counts(
-        grid='grid',
-        counts='counted',
-        keys=['period_start', 'place_id', 'hour'],
-        count='people'
-    ) }}
+    {{ measure_counts('crowd_by_day', counts='counted', count='people') }}
 )
 
 select * from measured

@@ -2,10 +2,6 @@ with hours as (
     select * from {{ ref('int_crowd_hours') }}
 ),
 
-grid as (
-    {{ public_grid('crowd_profile', 'crowd_flows', 'quarter', ['place', 'weekday', 'hour']) }}
-),
-
 counted as (
     select
         quarter_start as period_start,
@@ -18,12 +14,7 @@ counted as (
 ),
 
 measured as (
-    {{ measure_counts(
-        grid='grid',
-        counts='counted',
-        keys=['period_start', 'place_id', 'iso_weekday', 'hour'],
-        count='people'
-    ) }}
+    {{ measure_counts('crowd_profile', counts='counted', count='people') }}
 )
 
 select * from measured

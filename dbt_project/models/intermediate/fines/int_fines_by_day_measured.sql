@@ -3,10 +3,6 @@ with fines as (
     where grain = 'day'
 ),
 
-grid as (
-    {{ public_grid('fines_by_day', 'verbalisations', 'day', ['area']) }}
-),
-
 counted as (
     select
         day as period_start,
@@ -17,12 +13,7 @@ counted as (
 ),
 
 measured as (
-    {{ measure_counts(
-        grid='grid',
-        counts='counted',
-        keys=['period_start', 'area_id'],
-        count='fines'
-    ) }}
+    {{ measure_counts('fines_by_day', counts='counted', count='fines') }}
 )
 
 select * from measured

@@ -3,10 +3,6 @@ with fines as (
     where grain = 'month'
 ),
 
-grid as (
-    {{ public_grid('fines_by_month', 'verbalisations', 'month', ['zone']) }}
-),
-
 counted as (
     select
         month_start as period_start,
@@ -17,12 +13,7 @@ counted as (
 ),
 
 measured as (
-    {{ measure_counts(
-        grid='grid',
-        counts='counted',
-        keys=['period_start', 'zone_key'],
-        count='fines'
-    ) }}
+    {{ measure_counts('fines_by_month', counts='counted', count='fines') }}
 )
 
 select * from measured

@@ -7,10 +7,6 @@ natures as (
     select * from {{ ref('natures') }}
 ),
 
-grid as (
-    {{ public_grid('fines_by_nature', 'verbalisations', 'month', ['area', 'nature_group']) }}
-),
-
 counted as (
     select
         fines.month_start as period_start,
@@ -23,12 +19,7 @@ counted as (
 ),
 
 measured as (
-    {{ measure_counts(
-        grid='grid',
-        counts='counted',
-        keys=['period_start', 'area_id', 'nature_group'],
-        count='fines'
-    ) }}
+    {{ measure_counts('fines_by_nature', counts='counted', count='fines') }}
 )
 
 select * from measured

@@ -56,6 +56,16 @@ select
     coalesce(zones.zone_key, 0) as zone_key,
     coalesce(zones.area_id, 'unknown') as area_id,
     counted.nature,
-    counted.fines
+    cast(sum(counted.fines) as bigint) as fines
 from counted
 left join zones on counted.zone_id = zones.delivered_zone_id
+group by
+    counted.grain,
+    counted.quarter_start,
+    counted.month_start,
+    counted.day,
+    counted.iso_weekday,
+    counted.hour,
+    coalesce(zones.zone_key, 0),
+    coalesce(zones.area_id, 'unknown'),
+    counted.nature

@@ -11,10 +11,6 @@ hours as (
     select * from {{ ref('hours') }}
 ),
 
-grid as (
-    {{ public_grid('fines_profile', 'verbalisations', 'quarter', ['area', 'day_type', 'event_time_band']) }}
-),
-
 counted as (
     select
         fines.quarter_start as period_start,
@@ -29,12 +25,7 @@ counted as (
 ),
 
 measured as (
-    {{ measure_counts(
-        grid='grid',
-        counts='counted',
-        keys=['period_start', 'area_id', 'day_type', 'time_band'],
-        count='fines'
-    ) }}
+    {{ measure_counts('fines_profile', counts='counted', count='fines') }}
 )
 
 select * from measured

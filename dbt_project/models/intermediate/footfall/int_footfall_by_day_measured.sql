@@ -2,10 +2,6 @@ with footfall as (
     select * from {{ ref('int_footfall_placed') }}
 ),
 
-grid as (
-    {{ public_grid('footfall_by_day', 'telecom_footfall', 'day', ['area', 'category']) }}
-),
-
 counted as (
     select
         period_start,
@@ -26,12 +22,7 @@ counted as (
 ),
 
 measured as (
-    {{ measure_counts(
-        grid='grid',
-        counts='counted',
-        keys=['period_start', 'area_id', 'category'],
-        count='people_hours'
-    ) }}
+    {{ measure_counts('footfall_by_day', counts='counted', count='people_hours') }}
 )
 
 select * from measured

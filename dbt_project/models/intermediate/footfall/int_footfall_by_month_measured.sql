@@ -2,10 +2,6 @@ with footfall as (
     select * from {{ ref('int_footfall_placed') }}
 ),
 
-grid as (
-    {{ public_grid('footfall_by_month', 'telecom_footfall', 'month', ['zone', 'time_band', 'category']) }}
-),
-
 counted as (
     select
         period_start,
@@ -28,12 +24,7 @@ counted as (
 ),
 
 measured as (
-    {{ measure_counts(
-        grid='grid',
-        counts='counted',
-        keys=['period_start', 'zone_key', 'time_band', 'category'],
-        count='people_hours'
-    ) }}
+    {{ measure_counts('footfall_by_month', counts='counted', count='people_hours') }}
 )
 
 select * from measured

@@ -25,6 +25,9 @@ select
     coalesce(zones.zone_key, 0) as zone_key,
     coalesce(zones.area_id, 'unknown') as area_id,
     footfall.category,
+    footfall.zone_id as delivered_zone_id,
+    footfall.stratum,
+    footfall.starts_at,
     footfall.people_over_hidden
 from footfall
 inner join calendar on footfall.event_date = calendar.day

@@ -2,10 +2,6 @@ with footfall as (
     select * from {{ ref('int_footfall_placed') }}
 ),
 
-grid as (
-    {{ public_grid('footfall_profile', 'telecom_footfall', 'quarter', ['zone', 'weekday', 'hour', 'category']) }}
-),
-
 counted as (
     select
         period_start,
@@ -33,12 +29,7 @@ counted as (
 ),
 
 measured as (
-    {{ measure_counts(
-        grid='grid',
-        counts='counted',
-        keys=['period_start', 'zone_key', 'iso_weekday', 'hour', 'category'],
-        count='people_hours'
-    ) }}
+    {{ measure_counts('footfall_profile', counts='counted', count='people_hours') }}
 )
 
 select * from measured

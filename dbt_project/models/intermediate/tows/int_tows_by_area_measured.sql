@@ -3,10 +3,6 @@ with tows as (
     where grain = 'zone'
 ),
 
-grid as (
-    {{ public_grid('tows_by_area', 'tows', 'quarter', ['area']) }}
-),
-
 counted as (
     select
         quarter_start as period_start,
@@ -17,12 +13,7 @@ counted as (
 ),
 
 measured as (
-    {{ measure_counts(
-        grid='grid',
-        counts='counted',
-        keys=['period_start', 'area_id'],
-        count='tows'
-    ) }}
+    {{ measure_counts('tows_by_area', counts='counted', count='tows') }}
 )
 
 select * from measured

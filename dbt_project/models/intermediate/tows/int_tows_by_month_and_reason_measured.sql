@@ -7,10 +7,6 @@ reasons as (
     select * from {{ ref('tow_reasons') }}
 ),
 
-grid as (
-    {{ public_grid('tows_by_month_and_reason', 'tows', 'month', ['reason_group']) }}
-),
-
 counted as (
     select
         tows.month_start as period_start,
@@ -22,12 +18,7 @@ counted as (
 ),
 
 measured as (
-    {{ measure_counts(
-        grid='grid',
-        counts='counted',
-        keys=['period_start', 'reason_group'],
-        count='tows'
-    ) }}
+    {{ measure_counts('tows_by_month_and_reason', counts='counted', count='tows') }}
 )
 
 select * from measured

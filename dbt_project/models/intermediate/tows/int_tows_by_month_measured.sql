@@ -3,10 +3,6 @@ with tows as (
     where grain = 'reason'
 ),
 
-grid as (
-    {{ public_grid('tows_by_month', 'tows', 'month', []) }}
-),
-
 counted as (
     select
         month_start as period_start,
@@ -16,12 +12,7 @@ counted as (
 ),
 
 measured as (
-    {{ measure_counts(
-        grid='grid',
-        counts='counted',
-        keys=['period_start'],
-        count='tows'
-    ) }}
+    {{ measure_counts('tows_by_month', counts='counted', count='tows') }}
 )
 
 select * from measured

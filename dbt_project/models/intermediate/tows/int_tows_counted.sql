@@ -55,6 +55,14 @@ select
     coalesce(zones.area_id, 'unknown') as area_id,
     counted.reason,
     counted.delay_band,
-    counted.tows
+    cast(sum(counted.tows) as bigint) as tows
 from counted
 left join zones on counted.zone_id = zones.delivered_zone_id
+group by
+    counted.grain,
+    counted.quarter_start,
+    counted.month_start,
+    counted.hour,
+    coalesce(zones.area_id, 'unknown'),
+    counted.reason,
+    counted.delay_band

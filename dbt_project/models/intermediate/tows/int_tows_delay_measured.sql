@@ -7,10 +7,6 @@ bands as (
     select * from {{ ref('delay_bands') }}
 ),
 
-grid as (
-    {{ public_grid('tows_delay', 'tows', 'quarter', ['delay_group']) }}
-),
-
 counted as (
     select
         tows.quarter_start as period_start,
@@ -22,12 +18,7 @@ counted as (
 ),
 
 measured as (
-    {{ measure_counts(
-        grid='grid',
-        counts='counted',
-        keys=['period_start', 'delay_group'],
-        count='tows'
-    ) }}
+    {{ measure_counts('tows_delay', counts='counted', count='tows') }}
 )
 
 select * from measured

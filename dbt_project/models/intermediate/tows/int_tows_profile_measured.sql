@@ -7,10 +7,6 @@ hours as (
     select * from {{ ref('hours') }}
 ),
 
-grid as (
-    {{ public_grid('tows_profile', 'tows', 'quarter', ['event_time_band']) }}
-),
-
 counted as (
     select
         tows.quarter_start as period_start,
@@ -22,12 +18,7 @@ counted as (
 ),
 
 measured as (
-    {{ measure_counts(
-        grid='grid',
-        counts='counted',
-        keys=['period_start', 'time_band'],
-        count='tows'
-    ) }}
+    {{ measure_counts('tows_profile', counts='counted', count='tows') }}
 )
 
 select * from measured

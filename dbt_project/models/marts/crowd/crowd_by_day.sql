@@ -38,7 +38,6 @@ published as (
         'crowd_by_day',
         cells='days',
         value='measured',
-        measure='people',
         companions={'density': 'round(peak_density, 6)', 'hours_over': 'hours_over_threshold'}
     ) }}
 )

@@ -3,7 +3,7 @@ with measured as (
 ),
 
 published as (
-    {{ publish_counts('crowd_by_month', cells='measured', value='measured', measure='people') }}
+    {{ publish_counts('crowd_by_month', cells='measured', value='measured') }}
 )
 
 select

@@ -32,7 +32,6 @@ published as (
         'crowd_profile',
         cells='averaged',
         value='measured',
-        measure='mean_people',
         hours='hours',
         companions={'mean_density': 'round(measured / hours / 4 / area_m2, 6)'}
     ) }}

@@ -6,17 +6,8 @@ totals as (
     select * from {{ ref('int_fines_totals') }}
 ),
 
-fitted as (
-    {{ fit_to_totals(
-        leaves='measured',
-        totals='totals',
-        parent=['unit_start', 'area_id'],
-        order_by=['zone_id']
-    ) }}
-),
-
 published as (
-    {{ publish_counts('fines_by_month', cells='fitted', value='fitted', measure='fines') }}
+    {{ publish_fitted('fines_by_month', leaves='measured', totals='totals', parent=['unit_start', 'area_id']) }}
 )
 
 select

@@ -6,17 +6,8 @@ totals as (
     select * from {{ ref('int_fines_quarter_totals') }}
 ),
 
-fitted as (
-    {{ fit_to_totals(
-        leaves='measured',
-        totals='totals',
-        parent=['unit_start', 'area_id'],
-        order_by=['day_type', 'time_band']
-    ) }}
-),
-
 published as (
-    {{ publish_counts('fines_profile', cells='fitted', value='fitted', measure='fines') }}
+    {{ publish_fitted('fines_profile', leaves='measured', totals='totals', parent=['unit_start', 'area_id']) }}
 )
 
 select

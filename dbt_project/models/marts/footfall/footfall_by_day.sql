@@ -19,7 +19,6 @@ published as (
         'footfall_by_day',
         cells='averaged',
         value='measured',
-        measure='mean_people',
         hours='hours'
     ) }}
 )

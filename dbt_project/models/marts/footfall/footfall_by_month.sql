@@ -22,7 +22,6 @@ published as (
         'footfall_by_month',
         cells='averaged',
         value='measured',
-        measure='mean_people',
         hours='hours'
     ) }}
 )

@@ -26,7 +26,6 @@ published as (
         'footfall_profile',
         cells='averaged',
         value='measured',
-        measure='mean_people',
         hours='hours'
     ) }}
 )

@@ -6,17 +6,8 @@ totals as (
     select * from {{ ref('int_tows_totals') }}
 ),
 
-fitted as (
-    {{ fit_to_totals(
-        leaves='measured',
-        totals='totals',
-        parent=['unit_start'],
-        order_by=['area_id']
-    ) }}
-),
-
 published as (
-    {{ publish_counts('tows_by_area', cells='fitted', value='fitted', measure='tows') }}
+    {{ publish_fitted('tows_by_area', leaves='measured', totals='totals', parent=['unit_start']) }}
 )
 
 select

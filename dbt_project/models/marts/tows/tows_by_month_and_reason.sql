@@ -6,17 +6,8 @@ totals as (
     select * from {{ ref('int_tows_month_totals') }}
 ),
 
-fitted as (
-    {{ fit_to_totals(
-        leaves='measured',
-        totals='totals',
-        parent=['unit_start'],
-        order_by=['reason_group']
-    ) }}
-),
-
 published as (
-    {{ publish_counts('tows_by_month_and_reason', cells='fitted', value='fitted', measure='tows') }}
+    {{ publish_fitted('tows_by_month_and_reason', leaves='measured', totals='totals', parent=['unit_start']) }}
 )
 
 select

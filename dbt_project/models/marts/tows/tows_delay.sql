@@ -6,17 +6,8 @@ totals as (
     select * from {{ ref('int_tows_totals') }}
 ),
 
-fitted as (
-    {{ fit_to_totals(
-        leaves='measured',
-        totals='totals',
-        parent=['unit_start'],
-        order_by=['delay_group']
-    ) }}
-),
-
 published as (
-    {{ publish_counts('tows_delay', cells='fitted', value='fitted', measure='tows') }}
+    {{ publish_fitted('tows_delay', leaves='measured', totals='totals', parent=['unit_start']) }}
 )
 
 select

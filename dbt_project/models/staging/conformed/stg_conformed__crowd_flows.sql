@@ -7,5 +7,7 @@ select
     local_hour,
     place_id,
     direction,
+    cohort,
+    starts_at,
     people
 from source

@@ -11,6 +11,8 @@ select
     source.local_hour,
     source.zone_id,
     source.category,
+    source.stratum,
+    source.starts_at,
     -- Whole people: one device then changes a delivered count by one at most, and a sum is exact.
     greatest(cast(round(source.people) as bigint) - settings.footfall_hidden, 0) as people_over_hidden
 from source
