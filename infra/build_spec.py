@@ -28,9 +28,6 @@ FOOTFALL_THRESHOLD = 20
 FOOTFALL_HIDDEN = FOOTFALL_THRESHOLD - 1
 """What a count counts that the operator hides, delivered or not: a device more then changes it by one, never by 20."""
 
-REGISTERS = frozenset({"crowd_places", "telecom_zones"})
-"""Conformed tables that describe things rather than events: read whole, whatever the quarters."""
-
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")

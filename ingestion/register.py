@@ -149,6 +149,11 @@ class Silo:
         raise KeyError(f"silo {self.name} accepts no format {name!r}; it accepts: {known}")
 
 
+def references() -> frozenset[str]:
+    """The names of the datasets that describe things rather than events."""
+    return frozenset(dataset.name for silo in silos().values() for dataset in silo.datasets if dataset.reference)
+
+
 @cache
 def silos() -> Mapping[str, Silo]:
     """Every registered silo by name, in alphabetical order."""

@@ -13,13 +13,13 @@ from typing import TypeAlias
 import psycopg
 
 from infra import registry
-from infra.build_spec import REGISTERS, Edition, Unit
+from infra.build_spec import Edition, Unit
 from infra.calendar import clock
 from privacy import ledger
 from privacy.plan import Plan
 from privacy.spending import Book
 from publication import settling
-from publication.builds import month_totals
+from publication.builds import month_totals, sources
 from publication.builds.candidates import Mart
 from publication.builds.project import Project
 from publication.releases.manifest import Manifest
@@ -102,7 +102,7 @@ def find_due(
         fitted_to=fitted_to,
         commits={silo: commits.get(silo, 0) for silo in silos},
         covered={silo: covered[silo] & days[silo] for silo in silos},
-        datasets={silo: set(registry.datasets(connection, [silo])) - REGISTERS for silo in silos},
+        datasets={silo: set(registry.datasets(connection, [silo])) - sources.registers() for silo in silos},
         compares=full_refresh,
     )
 

@@ -13,12 +13,13 @@ from typing import Any
 import psycopg
 
 from infra import catalog, database, registry
-from infra.build_spec import REGISTERS, CityReference
+from infra.build_spec import CityReference
 from infra.calendar import days
 from infra.calendar.days import DayRange
 from infra.city.profile import load_city
 from infra.settings import Settings
 from ingestion.conformed import undeclared
+from ingestion.register import references
 from privacy import ledger
 from privacy.plan import plan
 from privacy.spending import Book, RefusedError, period
@@ -114,7 +115,7 @@ def propose_cover(settings: Settings, cover: Cover, reason: str) -> str:
     """
     with database.connect(settings, ROLE, catalog.DATABASE) as connection:
         _allow(settings, connection, cover)
-        datasets = set(registry.datasets(connection, [cover.silo])) - REGISTERS
+        datasets = set(registry.datasets(connection, [cover.silo])) - references()
         held = catalog.rows_by_day(
             catalog.open_catalog(settings, ROLE), datasets, min(cover.days, default=None), max(cover.days, default=None)
         )

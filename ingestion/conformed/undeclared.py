@@ -8,9 +8,9 @@ from datetime import date
 import psycopg
 
 from infra import catalog, registry
-from infra.build_spec import REGISTERS
 from infra.calendar import days
 from infra.settings import Settings
+from ingestion.register import references
 
 
 def rows(
@@ -21,7 +21,7 @@ def rows(
     opened = catalog.open_catalog(settings, role)
     found = {}
     for silo in silos:
-        held = catalog.rows_by_day(opened, set(registry.datasets(connection, [silo])) - REGISTERS)
+        held = catalog.rows_by_day(opened, set(registry.datasets(connection, [silo])) - references())
         found[silo] = {day: held[day] for day in sorted(held) if day not in covered[silo]}
     return found
 

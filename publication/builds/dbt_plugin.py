@@ -22,78 +22,21 @@ from dbt.adapters.duckdb.plugins import BasePlugin
 from duckdb import DuckDBPyConnection
 
 from infra import compute
-from infra.build_spec import REGISTERS, UNKNOWN, BuildSpec, Place
+from infra.build_spec import UNKNOWN, BuildSpec, Place
 from infra.calendar.days import DayRange
 from infra.keys.store import Keys, open_keys
 from infra.settings import Settings
 from privacy import noise
 from privacy import plan as privacy_plan
 from privacy.noise import GaussianNoise, derive
+from publication.builds import sources
+from publication.builds.sources import Source
 
 SPEC_VARIABLE = "CALANQUE_BUILD_SPEC"
 ROLE = "publisher"
 NOISE_KEYS = "noise"
 """The name, among those of silos, under which the key store keeps noise keys."""
 
-CONFORMED: Mapping[str, Mapping[str, str]] = {
-    "verbalisations": {
-        "record_key": "blob",
-        "vehicle": "blob",
-        "occurred_at": "timestamptz",
-        "local_hour": "integer",
-        "zone_id": "varchar",
-        "nature": "varchar",
-        "offence_system": "varchar",
-        "offence_code": "varchar",
-        "corps": "varchar",
-    },
-    "tows": {
-        "record_key": "blob",
-        "vehicle": "blob",
-        "removed_at": "timestamptz",
-        "local_hour": "integer",
-        "zone_id": "varchar",
-        "reason": "varchar",
-        "depot": "varchar",
-        "released_at": "timestamptz",
-        "outcome": "varchar",
-    },
-    "crowd_flows": {
-        "place_id": "varchar",
-        "direction": "varchar",
-        "cohort": "varchar",
-        "starts_at": "timestamptz",
-        "duration_minutes": "integer",
-        "local_hour": "integer",
-        "people": "bigint",
-        "area_m2": "double",
-    },
-    "crowd_places": {
-        "place_id": "varchar",
-        "place_name": "varchar",
-        "lon": "double",
-        "lat": "double",
-        "zone_id": "varchar",
-        "area_m2": "double",
-    },
-    "telecom_footfall": {
-        "zone_id": "varchar",
-        "category": "varchar",
-        "measure": "varchar",
-        "stratum": "varchar",
-        "starts_at": "timestamptz",
-        "local_hour": "integer",
-        "people": "double",
-    },
-    "telecom_zones": {
-        "district": "varchar",
-        "operator_zone": "varchar",
-        "municipality": "varchar",
-    },
-}
-"""Columns of the conformed tables that dbt may read, in the types it reads them as."""
-
-COMMON = {"event_date": "date", "format": "varchar", "delivery_id": "varchar"}
 _GAP = timedelta(days=31)
 UNKNOWN_PLACE = Place(place_id=UNKNOWN, place_name="Unknown place", zone_id=UNKNOWN)
 
@@ -134,8 +77,8 @@ def attach(connection: DuckDBPyConnection, spec: BuildSpec) -> None:
         compute.load_extensions(connection)
     register_noise(connection, open_keys(Settings()))
     connection.execute("create schema if not exists conformed; create schema if not exists reference")
-    for table in CONFORMED:
-        connection.execute(f"create or replace view conformed.{table} as {_scan(table, spec)}")
+    for table in sources.conformed().values():
+        connection.execute(f"create or replace view conformed.{table.name} as {_scan(table, spec)}")
     _create(connection, "zones", pl.DataFrame([zone.model_dump() for zone in spec.city.zones]))
     _create(connection, "units", units(spec))
     _create(connection, "calendar", calendar(spec))
@@ -248,19 +191,18 @@ def _clock_changes(spec: BuildSpec) -> list[date]:
     ]
 
 
-def _scan(table: str, spec: BuildSpec) -> str:
+def _scan(table: Source, spec: BuildSpec) -> str:
     """The query of a conformed view: the columns dbt may read, of the days to build."""
-    columns = {**CONFORMED[table], **COMMON}
-    selected = ", ".join(f"cast({name} as {kind}) as {name}" for name, kind in columns.items())
-    location = spec.tables.get(table)
+    location = spec.tables.get(table.name)
     if location is None:
-        nothing = ", ".join(f"cast(null as {kind}) as {name}" for name, kind in columns.items())
+        nothing = ", ".join(f"cast(null as {kind}) as {name}" for name, kind in table.columns.items())
         return f"select {nothing} where false"
+    selected = ", ".join(f"cast({name} as {kind}) as {name}" for name, kind in table.columns.items())
     scan = f"select {selected} from iceberg_scan({_literal(location)})"
-    if table in REGISTERS:
+    if table.reference:
         return scan
     # One scan per run of days: a plain range of dates is what Iceberg prunes best. Small gaps are filtered within.
-    return " union all ".join(f"{scan} where {_on(run)}" for run in _runs(spec.coverage.get(table, ()))) or (
+    return " union all ".join(f"{scan} where {_on(run)}" for run in _runs(spec.coverage.get(table.name, ()))) or (
         f"{scan} where false"
     )
 

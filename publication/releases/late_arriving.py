@@ -13,13 +13,13 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError
 
 from infra import catalog, compute, object_store, registry
-from infra.build_spec import REGISTERS
 from infra.calendar import trusted_clock
 from infra.calendar.days import DayRange
 from infra.settings import Settings
 from privacy import ledger
 from privacy.signed_copies import Copies
 from privacy.spending import late_line
+from publication.builds import sources
 
 ROLE = "publisher"
 
@@ -32,7 +32,7 @@ def count(settings: Settings, connection: psycopg.Connection) -> list[registry.U
     Raises:
         privacy.ledger.LedgerBrokenError: the lines cannot be added.
     """
-    touched = registry.units_committed_to(connection, REGISTERS)
+    touched = registry.units_committed_to(connection, sources.registers())
     if not touched:
         return []
     commits = registry.newest_commits(connection)  # first: the tables are then no older than these
@@ -40,7 +40,7 @@ def count(settings: Settings, connection: psycopg.Connection) -> list[registry.U
     tables = catalog.open_catalog(settings, ROLE)
     counted: list[registry.UnitRow] = []
     for silo in sorted({unit.silo for unit in touched}):
-        datasets = set(registry.datasets(connection, [silo])) - REGISTERS
+        datasets = set(registry.datasets(connection, [silo])) - sources.registers()
         locations = [at for dataset in datasets if (at := location(tables, dataset))]
         units = [unit for unit in touched if unit.silo == silo]
         window = hull((unit.first_day, unit.last_day) for unit in units)

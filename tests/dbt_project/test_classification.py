@@ -99,8 +99,8 @@ def test_measures_come_from_the_conformed_table_with_noise_and_all_else_from_the
 def test_classes_follow_the_lineage(lineage: Lineage) -> None:
     """What the steward's site shows beside each column: personal up to the noise, public after it."""
     classes = {node.name: {column.name: column.classification for column in node.columns} for node in lineage.nodes}
-    assert classes["staging.stg_conformed__verbalisations"]["vehicle"] is Classification.PSEUDONYM
-    assert classes["staging.stg_conformed__verbalisations"]["nature"] is Classification.SENSITIVE
+    assert classes["staging.stg_verbalisations__verbalisations"]["vehicle"] is Classification.PSEUDONYM
+    assert classes["staging.stg_verbalisations__verbalisations"]["nature"] is Classification.SENSITIVE
     measured = classes["intermediate.int_fines_by_day_measured"]
     assert measured["exact"] is Classification.PSEUDONYM
     assert measured["measured"] is measured["area_id"] is measured[ROWS] is Classification.PUBLIC
@@ -148,22 +148,28 @@ def test_lineage_sees_every_column_that_dbt_documents(lineage: Lineage, manifest
 
 
 LEAKS = {
-    "leak_vehicle": ("select vehicle from {{ ref('stg_conformed__verbalisations') }}", "column vehicle: made from"),
+    "leak_vehicle": (
+        "select vehicle from {{ ref('stg_verbalisations__verbalisations') }}",
+        "column vehicle: made from",
+    ),
     "leak_instant": (
-        "select max(occurred_at) as last_at from {{ ref('stg_conformed__verbalisations') }}",
+        "select max(occurred_at) as last_at from {{ ref('stg_verbalisations__verbalisations') }}",
         "column last_at: made from column occurred_at of conformed.verbalisations (quasi_identifier)",
     ),
     "leak_rows": (
-        "select zone_id from {{ ref('stg_conformed__verbalisations') }}",
+        "select zone_id from {{ ref('stg_verbalisations__verbalisations') }}",
         "its rows: made from the rows of conformed.verbalisations (pseudonym)",
     ),
     "leak_list": (
-        "select zone_id, listagg(hex(vehicle), ',') as l from {{ source('conformed', 'verbalisations') }} group by 1",
+        (
+            "select zone_id, listagg(hex(vehicle), ',') as l from {{ source('verbalisations', 'verbalisations') }} "
+            "group by 1"
+        ),
         "column l: made from column vehicle of conformed.verbalisations (pseudonym), without passing an approved",
     ),
     "leak_exact": ("select exact from {{ ref('int_fines_by_day_measured') }}", "column exact: made from the rows"),
 }
-_CONFIG = "{{ config(contract={'enforced': false}, group='fines', meta={'silo': 'verbalisations', 'grain': []}) }}\n"
+_CONFIG = "{{ config(contract={'enforced': false}, group='fines') }}\n"
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +196,6 @@ def test_a_project_with_a_leak_is_refused_with_every_mart_column_and_path(copy: 
 
 
 def test_a_project_that_cannot_be_followed_is_refused(copy: Path, tmp_path: Path) -> None:
-    staging = copy / "models" / "staging" / "conformed" / "stg_conformed__verbalisations.sql"
+    staging = copy / "models" / "staging" / "conformed" / "stg_verbalisations__verbalisations.sql"
     staging.write_text(staging.read_text().replace("from source", "from read_parquet('fines.parquet') as source"))
-    assert "model staging.stg_conformed__verbalisations: it reads from" in _refusal(copy, tmp_path)
+    assert "model staging.stg_verbalisations__verbalisations: it reads from" in _refusal(copy, tmp_path)

@@ -13,10 +13,11 @@ from small_lake import PROJECT, Lake
 from test_marts import MARTS, seed, seed_column
 
 from infra.build_spec import UNKNOWN
+from ingestion.contracts import dbt_sources
 from ingestion.register import silos
 from ingestion.silos.tows.contracts import OUTCOMES
 from privacy.plan import plan
-from publication.builds.dbt_plugin import COMMON, CONFORMED
+from publication.builds.sources import conformed, registers
 from publication.contracts import CONTRACTS
 
 IDENTIFIERS = {"vehicle", "record_key", "delivery_id"}
@@ -72,7 +73,7 @@ def test_every_mart_has_an_enforced_contract_and_a_grain(models: dict[str, Any])
 
 
 def test_vocabularies_are_those_of_the_register_and_of_the_contracts() -> None:
-    used = set(re.findall(r"'(\w+)'", (PROJECT / "models/staging/conformed/stg_conformed__tows.sql").read_text()))
+    used = set(re.findall(r"'(\w+)'", (PROJECT / "models/staging/conformed/stg_tows__tows.sql").read_text()))
     assert {"deplacement_technique", "restitution_sur_place", "en_cours"} == used & set(OUTCOMES)
     seeds = {
         "nature_group": ("natures", 1),
@@ -122,20 +123,13 @@ def test_marts_name_every_column_they_select(models: dict[str, Any]) -> None:
         assert "*" not in final, name
 
 
-def test_conformed_sources_are_the_tables_of_the_register(manifest: dict[str, Any]) -> None:
-    sources = {
-        source["name"]: source for source in manifest["sources"].values() if source["source_name"] == "conformed"
-    }
-    datasets = {dataset.name: (silo, dataset) for silo in silos().values() for dataset in silo.datasets}
-    assert set(sources) == set(CONFORMED) == set(datasets)
-    for name, (silo, dataset) in datasets.items():
-        meta = sources[name]["config"]["meta"]
-        assert meta == {"silo": silo.name, "steward": silo.steward}
-        fields = list(dataset.conformed.to_schema().columns)
-        assert sorted({*CONFORMED[name], *COMMON}) == sorted({*fields, *COMMON}), name
-        if name == silo.name:
-            warn = sources[name]["freshness"]["warn_after"]
-            assert (warn["count"], warn["period"]) == (silo.freshness.days, "day")
+def test_conformed_sources_are_written_from_the_register() -> None:
+    """`calanque contract freeze` writes them."""
+    for path, text in dbt_sources.files():
+        assert path.read_text() == text, path.name
+    datasets = {dataset.name: dataset for silo in silos().values() for dataset in silo.datasets}
+    assert set(conformed()) == set(datasets)
+    assert registers() == {name for name, dataset in datasets.items() if dataset.reference}
 
 
 def test_exposures_and_groups_name_the_steward(manifest: dict[str, Any]) -> None:
@@ -156,11 +150,13 @@ def test_a_mart_depends_on_its_own_silo_only(manifest: dict[str, Any]) -> None:
 
     def sources(key: str) -> set[str]:
         parents = manifest["parent_map"].get(key, [])
-        return {key} if key.startswith("source.calanque.conformed.") else set().union(*map(sources, parents))
+        if key.startswith("source.") and not key.startswith("source.calanque.reference."):
+            return {key}
+        return set().union(*map(sources, parents))
 
     for name in MARTS:
         node = manifest["nodes"][f"model.calanque.{name}"]
-        assert sources(node["unique_id"]) == {f"source.calanque.conformed.{plan().marts[name].silo}"}
+        assert sources(node["unique_id"]) == {f"source.calanque.{plan().marts[name].silo}.{plan().marts[name].silo}"}
 
 
 def test_the_plan_spends_no_more_than_its_budgets_and_says_what_marts_say(manifest: dict[str, Any]) -> None:

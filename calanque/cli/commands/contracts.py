@@ -68,10 +68,16 @@ def diff(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a 
 
 @contract.command()
 def freeze() -> None:
-    """Write every new version of a contract to docs/contracts, to be committed with the change."""
+    """Write every new version of a contract to docs/contracts, and dbt's sources, to be committed with the change."""
     from infra import contract_versions
+    from ingestion.contracts import dbt_sources
 
     written = 0
+    for path, text in dbt_sources.files():
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+            written += 1
+            typer.echo(f"sources of {path.parent.name}")
     for document in documents():
         if contract_versions.freeze(document) is not None:
             written += 1

@@ -29,15 +29,20 @@ SILO = Silo(
     datasets=(
         Dataset(
             name="crowd_flows",
-            description="People counted at a place, by direction and interval.",
+            description=(
+                "People counted passing, by counter, direction and interval. A counter gives either everybody (cohort "
+                "`all`) or adults and children apart, and either both directions together or each apart, so that its "
+                "rows add up."
+            ),
             places="crowd_places",
-            version="1.1.0",
+            version="1.1.1",
             contract=on_demand(f"{__name__}.contracts:COUNTS"),
             key=("place_id", "direction", "cohort", "starts_at"),
         ),
         Dataset(
             name="crowd_places",
-            description="Places where people are counted.",
+            description="Places where people are counted, from the registers of counters.",
+            version="1.0.1",
             contract=on_demand(f"{__name__}.contracts:PLACES"),
             key=("place_id",),
             reference=True,

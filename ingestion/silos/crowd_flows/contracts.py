@@ -97,19 +97,23 @@ class Delivered(Interval):
 class Conformed(Strict):
     """People counted, in the lake."""
 
-    place_id: str = column(Classification.PUBLIC, derives_from=("place_id",))
+    place_id: str = column(Classification.PUBLIC, derives_from=("place_id",), description="Place of the counter.")
     direction: str = column(Classification.PUBLIC, derives_from=("direction",), description="in, out or both.")
     cohort: str = column(Classification.PUBLIC, derives_from=("cohort",), description="all, adult or child.")
     starts_at: Annotated[pl.Datetime, "us", "UTC"] = column(
-        Classification.PUBLIC, derives_from=("starts_at", "starts_local", "repeated_hour")
+        Classification.PUBLIC,
+        derives_from=("starts_at", "starts_local", "repeated_hour"),
+        description="Instant at which the interval begins.",
     )
-    duration_minutes: pl.Int32 = column(Classification.PUBLIC, derives_from=("duration_minutes",))
+    duration_minutes: pl.Int32 = column(
+        Classification.PUBLIC, derives_from=("duration_minutes",), description="Length of the interval, in minutes."
+    )
     local_hour: pl.Int32 = column(
         Classification.PUBLIC,
         derives_from=("starts_at", "starts_local"),
         description="Hour of the start, 0 to 23, on the city's clock.",
     )
-    people: pl.Int64 = column(Classification.STATISTIC, derives_from=("people",))
+    people: pl.Int64 = column(Classification.STATISTIC, derives_from=("people",), description="People counted.")
     area_m2: float = column(
         Classification.PUBLIC,
         derives_from=("area_m2", "place_id"),
@@ -148,12 +152,14 @@ class DeliveredPlaces(Row):
 class ConformedPlaces(Strict):
     """A place where people are counted, in the lake."""
 
-    place_id: str = column(Classification.PUBLIC, derives_from=("place_id",))
-    place_name: str = column(Classification.PUBLIC, derives_from=("place_name",))
+    place_id: str = column(Classification.PUBLIC, derives_from=("place_id",), description="Place of the counter.")
+    place_name: str = column(Classification.PUBLIC, derives_from=("place_name",), description="Name of the place.")
     lon: float = column(Classification.PUBLIC, derives_from=("lon",), description="WGS84 degrees.")
-    lat: float = column(Classification.PUBLIC, derives_from=("lat",))
+    lat: float = column(Classification.PUBLIC, derives_from=("lat",), description="Latitude, WGS 84.")
     zone_id: str = column(Classification.PUBLIC, derives_from=("lon", "lat"), description="Zone of the city.")
-    area_m2: float = column(Classification.PUBLIC, nullable=True)
+    area_m2: float = column(
+        Classification.PUBLIC, nullable=True, description="Area of the place in square metres; null when not known."
+    )
     event_date: pl.Date = column(Classification.PUBLIC, description="The same for all: a place belongs to no day.")
 
 

@@ -28,13 +28,17 @@ SILO = Silo(
     datasets=(
         Dataset(
             name="telecom_footfall",
-            description="People by zone, hour and category, as the operator aggregated them.",
+            description=(
+                "Presence or arrivals estimated by a mobile operator, aggregated by the operator before delivery."
+            ),
+            version="1.0.1",
             contract=on_demand(f"{__name__}.contracts:FOOTFALL"),
             key=("zone_id", "category", "measure", "stratum", "starts_at"),
         ),
         Dataset(
             name="telecom_zones",
-            description="What a district is in the operator's zoning.",
+            description="Correspondence between districts and the zones of the operator.",
+            version="1.0.1",
             contract=on_demand(f"{__name__}.contracts:ZONES"),
             key=("district",),
             reference=True,

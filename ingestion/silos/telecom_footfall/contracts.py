@@ -119,12 +119,18 @@ class Conformed(Strict):
         description="Tells apart counts of one zone, category and hour; means nothing by itself.",
     )
     starts_at: Annotated[pl.Datetime, "us", "UTC"] = column(
-        Classification.PUBLIC, derives_from=("starts_at", "starts_local")
+        Classification.PUBLIC,
+        derives_from=("starts_at", "starts_local"),
+        description="Instant at which the hour begins.",
     )
     local_hour: pl.Int32 = column(
         Classification.PUBLIC, derives_from=("starts_at", "starts_local"), description="0 to 23, on the city's clock."
     )
-    people: float = column(Classification.STATISTIC, derives_from=("people",))
+    people: float = column(
+        Classification.STATISTIC,
+        derives_from=("people",),
+        description="People estimated by the operator; not always a whole number.",
+    )
     event_date: pl.Date = column(
         Classification.PUBLIC, derives_from=("starts_at", "starts_local"), description="Local day."
     )
@@ -150,9 +156,15 @@ class DeliveredZones(Row):
 class ConformedZones(Strict):
     """What a district is in the operator's zoning."""
 
-    district: str = column(Classification.PUBLIC, derives_from=("district",))
-    operator_zone: str = column(Classification.PUBLIC, derives_from=("operator_zone",))
-    municipality: str = column(Classification.PUBLIC, derives_from=("municipality",))
+    district: str = column(
+        Classification.PUBLIC, derives_from=("district",), description="District of the national zoning."
+    )
+    operator_zone: str = column(
+        Classification.PUBLIC, derives_from=("operator_zone",), description="Zone of the operator."
+    )
+    municipality: str = column(
+        Classification.PUBLIC, derives_from=("municipality",), description="Municipality of the district."
+    )
     event_date: pl.Date = column(Classification.PUBLIC, description="The same for all: a zoning belongs to no day.")
 
 

@@ -31,8 +31,8 @@ SILO = Silo(
     datasets=(
         Dataset(
             name="tows",
-            description="One row per vehicle removed.",
-            version="1.1.0",
+            description="Vehicle removals and what became of them in the pound: one row per removal.",
+            version="1.1.1",
             contract=on_demand(f"{__name__}.contracts:TOWS"),
             key=("record_key",),
         ),

@@ -156,7 +156,9 @@ class Conformed(Strict):
         Classification.QUASI_IDENTIFIER, derives_from=("lon", "lat"), description="Zone of the city, or 'unknown'."
     )
     reason: str = column(
-        Classification.SENSITIVE, derives_from=("reason",), description="One of ingestion.silos.tows.REASONS."
+        Classification.SENSITIVE,
+        derives_from=("reason",),
+        description="Reason of the removal, in the vocabulary of the seed `tow_reasons`.",
     )
     depot: str = column(Classification.QUASI_IDENTIFIER, derives_from=("depot",), description="The pound.")
     released_at: Annotated[pl.Datetime, "us", "UTC"] = column(
@@ -166,7 +168,7 @@ class Conformed(Strict):
         description="Null: not released.",
     )
     outcome: str = column(
-        Classification.SENSITIVE, derives_from=("outcome",), description="One of ingestion.silos.tows.OUTCOMES."
+        Classification.SENSITIVE, derives_from=("outcome",), description="What became of the vehicle."
     )
     event_date: pl.Date = column(
         Classification.QUASI_IDENTIFIER,

@@ -32,8 +32,8 @@ SILO = Silo(
     datasets=(
         Dataset(
             name="verbalisations",
-            description="One row per fine.",
-            version="1.1.0",
+            description="Fines: one row per fine recorded by electronic or paper ticket.",
+            version="1.1.1",
             contract=on_demand(f"{__name__}.contracts:FINES"),
             key=("record_key",),
         ),

@@ -93,10 +93,12 @@ class Conformed(Strict):
     nature: str = column(
         Classification.SENSITIVE,
         derives_from=("offence_code", "offence_label"),
-        description="One of ingestion.natures.NATURES.",
+        description="Nature of the offence, in the vocabulary of the seed `natures`.",
     )
     offence_system: str = column(Classification.PROVENANCE, description="Catalogue of the code: natinf, la, tbnr.")
-    offence_code: str = column(Classification.SENSITIVE, derives_from=("offence_code",))
+    offence_code: str = column(
+        Classification.SENSITIVE, derives_from=("offence_code",), description="Code of the offence in that catalogue."
+    )
     corps: str = column(
         Classification.QUASI_IDENTIFIER,
         derives_from=("corps",),

@@ -14,9 +14,8 @@ from infra.build_spec import BuildSpec, CityReference, Place, Unit, Zone
 from infra.calendar.days import DayRange
 from infra.keys.store import KeyStore
 from infra.settings import Settings
+from publication.builds import sources
 from publication.builds.dbt_plugin import (
-    COMMON,
-    CONFORMED,
     SpecMissingError,
     attach,
     calendar,
@@ -130,9 +129,9 @@ def test_the_hours_of_a_day_are_those_of_the_citys_clock() -> None:
 def test_tables_without_a_snapshot_are_empty_and_typed() -> None:
     with duckdb.connect() as connection:
         attach(connection, spec())
-        for table, columns in CONFORMED.items():
-            relation = connection.sql(f"from conformed.{table}")
-            assert relation.columns == [*columns, *COMMON]
+        for table in sources.conformed().values():
+            relation = connection.sql(f"from conformed.{table.name}")
+            assert relation.columns == list(table.columns)
             assert relation.aggregate("count(*)").fetchall() == [(0,)]
         places = connection.execute("select place_id, density_threshold from reference.places order by 1").fetchall()
         assert places == [("quay", 2.0), ("unknown", None)]
@@ -171,7 +170,7 @@ def test_tables_in_the_object_store_are_read_as_publisher(lake: Settings) -> Non
         }
     )
     missing = {
-        name: kind for name, kind in {**CONFORMED["crowd_flows"], **COMMON}.items() if name not in rows.column_names
+        name: kind for name, kind in sources.conformed()["crowd_flows"].columns.items() if name not in rows.column_names
     }
     types = {
         "varchar": pa.string(),

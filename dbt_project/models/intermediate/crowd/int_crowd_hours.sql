@@ -1,5 +1,5 @@
 with flows as (
-    select * from {{ ref('stg_conformed__crowd_flows') }}
+    select * from {{ ref('stg_crowd_flows__crowd_flows') }}
 ),
 
 places as (

@@ -1,5 +1,5 @@
 with fines as (
-    select * from {{ ref('stg_conformed__verbalisations') }}
+    select * from {{ ref('stg_verbalisations__verbalisations') }}
 ),
 
 zones as (

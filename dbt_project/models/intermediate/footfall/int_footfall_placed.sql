@@ -1,5 +1,5 @@
 with footfall as (
-    select * from {{ ref('stg_conformed__telecom_footfall') }}
+    select * from {{ ref('stg_telecom_footfall__telecom_footfall') }}
 ),
 
 zones as (

@@ -1,5 +1,5 @@
 with tows as (
-    select * from {{ ref('stg_conformed__tows') }}
+    select * from {{ ref('stg_tows__tows') }}
 ),
 
 zones as (

@@ -1,5 +1,5 @@
 with source as (
-    select * from {{ source('conformed', 'verbalisations') }}
+    select * from {{ source('verbalisations', 'verbalisations') }}
 )
 
 select

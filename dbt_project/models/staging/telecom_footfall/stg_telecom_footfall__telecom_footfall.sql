@@ -1,5 +1,5 @@
 with source as (
-    select * from {{ source('conformed', 'telecom_footfall') }}
+    select * from {{ source('telecom_footfall', 'telecom_footfall') }}
 ),
 
 settings as (

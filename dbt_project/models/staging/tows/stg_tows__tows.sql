@@ -1,5 +1,5 @@
 with source as (
-    select * from {{ source('conformed', 'tows') }}
+    select * from {{ source('tows', 'tows') }}
 ),
 
 bands as (

@@ -1,5 +1,5 @@
 with source as (
-    select * from {{ source('conformed', 'crowd_flows') }}
+    select * from {{ source('crowd_flows', 'crowd_flows') }}
 )
 
 select
