@@ -8,10 +8,11 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from infra.errors import ExpectedError
 from infra.settings import Settings
 
 
-class NotRunning(ConnectionError):
+class NotRunning(ExpectedError, ConnectionError):
     """The services of this lake are not up."""
 
 

@@ -6,10 +6,11 @@ import os
 import secrets as entropy
 from pathlib import Path
 
+from infra.errors import ExpectedError
 from infra.settings import Settings
 
 
-class SecretMissing(LookupError):
+class SecretMissing(ExpectedError, LookupError):
     """A secret this process needs was neither generated nor given."""
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from infra.errors import ExpectedError
+
 REFUSALS: Mapping[str, str] = {
     "path_outside": "the path leaves the drop folder",
     "not_a_file": "a link, folder, device or other thing that is not an ordinary file",
@@ -52,7 +54,7 @@ BY_FORMAT = frozenset(
 _LONGEST_NAME = 120
 
 
-class Refused(Exception):
+class Refused(ExpectedError):
     """A delivery that cannot be accepted at all.
 
     Args:

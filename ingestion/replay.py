@@ -14,6 +14,7 @@ import psycopg
 
 from infra import database, object_store, registry
 from infra.calendar import clock
+from infra.errors import ExpectedError
 from infra.registry import DeliveryRow
 from infra.settings import Settings
 from ingestion import receipts
@@ -24,7 +25,7 @@ from ingestion.register import silos
 ROLE = "pipeline"
 
 
-class ReplayError(RuntimeError):
+class ReplayError(ExpectedError, RuntimeError):
     """A delivery that cannot be conformed again; the message says why, and what to do."""
 
 

@@ -21,12 +21,13 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from infra import locks
+from infra.errors import ExpectedError
 from infra.registry.ledger_schema import BEGINNING
 
 _LOCK = "ledger"
 
 
-class LedgerBrokenError(RuntimeError):
+class LedgerBrokenError(ExpectedError, RuntimeError):
     """The ledger is not what it was: nothing is added to it, and nothing released, until somebody has looked."""
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from infra.build_spec import Unit
 from infra.calendar import clock
+from infra.errors import ExpectedError
 from privacy.ledger import Line
 from privacy.plan import CURRENCY, Plan
 
@@ -26,7 +27,7 @@ WITHDRAWAL = "withdrawal"
 LATE_ROWS = "late_rows"
 
 
-class RefusedError(RuntimeError):
+class RefusedError(ExpectedError, RuntimeError):
     """What the ledger does not let happen; the message is the sentence that says why."""
 
 

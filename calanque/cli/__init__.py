@@ -15,10 +15,10 @@ from calanque.cli.commands import (
     backup,
     contracts,
     covering,
+    dbt,
     demo,
     ledger,
     pipeline,
-    reads,
     retention,
     services,
     signals,
@@ -49,7 +49,6 @@ pipeline.register(app)
 backfill.register(app)
 ledger.register(app)
 retention.register(app)
-reads.register(app)
 backup.register(app)
 timekeeping.register(app)
 watching.register(app)
@@ -58,6 +57,7 @@ contracts.register(app)
 covering.register(app)
 signals.register(app)
 site.register(app)
+dbt.register(app)
 demo.register(app)
 
 
@@ -81,41 +81,6 @@ def _is_expected(failure: Exception) -> bool:
     """Whether the message of this exception is written for the person at the terminal."""
     from pydantic import ValidationError
 
-    from infra.calendar.trusted_clock import ClockDoubtedError
-    from infra.city.profiles import ProfileError
-    from infra.contract_versions import VersionError
-    from infra.endpoints import NotRunning
-    from infra.keys.store import KeyBackendError, KeyDamagedError
-    from infra.machines.airflow.api import AirflowError
-    from infra.machines.backup.manifest import BackupError
-    from infra.machines.services.model import ServiceError
-    from infra.registry.migrations import NewerLakeError
-    from infra.secrets import SecretMissing
-    from ingestion.refusal import Refused
-    from ingestion.replay import ReplayError
-    from privacy.ledger import LedgerBrokenError
-    from privacy.spending import RefusedError
-    from publication.builds.dbt_run import BuildError
-    from publication.builds.project import ProjectError
+    from infra.errors import ExpectedError
 
-    return isinstance(
-        failure,
-        NotRunning
-        | KeyBackendError
-        | KeyDamagedError
-        | SecretMissing
-        | ServiceError
-        | ClockDoubtedError
-        | Refused
-        | ReplayError
-        | ValidationError
-        | ProfileError
-        | AirflowError
-        | VersionError
-        | BuildError
-        | RefusedError
-        | LedgerBrokenError
-        | BackupError
-        | NewerLakeError
-        | ProjectError,
-    )
+    return isinstance(failure, ExpectedError | ValidationError)

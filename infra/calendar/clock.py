@@ -13,10 +13,11 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from infra.errors import ExpectedError
 from infra.settings import Settings
 
 
-class ClockDoubtedError(RuntimeError):
+class ClockDoubtedError(ExpectedError, RuntimeError):
     """The clock is not believed; the message says why and what to do. Trying again does not help."""
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from infra.documents import DocumentError, read_toml
+from infra.errors import ExpectedError
 from infra.settings import Settings
 
 PROFILES = Path(__file__).parents[1] / "cities"
 
 
-class ProfileError(ValueError):
+class ProfileError(ExpectedError, ValueError):
     """A city profile, or a file it names, cannot be used; the message names the file, the key and the remedy."""
 
 

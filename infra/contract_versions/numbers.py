@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from enum import IntEnum
 
+from infra.errors import ExpectedError
+
 _VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 
 
@@ -16,7 +18,7 @@ class Level(IntEnum):
     MAJOR = 1
 
 
-class VersionError(ValueError):
+class VersionError(ExpectedError, ValueError):
     """A contract and its version do not go together; the message says what to do."""
 
 

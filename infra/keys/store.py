@@ -24,6 +24,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from infra.calendar.clock import add_months
+from infra.errors import ExpectedError
 from infra.settings import Settings
 
 KEY_BYTES = 32
@@ -49,11 +50,11 @@ class KeyDestroyedError(LookupError):
     """The key of this month was destroyed when its retention ended; its pseudonyms cannot be computed any more."""
 
 
-class KeyDamagedError(ValueError):
+class KeyDamagedError(ExpectedError, ValueError):
     """A key file that must not be used: wrong length, or readable by others."""
 
 
-class KeyBackendError(ValueError):
+class KeyBackendError(ExpectedError, ValueError):
     """CALANQUE_KEYS_BACKEND names nothing that can be used."""
 
 

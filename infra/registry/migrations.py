@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
+from infra.errors import ExpectedError
+
 SCHEMA = """
 create table if not exists registry.migration (
     number     integer primary key,
@@ -92,7 +94,7 @@ MIGRATIONS = (
 )
 
 
-class NewerLakeError(RuntimeError):
+class NewerLakeError(ExpectedError, RuntimeError):
     """The lake was upgraded by a later release than the one that runs now."""
 
 

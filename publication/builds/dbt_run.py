@@ -12,13 +12,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from infra.errors import ExpectedError
 from infra.settings import Settings
 from publication.builds import project
 from publication.builds.candidates import Mart, Problem
 from publication.builds.project import Project
 
 
-class BuildError(RuntimeError):
+class BuildError(ExpectedError, RuntimeError):
     """The build as a whole stopped: dbt could not even start on the marts."""
 
 

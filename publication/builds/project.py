@@ -25,6 +25,7 @@ import infra.build_spec
 import infra.lineage.classification
 import infra.lineage.graph
 from infra.build_spec import CityReference
+from infra.errors import ExpectedError
 from infra.settings import Settings
 from privacy.plan import PROJECT_FILE, Plan
 from privacy.plan import load as load_plan
@@ -39,7 +40,7 @@ _MARTS = TypeAdapter(tuple[Mart, ...])
 _SAID = 10  # sentences of an error: one is enough to act on, hundreds hide the rest
 
 
-class ProjectError(RuntimeError):
+class ProjectError(ExpectedError, RuntimeError):
     """The dbt project cannot be used: dbt cannot read it (the message is dbt's), or its marts would leak."""
 
 

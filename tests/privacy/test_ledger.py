@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ledger_lines import chain, released
 
 from infra.build_spec import Unit
 from infra.calendar.days import DayRange
 from privacy.ledger import Line, breaks
 from privacy.plan import plan
-from privacy.spending import Book, RefusedError, correction_line, exact, late_line, release_line, withdrawal_line
+from privacy.spending import Book, RefusedError, correction_line, exact, late_line, withdrawal_line
 from publication import settling
 from publication.releases.verifying import _overdrafts
 
-START = datetime(2026, 5, 1, tzinfo=UTC)
 YEAR = DayRange(first_day=date(2026, 1, 1), last_day=date(2026, 12, 31))
-
-
-def chain(*entries: tuple[str, object]) -> list[Line]:
-    lines: list[Line] = []
-    for number, (kind, body) in enumerate(entries):
-        at = START + timedelta(seconds=number)
-        lines.append(Line.after(lines[-1] if lines else None, at, kind, body))  # type: ignore[arg-type]
-    return lines
-
-
-def released(unit: Unit, fingerprint: str = "f", reason: str | None = None) -> tuple[str, object]:
-    return release_line(plan(), unit, release=1, fingerprint=fingerprint, sha256="s", code_version="c", reason=reason)
 
 
 def every_unit(days: DayRange = YEAR) -> list[Unit]:

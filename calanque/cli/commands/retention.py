@@ -1,16 +1,20 @@
-"""Commands about how long data live: retention, keys, erase."""
+"""Commands about how long data live, and who reads them meanwhile: retention, keys, erase, reads."""
 
 from __future__ import annotations
 
 import json
 import sys
 import uuid
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from infra.machines.access_log import Read
     from stewardship.retention.zones import Tally
 
 _JSON = typer.Option("--json", help="Print JSON for a program to read.")
@@ -29,6 +33,7 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=_PANEL)(retention)
     app.command(rich_help_panel=_PANEL)(erase)
     app.add_typer(keys, rich_help_panel=_PANEL)
+    app.command(rich_help_panel=_PANEL)(reads)
 
 
 def retention(
@@ -181,6 +186,33 @@ def leaked(
     typer.echo(f"the key of {silo} for {month} is destroyed, receipt {done.receipt_key}")
 
 
+def reads(
+    since: Annotated[
+        datetime | None, typer.Option("--since", formats=["%Y-%m-%d"], help="From this day on; a week by default.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every read, as JSON for a program to read.")] = False,
+) -> None:
+    """Tell who read landing, quarantine and conformed tables, as the servers saw it, for the data protection officer.
+
+    By role, program and place, how often and until when; what was refused is there too, and what nobody signed.
+    With [bold]--json[/]: [{"at", "by", "role", "verb", "what", "status", "came_from", "program"}].
+
+    Example: [bold]calanque reads --since 2026-03-01[/]
+    """
+    from infra.calendar import clock
+    from infra.machines import access_log
+    from infra.settings import Settings
+
+    settings = Settings()
+    first = since.date() if since else clock.now(settings).date() - timedelta(days=7)
+    found = list(access_log.reads(settings, first))
+    if as_json:
+        lines = [{**asdict(read), "at": read.at.isoformat(timespec="milliseconds")} for read in found]
+        typer.echo(json.dumps(lines, indent=2))
+        return
+    _show_reads(found)
+
+
 def _show(tallies: list[Tally], answer: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -208,3 +240,20 @@ def _show(tallies: list[Tally], answer: dict[str, Any]) -> None:
 
 def _run_id() -> str:
     return f"cli-{uuid.uuid4().hex[:12]}"
+
+
+def _show_reads(found: Iterable[Read]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    groups: dict[tuple[str, ...], list[Read]] = {}
+    for read in found:
+        parts = read.what.split("/")
+        place = read.what if read.by == "database" else "/".join(parts[: 3 if parts[0] == "lake" else 2])
+        answer = "refused" if (read.status or 0) >= 400 else ""
+        groups.setdefault((read.role or "(nobody)", read.verb, place, answer, read.program), []).append(read)
+    table = Table("role", "verb", "what", "", "program", "times", "last", title="Reads")
+    for key, reads in sorted(groups.items()):
+        table.add_row(*key, f"{len(reads):,}", f"{max(read.at for read in reads):%Y-%m-%d %H:%M}")
+    console = Console(highlight=False)
+    console.print(table if groups else "nothing was read")

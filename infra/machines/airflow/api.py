@@ -11,6 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from infra import endpoints, secrets
+from infra.errors import ExpectedError
 from infra.machines.airflow import access as airflow_access
 from infra.machines.airflow import health as airflow_health
 from infra.machines.airflow import servers as airflow
@@ -21,7 +22,7 @@ _PAGE = 100  # the most that Airflow gives at once
 _TIMEOUT_SECONDS = 120  # a machine busy with the very tasks we follow answers late
 
 
-class AirflowError(RuntimeError):
+class AirflowError(ExpectedError, RuntimeError):
     """Airflow refused a call; the message says which and why."""
 
 

@@ -9,12 +9,14 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from infra.errors import ExpectedError
+
 FILE = "manifest.json"
 CHECKSUM = "manifest.sha256"
 _NAME = "%Y-%m-%dT%H%M%SZ"
 
 
-class BackupError(RuntimeError):
+class BackupError(ExpectedError, RuntimeError):
     """A backup that cannot be made, used or believed; the message says which and what to do."""
 
 

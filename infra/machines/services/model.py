@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.errors import ExpectedError
 
-class ServiceError(RuntimeError):
+
+class ServiceError(ExpectedError, RuntimeError):
     """A service could not be started, stopped or reached; the message says which, why, and what to do."""
 
 

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 import pytest
 from conformed_lake import populate
-from test_ledger import chain, released
+from ledger_lines import chain, released
 
 from infra import database, object_store, registry
 from infra.build_spec import Unit
