@@ -158,7 +158,7 @@ class Conformed(Strict):
     reason: str = column(
         Classification.SENSITIVE,
         derives_from=("reason",),
-        description="Reason of the removal, in the vocabulary of the seed `tow_reasons`.",
+        description="Reason of the removal, from a fixed list.",
     )
     depot: str = column(Classification.QUASI_IDENTIFIER, derives_from=("depot",), description="The pound.")
     released_at: Annotated[pl.Datetime, "us", "UTC"] = column(
@@ -168,7 +168,9 @@ class Conformed(Strict):
         description="Null: not released.",
     )
     outcome: str = column(
-        Classification.SENSITIVE, derives_from=("outcome",), description="What became of the vehicle."
+        Classification.SENSITIVE,
+        derives_from=("outcome",),
+        description="What became of the vehicle, from a fixed list.",
     )
     event_date: pl.Date = column(
         Classification.QUASI_IDENTIFIER,

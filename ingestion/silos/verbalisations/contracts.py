@@ -93,7 +93,7 @@ class Conformed(Strict):
     nature: str = column(
         Classification.SENSITIVE,
         derives_from=("offence_code", "offence_label"),
-        description="Nature of the offence, in the vocabulary of the seed `natures`.",
+        description="Nature of the offence, from a fixed list.",
     )
     offence_system: str = column(Classification.PROVENANCE, description="Catalogue of the code: natinf, la, tbnr.")
     offence_code: str = column(
