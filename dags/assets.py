@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow.sdk import Asset, AssetWatcher
+from airflow.sdk import Asset, AssetAlias, AssetWatcher
 
 from calanque.orchestration.arrivals import DropBucket, DropFolder
 
@@ -33,3 +33,10 @@ def city_days(silo: str) -> Asset:
 
 CANDIDATES = Asset(name="candidates", uri="s3://lake/candidates", group="marts")
 MARTS = Asset(name="marts", uri="s3://lake/marts", group="marts")
+PUBLISHED = AssetAlias(name="published", group="marts")
+"""The marts that a release published, each an asset of its own, :func:`mart`: those only that changed."""
+
+
+def mart(name: str) -> Asset:
+    """One published mart; an event means a new version, and has its ``version`` and ``rows``."""
+    return Asset(name=f"marts.{name}", uri=f"s3://lake/marts/{name}", group="marts")

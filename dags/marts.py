@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from calanque.orchestration.failures import deadline, defaults, guarded
 from ingestion.register import silos
 
-from assets import CANDIDATES, MARTS, conformed
+from assets import CANDIDATES, MARTS, PUBLISHED, conformed, mart
 from when import at
 
 OWNER = "data-platform"
@@ -40,13 +40,14 @@ the event that started the run: several events may be served by one run, and a r
 
     @task(doc_md="dbt build into a private database, good marts to candidates.", outlets=[CANDIDATES])
     @guarded
-    def build() -> str:
+    def build(*, outlet_events: Any = None) -> str:
         from infra.settings import Settings
         from publication.builds import building
 
         built = building.build(Settings())
         if built is None:
             raise AirflowSkipException("no mart is due")
+        outlet_events[CANDIDATES].extra = {"seconds": {each.mart.name: round(each.seconds, 1) for each in built.good}}
         return built.build_id
 
     build()
@@ -69,15 +70,19 @@ fails keeps its last release, does not stop the others, and fails the last task 
     default_args=DEFAULTS,
 ) as release_marts:
 
-    @task(doc_md="Contract, personal-data gate, release.", outlets=[MARTS])
+    @task(doc_md="Contract, personal-data gate, release.", outlets=[MARTS, PUBLISHED])
     @guarded
-    def release() -> list[str]:
+    def release(*, outlet_events: Any = None) -> list[str]:
         from infra.settings import Settings
         from publication.releases import release as releasing
 
         releases = releasing.release_latest(Settings())
         if not releases:
             raise AirflowSkipException("nothing changed: every mart keeps its last release")
+        for released in releases:
+            outlet_events[PUBLISHED].add(
+                mart(released.mart), extra={"version": released.version, "rows": released.rows}
+            )
         return [f"{released.mart} v{released.version}" for released in releases]
 
     @task(doc_md="Fails when a mart is behind its data, so that somebody looks.", trigger_rule="none_failed")
