@@ -1,4 +1,4 @@
-"""Deliveries as a person reads them: what is short on one line, and below it, whole, what is prose."""
+"""Silos and deliveries as a person reads them: what is short on one line, and below it, whole, what is prose."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import typer
+
+from ingestion.register import silos
+
+SILOS = ", ".join(silos())
+"""The names of all silos, for help texts."""
 
 
 def show(deliveries: Iterable[Mapping[str, Any]]) -> None:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from calanque.cli.listing import SILOS
+
 if TYPE_CHECKING:
     from infra.settings import Settings
 
-_SILO = typer.Argument(help="The silo: verbalisations, tows, crowd_flows or telecom_footfall.")
+_SILO = typer.Argument(help=f"The silo: {SILOS}.")
 _REASON = typer.Option("--reason", help="Why, in a sentence: it is kept for years.")
 _LOGIN = typer.Option("--as", metavar="LOGIN", help="The Airflow login of who asks; admin by default.")
 _DAY = ["%Y-%m-%d"]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from calanque.cli.listing import SILOS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from publication.settling import Wait
 
 _JSON = typer.Option("--json", help="Print JSON for a program to read.")
-_SILO = typer.Option("--silo", help="The silo: verbalisations, tows, crowd_flows or telecom_footfall.")
+_SILO = typer.Option("--silo", help=f"The silo: {SILOS}.")
 
 
 def register(app: typer.Typer) -> None:
