@@ -44,7 +44,7 @@ HIDDEN_AS_NOTHING = (
     Breakage("what is hidden counts nothing", "macros/hidden_people.sql", r"settings\.footfall_hidden \*", "0 *"),
     Breakage(
         "what is hidden counts nothing",
-        "models/staging/conformed/stg_telecom_footfall__telecom_footfall.sql",
+        "models/staging/telecom_footfall/stg_telecom_footfall__telecom_footfall.sql",
         r"greatest\(cast\(round\(source\.people\) as bigint\) - settings\.footfall_hidden, 0\)",
         "cast(round(source.people) as bigint)",
     ),

@@ -231,9 +231,15 @@ def test_assets_lead_from_landing_to_build_to_release(dags: dict[str, Found], la
     assert dags[BUILD]["scheduled_by"] == sorted(conformed)
     assert dags[BUILD]["scheduled_by_any"]
     assert dags[RELEASE]["scheduled_by"] == dags[BUILD]["tasks"]["build"]["outlets"] != []
-    assert dags[RELEASE]["tasks"]["release"]["outlets"] == ["marts"]
+    assert dags[RELEASE]["tasks"]["release"]["outlets"] == ["marts", "published"]
     produced = {outlet for dag in dags.values() for task in dag["tasks"].values() for outlet in task["outlets"]}
-    assert produced == {*conformed, *(f"days.{silo}" for silo in landing), *dags[RELEASE]["scheduled_by"], "marts"}
+    assert produced == {
+        *conformed,
+        *(f"days.{silo}" for silo in landing),
+        *dags[RELEASE]["scheduled_by"],
+        "marts",
+        "published",
+    }
 
 
 def test_a_silo_lands_before_it_is_ingested(landing: dict[str, Found]) -> None:

@@ -196,6 +196,6 @@ def test_a_project_with_a_leak_is_refused_with_every_mart_column_and_path(copy: 
 
 
 def test_a_project_that_cannot_be_followed_is_refused(copy: Path, tmp_path: Path) -> None:
-    staging = copy / "models" / "staging" / "conformed" / "stg_verbalisations__verbalisations.sql"
+    staging = copy / "models" / "staging" / "verbalisations" / "stg_verbalisations__verbalisations.sql"
     staging.write_text(staging.read_text().replace("from source", "from read_parquet('fines.parquet') as source"))
     assert "model staging.stg_verbalisations__verbalisations: it reads from" in _refusal(copy, tmp_path)
