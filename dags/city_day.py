@@ -9,11 +9,10 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, CronPartitionTimetable, Param, task
 from airflow.sdk.exceptions import AirflowSkipException
 
+from calanque.orchestration.assets import MARTS, city_days
 from calanque.orchestration.failures import deadline, defaults, guarded, in_airflow
+from calanque.orchestration.when import NOT_BEFORE, TIME_ZONE
 from ingestion.register import Silo, silos
-
-from assets import MARTS, city_days
-from when import NOT_BEFORE, TIME_ZONE
 
 OWNER = "data-platform"
 

@@ -8,11 +8,10 @@ from typing import Any
 from airflow.sdk import DAG, AssetOrTimeSchedule, task
 from airflow.sdk.exceptions import AirflowSkipException
 
+from calanque.orchestration.assets import city_days, conformed, dropped
 from calanque.orchestration.failures import deadline, defaults, guarded
+from calanque.orchestration.when import at
 from ingestion.register import Silo, silos
-
-from assets import city_days, conformed, dropped
-from when import at
 
 DOC = """
 ### {title}
@@ -27,8 +26,9 @@ DOC = """
    that cannot be read is refused with a sentence. See the receipts for every figure.
 
 A file that is complete in the drop folder starts a run within seconds; the cadence is the net below. Running it again
-is always safe: delivered bytes that were seen before change nothing. What fails for a reason that may pass (a server
-away, a full disk) is tried again; anything else fails at once and is told to the steward.
+is always safe: delivered bytes that were seen before change nothing. What was refused is a note on the task that
+refused it, with the sentence; the run goes on, since the other deliveries do. What fails for a reason that may pass (a
+server away, a full disk) is tried again; anything else fails at once and is told to the steward.
 """
 
 
@@ -54,14 +54,14 @@ def landing_dag(silo: Silo) -> DAG:
 
         @task(doc_md="Deliveries from the drop folder to the bucket `landing`; the newest commit before this run.")
         @guarded
-        def land() -> int:
+        def land(ti: Any = None) -> int:
+            from calanque.orchestration import work
             from infra.settings import Settings
             from ingestion import pipeline
-            from ingestion.delivery import landing
 
             settings = Settings()
             before = pipeline.newest_commit(settings, silo.name)
-            landing.sweep(settings, silo.name)
+            work.land(settings, silo.name, ti)
             return before
 
         @task(
@@ -69,13 +69,13 @@ def landing_dag(silo: Silo) -> DAG:
             outlets=[conformed(silo.name), city_days(silo.name)],
         )
         @guarded
-        def ingest(before: int, *, outlet_events: Any = None) -> int:
+        def ingest(before: int, *, ti: Any = None, outlet_events: Any = None) -> int:
             from calanque.orchestration import work
             from infra.settings import Settings
             from ingestion import pipeline
 
             settings = Settings()
-            work.ingest(settings, silo.name)
+            work.ingest(settings, silo.name, ti)
             # Not the receipts of this attempt: an earlier one may have committed before it failed.
             newest = pipeline.newest_commit(settings, silo.name)
             if newest == before:

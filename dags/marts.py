@@ -10,11 +10,10 @@ from typing import Any
 from airflow.sdk import DAG, AssetOrTimeSchedule, Param, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from calanque.orchestration.assets import CANDIDATES, MARTS, PUBLISHED, conformed, mart
 from calanque.orchestration.failures import deadline, defaults, guarded
+from calanque.orchestration.when import at
 from ingestion.register import silos
-
-from assets import CANDIDATES, MARTS, PUBLISHED, conformed, mart
-from when import at
 
 OWNER = "data-platform"
 DEFAULTS = defaults(OWNER, within=timedelta(hours=1), pool="marts")

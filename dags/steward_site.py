@@ -8,10 +8,9 @@ from typing import Any
 from airflow.sdk import DAG, AssetOrTimeSchedule, task
 from airflow.sdk.exceptions import AirflowSkipException
 
+from calanque.orchestration.assets import MARTS
 from calanque.orchestration.failures import deadline, defaults, guarded
-
-from assets import MARTS
-from when import at
+from calanque.orchestration.when import at
 
 OWNER = "data-platform"
 

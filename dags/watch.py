@@ -8,8 +8,7 @@ from airflow.sdk import DAG, task
 from airflow.sdk.exceptions import AirflowException
 
 from calanque.orchestration.failures import deadline, defaults, guarded
-
-from when import at
+from calanque.orchestration.when import at
 
 OWNER = "data-platform"
 DOC = """

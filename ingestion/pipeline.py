@@ -181,17 +181,20 @@ def ingest(settings: Settings, silo: str, report: Callable[[Receipt], None] | No
                 continue
             tally = receipt.tally
             with logs.context(**_figures(receipt)):
-                _log.log(
-                    logging.ERROR if receipt.status == "parked" else logging.INFO,
-                    "%s: %s (%s): %s, %d rows in, %d accepted, %d quarantined",
-                    silo,
-                    delivery.file_name,
-                    delivery.delivery_id[:12],
-                    receipt.status,
-                    tally.rows_in,
-                    tally.accepted,
-                    tally.quarantined,
-                )
+                if receipt.refusal:
+                    level = logging.ERROR if receipt.status == "parked" else logging.WARNING
+                    _log.log(level, "%s: %s", silo, receipt.refusal)
+                else:
+                    _log.info(
+                        "%s: %s (%s): %s, %d rows in, %d accepted, %d quarantined",
+                        silo,
+                        delivery.file_name,
+                        delivery.delivery_id[:12],
+                        receipt.status,
+                        tally.rows_in,
+                        tally.accepted,
+                        tally.quarantined,
+                    )
             if receipt.undeclared:
                 rows = {date.fromisoformat(day): count for day, count in receipt.undeclared.items()}
                 _log.warning("%s: %s", delivery.file_name, undeclared.sentence(silo, rows))

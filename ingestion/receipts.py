@@ -62,6 +62,13 @@ class Receipt:
     quarantine: Quarantine | None = None
     replays: tuple[Mapping[str, Any], ...] = ()
 
+    @property
+    def refusal(self) -> str | None:
+        """Why nothing of it was loaded, as a sentence with the file's name; None when something was."""
+        if self.status == "committed":
+            return None
+        return f"{self.file_name} ({self.delivery_id[:12]}) is {self.status}: {self.reason or self.rule}"
+
     def as_json(self) -> dict[str, Any]:
         """The receipt as JSON has it: dates in ISO 8601."""
         tally = asdict(self.tally)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import wraps
@@ -15,6 +16,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 KIND: Final = "dag-failed"
+
+_log = logging.getLogger(__name__)
 
 
 def guarded(work: Callable[P, R]) -> Callable[P, R]:
@@ -31,7 +34,9 @@ def guarded(work: Callable[P, R]) -> Callable[P, R]:
         except Exception as error:
             if transient(error):
                 raise
-            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+            sentence = f"{type(error).__name__}: {error}"
+            _log.error("%s", sentence)  # before the traceback: it is what a reader of the log looks for
+            raise AirflowFailException(sentence) from error
 
     return run
 

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from calanque.orchestration import refusals
 from infra.settings import Settings
 
 
-def ingest(settings: Settings, silo: str) -> None:
-    """Ingest what has landed of a silo; look around afterwards, whatever became of it.
+def land(settings: Settings, silo: str, task: Any) -> None:
+    """Land what was dropped for a silo; what can never be landed is noted on the ``task``.
+
+    Raises:
+        ingestion.delivery.landing.LandingError: the lake let files down, and none landed.
+    """
+    from ingestion.delivery import landing
+
+    refusals.note(settings, task, [left.sentence for left in landing.sweep(settings, silo).turned_away])
+
+
+def ingest(settings: Settings, silo: str, task: Any) -> None:
+    """Ingest what has landed of a silo; what is refused is noted on the ``task``. Then watch, whatever came of it.
 
     Raises:
         ingestion.pipeline.IngestionError: some deliveries failed; the others are done.
     """
     from ingestion import pipeline
+    from ingestion.receipts import Receipt
     from stewardship.watch import after_ingestion
 
+    settled: list[Receipt] = []
     try:
-        pipeline.ingest(settings, silo)
+        pipeline.ingest(settings, silo, report=settled.append)
     finally:
+        refusals.note(settings, task, [receipt.refusal for receipt in settled if receipt.refusal])
         after_ingestion(settings)
 
 

@@ -75,7 +75,6 @@ def attach(connection: DuckDBPyConnection, spec: BuildSpec) -> None:
         compute.prepare(connection, Settings(), ROLE)
     else:
         compute.load_extensions(connection)
-    register_noise(connection, open_keys(Settings()))
     connection.execute("create schema if not exists conformed; create schema if not exists reference")
     for table in sources.conformed().values():
         connection.execute(f"create or replace view conformed.{table.name} as {_scan(table, spec)}")
@@ -86,6 +85,7 @@ def attach(connection: DuckDBPyConnection, spec: BuildSpec) -> None:
     _create(connection, "month_totals", _month_totals(spec))
     _create(connection, "settings", _settings(spec))
     _create_places(connection, spec)
+    register_noise(connection, open_keys(Settings()))
 
 
 def units(spec: BuildSpec) -> pl.DataFrame:

@@ -218,6 +218,23 @@ def test_the_report_accounts_for_every_row(city: Settings) -> None:
         assert found["rows"] > 0, mart
 
 
+def test_what_was_refused_is_a_note_on_the_task_in_the_grid(city: Settings, api: AirflowApi) -> None:
+    notes = "\n".join(
+        task["note"]
+        for silo in silos()
+        for task in api._call("GET", f"/api/v2/dags/land_{silo}/dagRuns/~/taskInstances")["task_instances"]
+        if task["note"]
+    )
+    with database.connect(city, "pipeline", "lake") as connection:
+        refused = connection.execute(
+            "select file_name, reason from registry.delivery where status = 'refused'"
+        ).fetchall()
+    assert refused
+    for name, reason in refused:
+        assert name in notes
+        assert reason.split(".")[0] in notes, name
+
+
 def test_the_analyst_reads_every_mart_and_nothing_else(city: Settings) -> None:
     marts = report(city.home)["marts"]
     shell = calanque("env", home=city.home).stdout

@@ -121,6 +121,12 @@ ACCESS: dict[str, tuple[str, str, dict[str, Any] | None, dict[str, int]]] = {
         {"is_paused": False},
         {"operator": 200, "steward": 403, "viewer": 403},
     ),
+    "put a note on a task": (
+        "PATCH",
+        f"{DAGS}/land_tows/dagRuns/none/taskInstances/ingest?update_mask=note",
+        {"note": "looked at"},
+        {"operator": 404, "steward": 403, "viewer": 403},
+    ),
     "answer a correction": (
         "PATCH",
         f"{DAGS}/correct_release/{ASKING}",
