@@ -45,7 +45,7 @@ def watch_dag(dag_id: str, *, daily: bool, cron: str, within: timedelta) -> DAG:
 
         @task(doc_md="Every check made, what stands raised, what is over resolved, what waits sent.")
         @guarded
-        def look_around() -> dict[str, int]:
+        def check() -> dict[str, int]:
             from infra.settings import Settings
             from stewardship.watch import watch
 
@@ -54,7 +54,7 @@ def watch_dag(dag_id: str, *, daily: bool, cron: str, within: timedelta) -> DAG:
                 raise AirflowException("; ".join(found.failures))
             return {"begun": len(found.begun), "over": len(found.over), "standing": len(found.standing)}
 
-        look_around()
+        check()
     return dag
 
 

@@ -11,6 +11,9 @@ from typing import Literal
 from pydantic import AwareDatetime, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from infra import kept_store
+from infra.kept_store import Store
+
 PRIVATE = 0o077
 """The umask of every process of a lake: what it makes is for its owner only."""
 
@@ -27,7 +30,11 @@ class Settings(BaseSettings):
     city: str = Field(default="marseille", description="City profile: a name in infra/cities or a path to a TOML file.")
     geo: Path | None = Field(default=None, description="GeoJSON of zone polygons; replaces the profile's demo cells.")
 
-    object_store: Literal["seaweedfs", "minio", "external"] = "seaweedfs"
+    object_store: Store = Field(
+        default_factory=lambda given: kept_store.of(given["home"]),
+        description="seaweedfs, minio or external. Default: minio when its program is there at the first "
+        "`calanque up`, else seaweedfs; after that, what the home says.",
+    )
     s3_endpoint: str | None = Field(default=None, description="http(s)://host:port of an external S3 endpoint.")
     s3_region: str = "us-east-1"
 

@@ -42,7 +42,7 @@ def of_delivery(
     try:
         yield receipts.append
     except Exception as error:
-        run.fail(why(error), [source], _figures(delivery, None))
+        run.fail(why(error), [source], _delivery_facets(delivery, None))
         raise
     with runs.never_failing():
         for receipt in receipts:
@@ -50,7 +50,7 @@ def of_delivery(
 
 
 def _tell(run: Run, silo: Silo, delivery: DeliveryRow, receipt: Receipt) -> None:
-    figures = _figures(delivery, receipt)
+    figures = _delivery_facets(delivery, receipt)
     dataset = silo.dataset(receipt.dataset) if receipt.dataset is not None else None
     delivered = [_delivered(silo, dataset, delivery, receipt)]
     if dataset is not None and receipt.status == "committed":
@@ -61,7 +61,7 @@ def _tell(run: Run, silo: Silo, delivery: DeliveryRow, receipt: Receipt) -> None
         run.fail(f"{receipt.status}: {receipt.rule}" if receipt.rule else receipt.status, delivered, figures)
 
 
-def _figures(delivery: DeliveryRow, receipt: Receipt | None) -> Facets:
+def _delivery_facets(delivery: DeliveryRow, receipt: Receipt | None) -> Facets:
     """What the receipt knows, as a facet of the run; never the name of the file, which is its sender's."""
     told: dict[str, Any] = {
         "deliveryId": delivery.delivery_id,

@@ -64,7 +64,7 @@ from ingestion.rows.pseudonyms import Pseudonymiser
 from ingestion.rows.staging import DataFile
 
 # Exceptions whose message is about our own parts. Any other may quote a value, so only its type and place are told.
-_SPEAKABLE = (
+_SAFE_TO_QUOTE = (
     OSError,
     MinioException,
     HTTPError,
@@ -75,7 +75,7 @@ _SPEAKABLE = (
 )
 
 # Faults of the lake that do not pass by themselves. Whoever mends them needs no list of deliveries to try again.
-_OF_THE_LAKE = (
+_INFRASTRUCTURE_ERRORS = (
     OSError,
     MinioException,
     HTTPError,
@@ -161,26 +161,26 @@ def ingest(settings: Settings, silo: str, report: Callable[[Receipt], None] | No
         try:
             worker = _Worker(settings, declared, connection)
         except Exception as error:
-            failure = f"{silo}: what waits ({len(waiting)}) cannot be ingested: {_told(error)}"
+            failure = f"{silo}: what waits ({len(waiting)}) cannot be ingested: {_safe_message(error)}"
             _log.error("%s", failure)
             raise IngestionError([failure], [], [error]) from None
         for delivery in _followed(_in_order(waiting)):
             try:
-                with delivery_lineage.of_delivery(settings, declared, delivery, _told) as settled:
+                with delivery_lineage.of_delivery(settings, declared, delivery, _safe_message) as settled:
                     receipt = worker.process(delivery)
                     settled(receipt)
             except Exception as error:  # whatever it is, it must not stop the next delivery
                 if not connection.closed:
                     connection.rollback()
-                failures.append(f"{silo}: {delivery.file_name} ({delivery.delivery_id[:12]}): {_told(error)}")
+                failures.append(f"{silo}: {delivery.file_name} ({delivery.delivery_id[:12]}): {_safe_message(error)}")
                 causes.append(error)
                 _log.error("%s", failures[-1])  # without a traceback, which may quote values
                 with suppress(psycopg.Error):  # it is told anyway
-                    registry.fail_attempt(connection, silo, delivery.delivery_id, _told(error))
+                    registry.fail_attempt(connection, silo, delivery.delivery_id, _safe_message(error))
                     connection.commit()
                 continue
             tally = receipt.tally
-            with logs.context(**_figures(receipt)):
+            with logs.context(**_log_fields(receipt)):
                 if receipt.refusal:
                     level = logging.ERROR if receipt.status == "parked" else logging.WARNING
                     _log.log(level, "%s: %s", silo, receipt.refusal)
@@ -263,7 +263,7 @@ def _followed(deliveries: Iterator[DeliveryRow]) -> Iterator[DeliveryRow]:
             yield delivery
 
 
-def _figures(receipt: Receipt) -> dict[str, object]:
+def _log_fields(receipt: Receipt) -> dict[str, object]:
     """What a log line says of a delivery beside its sentence."""
     days = {"first_day": str(receipt.days[0]), "last_day": str(receipt.days[-1])} if receipt.days else {}
     return {
@@ -320,7 +320,7 @@ class _Worker:
         """Settle one delivery: committed, refused or parked. Done again after a crash anywhere, it ends the same.
 
         Raises:
-            Exception: the lake is to blame, see :data:`_OF_THE_LAKE`.
+            Exception: the lake is to blame, see :data:`_INFRASTRUCTURE_ERRORS`.
         """
         stages = _Stages()
         receipt = Receipt(
@@ -340,18 +340,18 @@ class _Worker:
                 attempts = registry.begin_attempt(self._connection, delivery.silo, delivery.delivery_id)
                 self._connection.commit()
                 if attempts > ATTEMPTS:
-                    receipt = replace(receipt, status="parked", reason=_worn_out(delivery))
+                    receipt = replace(receipt, status="parked", reason=_attempts_exhausted(delivery))
                 else:
                     with rules.at(clock.now(self._settings)):
                         receipt = self._accept(delivery, receipt, stages, scratch)
             except Refused as refused:
                 receipt = replace(receipt, status="refused", rule=refused.rule, reason=refused.sentence)
             except Exception as error:
-                if _of_the_lake(error):
+                if _is_infrastructure_error(error):
                     raise
                 if not self._connection.closed:
                     self._connection.rollback()
-                receipt = replace(receipt, status="parked", reason=f"{delivery.file_name}: {_told(error)}")
+                receipt = replace(receipt, status="parked", reason=f"{delivery.file_name}: {_safe_message(error)}")
         if delivery.replays and receipt.status != "committed":  # what it was before still stands
             reason = f"replay {delivery.replays} was not made: {receipt.reason}"
             registry.abandon_replay(self._connection, delivery.silo, delivery.delivery_id, reason)
@@ -429,7 +429,7 @@ class _Worker:
                 "See its quarantine, mend the rows and deliver it again",
             )
             return replace(receipt, status="refused", rule=refused.rule, reason=refused.sentence)
-        with stages("commit"), self._table_to_blame(dataset):
+        with stages("commit"), self._damage_told_apart(dataset):
             committed = self._committer.commit(
                 dataset,
                 conformed.files,
@@ -469,7 +469,7 @@ class _Worker:
         )
 
     @contextmanager
-    def _table_to_blame(self, dataset: Dataset) -> Iterator[None]:
+    def _damage_told_apart(self, dataset: Dataset) -> Iterator[None]:
         """Should reading or changing a table fail, first look whether it is damaged: then no delivery is to blame."""
         try:
             yield
@@ -571,7 +571,7 @@ class _Worker:
         )
 
     def _known_records(self, dataset: Dataset, leaving: set[str]) -> Mapping[date, pl.Series]:
-        with self._table_to_blame(dataset):
+        with self._damage_told_apart(dataset):
             return self._other_months.known(dataset, leaving)
 
 
@@ -591,12 +591,12 @@ def _leaving(delivery: DeliveryRow) -> set[str]:
     return {delivery.delivery_id, delivery.corrects or ""}
 
 
-def _of_the_lake(error: Exception) -> bool:
+def _is_infrastructure_error(error: Exception) -> bool:
     """Whether an error is the lake's own, and not that of the delivery that met it."""
-    return transient(error) or (isinstance(error, _OF_THE_LAKE) and not isinstance(error, DamagedError))
+    return transient(error) or (isinstance(error, _INFRASTRUCTURE_ERRORS) and not isinstance(error, DamagedError))
 
 
-def _worn_out(delivery: DeliveryRow) -> str:
+def _attempts_exhausted(delivery: DeliveryRow) -> str:
     last = f"the last one said: {delivery.reason}" if delivery.reason else "the process ended in the middle of it"
     return (
         f"{delivery.file_name}: {ATTEMPTS} attempts to ingest it came to nothing while others went through ({last}); "
@@ -604,14 +604,14 @@ def _worn_out(delivery: DeliveryRow) -> str:
     )
 
 
-def _told(error: Exception) -> str:
+def _safe_message(error: Exception) -> str:
     """What may be said of an unexpected error: nothing that could quote the delivery."""
     sentence = explained(error)
     if sentence is not None:
         return sentence
     if isinstance(error, _SENTENCES):
         return str(error)
-    if isinstance(error, _SPEAKABLE):
+    if isinstance(error, _SAFE_TO_QUOTE):
         return f"{type(error).__name__}: {error}"
     frames = traceback.extract_tb(error.__traceback__)
     places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames[-6:]))

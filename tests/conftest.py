@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 
@@ -13,6 +14,8 @@ from released import wipe
 
 from infra import database
 from infra.settings import Settings
+
+os.environ.setdefault("CALANQUE_OBJECT_STORE", "seaweedfs")  # the same on every machine; what is for MinIO says so
 
 hypothesis.settings.register_profile("calanque", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("calanque")

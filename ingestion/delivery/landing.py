@@ -57,7 +57,7 @@ class StoredOtherwiseError(OSError):
 
 
 # Faults that are the lake's, as is a full disk, when it lands nothing at all.
-_OF_THE_LAKE = (psycopg.Error, MinioException, HTTPError, StoredOtherwiseError, NotRunning, SecretMissing)
+_INFRASTRUCTURE_ERRORS = (psycopg.Error, MinioException, HTTPError, StoredOtherwiseError, NotRunning, SecretMissing)
 _STAYS = frozenset({"still_changing", "not_removed"})  # of a file that is refused, but not set aside
 
 
@@ -168,9 +168,9 @@ def sweep(settings: Settings, silo: str) -> Sweep:
                 elif became is not None:
                     _log.warning("%s: %s", silo, became.sentence)
                     result.turned_away.append(became)
-                    if _of_the_lake(became):
+                    if _is_infrastructure_error(became):
                         landing.require_answers()
-    faults = [left for left in result.turned_away if _of_the_lake(left)]
+    faults = [left for left in result.turned_away if _is_infrastructure_error(left)]
     if faults and not result.landed:  # else it is not the lake that is to blame
         said = "\n".join(f"{silo}: {left.sentence}" for left in faults)
         raise LandingError(said, [left.__cause__ for left in faults if left.__cause__])
@@ -194,9 +194,9 @@ def _land_or_say_why_not(landing: _Landing, folder: Path, path: Path) -> Landed 
         return _left(path.name, error)
 
 
-def _of_the_lake(left: Refused) -> bool:
+def _is_infrastructure_error(left: Refused) -> bool:
     error = left.__cause__
-    return error is not None and (isinstance(error, _OF_THE_LAKE) or disk_full(error))
+    return error is not None and (isinstance(error, _INFRASTRUCTURE_ERRORS) or disk_full(error))
 
 
 def _require_name(path: Path) -> None:
@@ -238,7 +238,7 @@ def _collect(settings: Settings, silo: str, folder: Path) -> list[Refused]:
         except Exception as error:  # as above
             left.append(_left(put.file_name, error))
             _log.warning("%s: bucket %s: %s", silo, collecting.BUCKET, left[-1].sentence)
-            if _of_the_lake(left[-1]):
+            if _is_infrastructure_error(left[-1]):
                 collecting.waiting(settings, silo)  # is it the store?
     return left
 

@@ -59,7 +59,7 @@ class Release:
 
 
 @dataclass(frozen=True)
-class _Desk:
+class _ReleaseSession:
     """What a release works with."""
 
     registry: psycopg.Connection
@@ -84,24 +84,24 @@ def release(settings: Settings, build_id: str) -> list[Release]:
         publication.builds.candidates.UnknownBuildError: no such candidates.
         privacy.ledger.LedgerBrokenError: the ledger is broken, or the clock went back; nothing was released.
     """
-    with _desk(settings) as desk:
-        finished = _finish(desk)
-        build = candidates.load(desk.store, build_id)
-        _prepare(desk, build)
-        finished += _finish(desk)
-        _clean(desk, build_id)
+    with _session(settings) as session:
+        finished = _finish(session)
+        build = candidates.load(session.store, build_id)
+        _prepare(session, build)
+        finished += _finish(session)
+        _clean(session, build_id)
         return finished
 
 
 def release_latest(settings: Settings) -> list[Release]:
     """Release the newest build whose candidates are stored; with none, only finish what an earlier call left."""
-    with _desk(settings) as desk:
-        newest = list(candidates.builds(desk.store))[-1:]
+    with _session(settings) as session:
+        newest = list(candidates.builds(session.store))[-1:]
     with suppress(candidates.UnknownBuildError):  # of older code: what is due is built again
         if newest:
             return release(settings, newest[0])
-    with _desk(settings) as desk:
-        return _finish(desk)
+    with _session(settings) as session:
+        return _finish(session)
 
 
 def withdraw(settings: Settings, mart: str, first_day: date, reason: str) -> list[Release]:
@@ -111,21 +111,21 @@ def withdraw(settings: Settings, mart: str, first_day: date, reason: str) -> lis
         privacy.spending.RefusedError: it is not published, or no reason is given.
         privacy.ledger.LedgerBrokenError: the ledger is broken, or the clock went back.
     """
-    with _desk(settings) as desk:
-        finished = _finish(desk)
-        newest = registry.newest_releases(desk.registry)
-        with ledger.locked(desk.registry) as chain:
-            desk.copies.check_head(chain)
+    with _session(settings) as session:
+        finished = _finish(session)
+        newest = registry.newest_releases(session.registry)
+        with ledger.locked(session.registry) as chain:
+            session.copies.check_head(chain)
             version = newest[mart].version + 1 if mart in newest else 1
             line = withdrawal_line(Book(chain), mart, first_day, version, reason)
-            ledger.append(desk.registry, chain[-1], trusted_clock.now(settings, ROLE), [line])
+            ledger.append(session.registry, chain[-1], trusted_clock.now(settings, ROLE), [line])
             previous = Manifest.model_validate(newest[mart].manifest)
             parts = merge(previous, [first_day], ())
             registry.prepare_release(
-                desk.registry, _row(previous.model_copy(update={"version": version, "parts": parts}))
+                session.registry, _row(previous.model_copy(update={"version": version, "parts": parts}))
             )
-            registry.drop_unit(desk.registry, mart, first_day)
-        return finished + _finish(desk)
+            registry.drop_unit(session.registry, mart, first_day)
+        return finished + _finish(session)
 
 
 def compare(settings: Settings, build_id: str) -> list[Published]:
@@ -136,21 +136,21 @@ def compare(settings: Settings, build_id: str) -> list[Published]:
             made; each is named.
     """
     otherwise: list[Published] = []
-    with _desk(settings) as desk:
-        build = candidates.load(desk.store, build_id)
+    with _session(settings) as session:
+        build = candidates.load(session.store, build_id)
         city = load_city(settings)
-        book = Book(ledger.lines(desk.registry))
+        book = Book(ledger.lines(session.registry))
         refusals = [
             f"mart {failed.mart.name} could not be built: {failed.problems[0].sentence()}" for failed in build.failed
         ]
         for built in build.good:
-            verdict = judge(desk.store, city, build, built, desk.scratch)
+            verdict = judge(session.store, city, build, built, session.scratch)
             if verdict.contract is None or verdict.frame is None:
                 refusals.append(f"mart {built.mart.name}: {_Held(built.mart, verdict.violations).sentence}")
                 continue
             due = {each.unit: each.fingerprint for each in build.due_of(built.mart.name)}
             units = {unit.first_day: unit for unit in due}
-            for part, path in files.make_parts(verdict.contract, due, verdict.frame, desk.scratch):
+            for part, path in files.make_parts(verdict.contract, due, verdict.frame, session.scratch):
                 path.unlink()
                 unit = units[part.first_day]
                 before = book.edition(unit)
@@ -162,14 +162,14 @@ def compare(settings: Settings, build_id: str) -> list[Published]:
                     book.is_new(plan(), unit, part.fingerprint, part.sha256)
                 except RefusedError as reason:
                     refusals.append(str(reason))
-        candidates.discard(desk.store, build.build_id)
+        candidates.discard(session.store, build.build_id)
     if refusals:
         raise RefusedError("\n".join(refusals))
     return otherwise
 
 
 @contextmanager
-def _desk(settings: Settings) -> Iterator[_Desk]:
+def _session(settings: Settings) -> Iterator[_ReleaseSession]:
     """One release at a time, in a scratch folder that the one before may have left behind."""
     with (
         logs.stage(settings, "release"),
@@ -181,7 +181,7 @@ def _desk(settings: Settings) -> Iterator[_Desk]:
         scratch.mkdir(parents=True)
         try:
             store = object_store.client(settings, ROLE)
-            yield _Desk(connection, store, settings, scratch, Copies(settings, store))
+            yield _ReleaseSession(connection, store, settings, scratch, Copies(settings, store))
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -211,18 +211,18 @@ class _Draft:
     added: tuple[BuiltUnit, ...]
 
 
-def _prepare(desk: _Desk, build: Build) -> None:
+def _prepare(session: _ReleaseSession, build: Build) -> None:
     """Store the files of every unit that passes and is new, then record all of them as prepared at once."""
-    seen = registry.marts(desk.registry)
+    seen = registry.marts(session.registry)
     waiting = [
         built for built in build.good if built.mart.name not in seen or seen[built.mart.name].build_id != build.build_id
     ]
     if not waiting:
         return
-    city = load_city(desk.settings)
-    book = Book(ledger.lines(desk.registry))
-    newest = registry.newest_releases(desk.registry)
-    covered = registry.covered_days(desk.registry, sorted({built.mart.silo for built in waiting}))
+    city = load_city(session.settings)
+    book = Book(ledger.lines(session.registry))
+    newest = registry.newest_releases(session.registry)
+    covered = registry.covered_days(session.registry, sorted({built.mart.silo for built in waiting}))
     drafts: list[_Draft] = []
     held: list[_Held] = []
     parts = {mart: _parts(Manifest.model_validate(row.manifest)) for mart, row in newest.items()}
@@ -231,18 +231,18 @@ def _prepare(desk: _Desk, build: Build) -> None:
             log.warning("%s: days were taken back since it was built: it is not released", built.mart.name)
             continue
         row = newest.get(built.mart.name)
-        verdict = judge(desk.store, city, build, built, desk.scratch)
+        verdict = judge(session.store, city, build, built, session.scratch)
         previous = Manifest.model_validate(row.manifest) if row else None
-        found = _draft(desk, build, verdict, book, previous=previous, parts=parts)
+        found = _draft(session, build, verdict, book, previous=previous, parts=parts)
         if isinstance(found, _Held):
             held.append(found)
         else:
             drafts.append(found)
             parts[built.mart.name] = _parts(found.manifest)
-    _refresh_descriptions(desk, [draft.manifest for draft in drafts if not draft.added])
-    now = trusted_clock.now(desk.settings, ROLE)
-    with ledger.locked(desk.registry) as chain:
-        desk.copies.check_head(chain)
+    _refresh_descriptions(session, [draft.manifest for draft in drafts if not draft.added])
+    now = trusted_clock.now(session.settings, ROLE)
+    with ledger.locked(session.registry) as chain:
+        session.copies.check_head(chain)
         book = Book(chain)
         for draft in drafts:
             try:
@@ -251,21 +251,21 @@ def _prepare(desk: _Desk, build: Build) -> None:
                 held.append(_Held(draft.built.mart, refusal=str(reason)))
                 continue
             if lines:
-                added = ledger.append(desk.registry, chain[-1] if chain else None, now, lines)
+                added = ledger.append(session.registry, chain[-1] if chain else None, now, lines)
                 chain.extend(added)
                 book.add(added)
-                registry.prepare_release(desk.registry, _row(draft.manifest))
-                registry.put_units(desk.registry, [_unit_row(build, each) for each in draft.added])
+                registry.prepare_release(session.registry, _row(draft.manifest))
+                registry.put_units(session.registry, [_unit_row(build, each) for each in draft.added])
             else:
-                registry.advance_mart(desk.registry, draft.manifest.mart, draft.manifest.silo, build.build_id)
+                registry.advance_mart(session.registry, draft.manifest.mart, draft.manifest.silo, build.build_id)
         for each in held:
-            registry.hold_mart(desk.registry, each.mart.name, each.mart.silo, build.build_id, each.sentence)
+            registry.hold_mart(session.registry, each.mart.name, each.mart.silo, build.build_id, each.sentence)
     for each in held:
-        _report(desk, build, each)
+        _report(session, build, each)
 
 
 def _draft(
-    desk: _Desk,
+    session: _ReleaseSession,
     build: Build,
     verdict: Verdict,
     book: Book,
@@ -285,7 +285,7 @@ def _draft(
             return _Held(mart, refusal=unannounced)
     due = {each.unit: each for each in build.due_of(mart.name)}
     made = files.make_parts(
-        verdict.contract, {unit: each.fingerprint for unit, each in due.items()}, verdict.frame, desk.scratch
+        verdict.contract, {unit: each.fingerprint for unit, each in due.items()}, verdict.frame, session.scratch
     )
     units = {unit.first_day: unit for unit in due}
     try:
@@ -301,7 +301,7 @@ def _draft(
             (part.model_copy(update={"fitted_to": _fitted_to(mart, each, build, parts)}), path)
             for (part, path), each in zip(new, added, strict=True)
         ]
-        _refuse_published_elsewhere(desk, build, [each.unit for each in added])
+        _refuse_published_elsewhere(session, build, [each.unit for each in added])
     except RefusedError as reason:
         return _Held(mart, refusal=str(reason))
     manifest = _manifest(build, verdict.built, verdict.contract, [part for part, _ in new], previous)
@@ -313,10 +313,10 @@ def _draft(
             f"of then: correct these periods too (`calanque correct {mart.name} ...`), or give the table another name",
         )
     for part, path in new:
-        files.store(desk.store, part, path)
+        files.store(session.store, part, path)
     for each in added:
         if each.utility is not None:
-            object_store.put_json(desk.store, RECEIPTS, utility.key(each.unit), each.utility)
+            object_store.put_json(session.store, RECEIPTS, utility.key(each.unit), each.utility)
     for _, path in made:
         path.unlink()
     return _Draft(verdict.built, manifest, added)
@@ -376,10 +376,10 @@ def _refuse_other_family(book: Book, build: Build, one: BuiltUnit) -> None:
             )
 
 
-def _refuse_published_elsewhere(desk: _Desk, build: Build, units: Sequence[Unit]) -> None:
+def _refuse_published_elsewhere(session: _ReleaseSession, build: Build, units: Sequence[Unit]) -> None:
     """Refuse units that the lake before this one may have published; a build of today has none of them."""
-    if restored.held(desk.registry, plan(), units, build.spec.city.time_zone):
-        raise RefusedError(restored.sentence(registry.open_restorations(desk.registry)[-1]))
+    if restored.held(session.registry, plan(), units, build.spec.city.time_zone):
+        raise RefusedError(restored.sentence(registry.open_restorations(session.registry)[-1]))
 
 
 def _lines(book: Book, draft: _Draft) -> list[tuple[str, Mapping[str, Any]]]:
@@ -478,11 +478,11 @@ def _row(manifest: Manifest) -> registry.ReleaseRow:
     )
 
 
-def _report(desk: _Desk, build: Build, held: _Held) -> None:
+def _report(session: _ReleaseSession, build: Build, held: _Held) -> None:
     """Tell whoever reads logs or receipts that a mart was held back, by which rules."""
     with logs.context(mart=held.mart.name, silo=held.mart.silo, build_id=build.build_id):
         log.error("mart %s is held back and keeps its last release: %s", held.mart.name, held.sentence)
-    mart_lineage.held(desk.settings, held.mart, build.build_id, held.sentence)
+    mart_lineage.held(session.settings, held.mart, build.build_id, held.sentence)
     receipt = {
         "mart": held.mart.name,
         "build_id": build.build_id,
@@ -493,14 +493,14 @@ def _report(desk: _Desk, build: Build, held: _Held) -> None:
         ],
         "refusal": held.refusal,
     }
-    object_store.put_json(desk.store, RECEIPTS, f"releases/{held.mart.name}/held-{build.build_id}.json", receipt)
+    object_store.put_json(session.store, RECEIPTS, f"releases/{held.mart.name}/held-{build.build_id}.json", receipt)
 
 
-def _refresh_descriptions(desk: _Desk, manifests: Sequence[Manifest]) -> None:
+def _refresh_descriptions(session: _ReleaseSession, manifests: Sequence[Manifest]) -> None:
     """A mart whose rows did not change may be described better than before."""
     if not manifests:
         return
-    with database.connect(desk.settings, ROLE, bi.DATABASE, autocommit=True) as connection, connection.transaction():
+    with database.connect(session.settings, ROLE, bi.DATABASE, autocommit=True) as connection, connection.transaction():
         shown = bi.versions(connection)
         for manifest in manifests:
             if manifest.mart in shown:
@@ -510,38 +510,38 @@ def _refresh_descriptions(desk: _Desk, manifests: Sequence[Manifest]) -> None:
 # --- finishing -------------------------------------------------------------------------------------------------------
 
 
-def _finish(desk: _Desk) -> list[Release]:
+def _finish(session: _ReleaseSession) -> list[Release]:
     """Show every prepared version, and bring a BI database that was emptied or restored back to what was released."""
-    with ledger.locked(desk.registry) as chain:  # nothing becomes visible before the signed copies of its lines
-        desk.copies.catch_up(chain)
-    _write_again(desk)
-    newest = registry.newest_releases(desk.registry)
+    with ledger.locked(session.registry) as chain:  # nothing becomes visible before the signed copies of its lines
+        session.copies.catch_up(chain)
+    _write_again(session)
+    newest = registry.newest_releases(session.registry)
     manifests = {mart: Manifest.model_validate(row.manifest) for mart, row in newest.items()}
     prepared = [manifests[mart] for mart, row in newest.items() if row.status == "prepared"]
-    rows = partial(files.read, desk.store)
-    with database.connect(desk.settings, ROLE, bi.DATABASE, autocommit=True) as connection:
+    rows = partial(files.read, session.store)
+    with database.connect(session.settings, ROLE, bi.DATABASE, autocommit=True) as connection:
         shown = bi.versions(connection)
         behind = [manifest for mart, manifest in manifests.items() if shown.get(mart) != manifest.version]
         if not prepared and not behind:
             return []
-        snapshots = _commit(desk, prepared)
-        _remove_withdrawn(desk, prepared, chain)
-        released_at = bi.publish(connection, behind, rows, desk.history)
+        snapshots = _commit(session, prepared)
+        _remove_withdrawn(session, prepared, chain)
+        released_at = bi.publish(connection, behind, rows, session.history)
     for manifest in prepared:
-        _write_receipt(desk, manifest, snapshots[manifest.mart], released_at[manifest.mart])
-    with desk.registry.transaction():
+        _write_receipt(session, manifest, snapshots[manifest.mart], released_at[manifest.mart])
+    with session.registry.transaction():
         for manifest in prepared:
             registry.settle_release(
-                desk.registry,
+                session.registry,
                 manifest.mart,
                 manifest.version,
                 snapshots[manifest.mart],
                 released_at[manifest.mart],
             )
-            registry.advance_mart(desk.registry, manifest.mart, manifest.silo, manifest.inputs.build_id)
+            registry.advance_mart(session.registry, manifest.mart, manifest.silo, manifest.inputs.build_id)
     for manifest in prepared:
-        _tell(desk, manifest, snapshots[manifest.mart])
-    outbox.send(desk.settings)
+        _tell(session, manifest, snapshots[manifest.mart])
+    outbox.send(session.settings)
     return [
         Release(
             mart=manifest.mart,
@@ -556,31 +556,31 @@ def _finish(desk: _Desk) -> list[Release]:
     ]
 
 
-def _write_again(desk: _Desk) -> None:
+def _write_again(session: _ReleaseSession) -> None:
     """Write what readers have of marts that an older release of Calanque published again: it told too much.
 
     Digests of exact counts stood in manifests and snapshots. Only the newest version stays, with the same figures.
     """
-    newest = registry.newest_releases(desk.registry)
-    told = [mart for mart, row in registry.marts(desk.registry).items() if row.tells_exact]
-    rows = partial(files.read, desk.store)
+    newest = registry.newest_releases(session.registry)
+    told = [mart for mart, row in registry.marts(session.registry).items() if row.tells_exact]
+    rows = partial(files.read, session.store)
     for mart, row in newest.items():
         if mart not in told or row.status != "released" or row.released_at is None:
             continue
         manifest = Manifest.model_validate(row.manifest)
-        snapshot = iceberg.renew(catalog.open_catalog(desk.settings, ROLE), manifest, rows)
-        object_store.put_json(desk.store, BUCKET, manifest.key, manifest.document())
-        _leave_newest(desk, manifest)
-        with database.connect(desk.settings, ROLE, bi.DATABASE, autocommit=True) as connection:
+        snapshot = iceberg.renew(catalog.open_catalog(session.settings, ROLE), manifest, rows)
+        object_store.put_json(session.store, BUCKET, manifest.key, manifest.document())
+        _leave_newest(session, manifest)
+        with database.connect(session.settings, ROLE, bi.DATABASE, autocommit=True) as connection:
             bi.renew(connection, manifest, rows)
-        with desk.registry.transaction():
-            registry.settle_release(desk.registry, mart, row.version, snapshot, row.released_at)
-            registry.forget_exact(desk.registry, mart)
+        with session.registry.transaction():
+            registry.settle_release(session.registry, mart, row.version, snapshot, row.released_at)
+            registry.forget_exact(session.registry, mart)
 
 
-def _tell(desk: _Desk, manifest: Manifest, snapshot_id: int) -> None:
+def _tell(session: _ReleaseSession, manifest: Manifest, snapshot_id: int) -> None:
     """Say in log and lineage that a version is out."""
-    previous = desk.history(manifest.mart, manifest.version - 1)
+    previous = session.history(manifest.mart, manifest.version - 1)
     added = manifest.changed_since(previous).added
     logs.tell(
         log,
@@ -592,22 +592,22 @@ def _tell(desk: _Desk, manifest: Manifest, snapshot_id: int) -> None:
         commit_seq=manifest.inputs.commit_seq,
         days=[f"{part.first_day}/{part.last_day}" for part in added],
     )
-    mart_lineage.released(desk.settings, manifest, previous, snapshot_id)
+    mart_lineage.released(session.settings, manifest, previous, snapshot_id)
 
 
-def _commit(desk: _Desk, manifests: Sequence[Manifest]) -> dict[str, int]:
+def _commit(session: _ReleaseSession, manifests: Sequence[Manifest]) -> dict[str, int]:
     """Publish the manifests and commit the Iceberg tables; the snapshot of each, by mart."""
     if not manifests:
         return {}
-    tables = catalog.open_catalog(desk.settings, ROLE)
+    tables = catalog.open_catalog(session.settings, ROLE)
     snapshots = {}
     for manifest in manifests:
-        object_store.put_json(desk.store, BUCKET, manifest.key, manifest.document())
-        snapshots[manifest.mart] = iceberg.commit(tables, manifest, partial(files.read, desk.store), desk.history)
+        object_store.put_json(session.store, BUCKET, manifest.key, manifest.document())
+        snapshots[manifest.mart] = iceberg.commit(tables, manifest, partial(files.read, session.store), session.history)
     return snapshots
 
 
-def _remove_withdrawn(desk: _Desk, manifests: Sequence[Manifest], chain: Sequence[ledger.Line]) -> None:
+def _remove_withdrawn(session: _ReleaseSession, manifests: Sequence[Manifest], chain: Sequence[ledger.Line]) -> None:
     """Delete the files of withdrawn units, and the versions of their marts that still show or name them."""
     book = Book(chain)
     withdrawn = {(unit.mart, unit.first_day) for unit, _ in book.withdrawn()}
@@ -615,26 +615,26 @@ def _remove_withdrawn(desk: _Desk, manifests: Sequence[Manifest], chain: Sequenc
     for manifest in manifests:
         for mart, first_day in withdrawn:
             if mart == manifest.mart:
-                _delete(desk, folder(mart, first_day), kept=())
+                _delete(session, folder(mart, first_day), kept=())
         if (manifest.mart, manifest.version) in withdrawals:
-            _leave_newest(desk, manifest)
+            _leave_newest(session, manifest)
 
 
-def _leave_newest(desk: _Desk, manifest: Manifest) -> None:
+def _leave_newest(session: _ReleaseSession, manifest: Manifest) -> None:
     """Of the versions of a mart, leave the newest only: in Iceberg, and of the manifests that may be read."""
-    kept = iceberg.forget_history(catalog.open_catalog(desk.settings, ROLE), manifest.mart)
-    _delete(desk, f"{iceberg.NAMESPACE}/{manifest.mart}/", kept)
-    _delete(desk, f"{PREFIX}{manifest.mart}/v", {f"s3://{BUCKET}/{manifest.key}"})
+    kept = iceberg.forget_history(catalog.open_catalog(session.settings, ROLE), manifest.mart)
+    _delete(session, f"{iceberg.NAMESPACE}/{manifest.mart}/", kept)
+    _delete(session, f"{PREFIX}{manifest.mart}/v", {f"s3://{BUCKET}/{manifest.key}"})
 
 
-def _delete(desk: _Desk, prefix: str, kept: Collection[str]) -> None:
+def _delete(session: _ReleaseSession, prefix: str, kept: Collection[str]) -> None:
     """Delete what bucket ``lake`` holds below ``prefix``, but for these ``s3://`` addresses."""
-    for name in list(object_store.list_keys(desk.store, BUCKET, prefix)):
+    for name in list(object_store.list_keys(session.store, BUCKET, prefix)):
         if f"s3://{BUCKET}/{name}" not in kept:
-            desk.store.remove_object(BUCKET, name)
+            session.store.remove_object(BUCKET, name)
 
 
-def _write_receipt(desk: _Desk, manifest: Manifest, snapshot_id: int, released_at: datetime) -> None:
+def _write_receipt(session: _ReleaseSession, manifest: Manifest, snapshot_id: int, released_at: datetime) -> None:
     receipt = {
         "mart": manifest.mart,
         "version": manifest.version,
@@ -650,12 +650,12 @@ def _write_receipt(desk: _Desk, manifest: Manifest, snapshot_id: int, released_a
         "snapshot_id": snapshot_id,
         "released_at": released_at.astimezone(UTC).isoformat(),
     }
-    object_store.put_json(desk.store, RECEIPTS, f"releases/{manifest.mart}/v{manifest.version}.json", receipt)
+    object_store.put_json(session.store, RECEIPTS, f"releases/{manifest.mart}/v{manifest.version}.json", receipt)
 
 
-def _clean(desk: _Desk, build_id: str) -> None:
+def _clean(session: _ReleaseSession, build_id: str) -> None:
     """Delete the candidates of builds older than the one just released."""
-    for older in candidates.builds(desk.store):
+    for older in candidates.builds(session.store):
         if older == build_id:
             return
-        candidates.discard(desk.store, older)
+        candidates.discard(session.store, older)

@@ -75,7 +75,7 @@ class Outcome:
         return {
             "at": self.at.isoformat(),
             "run": self.run,
-            "removed": [_told(tally) for tally in self.tallies if tally.anything],
+            "removed": [_as_json(tally) for tally in self.tallies if tally.anything],
             "keys_destroyed": list(self.keys),
             "deliveries_expired": list(self.expired),
             "store": None if self.compacted is None else asdict(self.compacted),
@@ -251,7 +251,7 @@ class _Diary:
         self._noted: list[dict[str, Any]] = []
 
     def note(self, tallies: list[Tally], keys: tuple[str, ...]) -> None:
-        told = [_told(tally) for tally in tallies if tally.anything]
+        told = [_as_json(tally) for tally in tallies if tally.anything]
         if told != self._noted:
             self._noted = told
             begun = {"at": self._now.isoformat(), "run": self._run, "removed": told, "keys_destroyed": list(keys)}
@@ -274,6 +274,6 @@ def _why(error: Exception) -> str:
     return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
 
 
-def _told(tally: Tally) -> dict[str, Any]:
+def _as_json(tally: Tally) -> dict[str, Any]:
     first = tally.first_day_kept
     return {**asdict(tally), "first_day_kept": None if first is None else first.isoformat()}

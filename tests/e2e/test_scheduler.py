@@ -83,12 +83,14 @@ def report(home: Path) -> Report:
 def home() -> Iterator[Path]:
     home = Path(tempfile.mkdtemp(prefix="calanque-e2e-"))
     home.chmod(0o755)  # under root PostgreSQL runs as another account, which has to pass through
-    admit_deliverer(Settings(home=home), PARTNERS)
-    try:
-        yield home
-    finally:
-        services.down(Settings(home=home, quiet=True))
-        shutil.rmtree(home, ignore_errors=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("CALANQUE_OBJECT_STORE")  # as a newcomer has it: MinIO where it was built
+        admit_deliverer(Settings(home=home), PARTNERS)
+        try:
+            yield home
+        finally:
+            services.down(Settings(home=home, quiet=True))
+            shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from infra import endpoints
+from infra import endpoints, kept_store
 from infra.endpoints import Endpoints
 from infra.locks import this_process
 from infra.machines.airflow import servers as airflow_service
@@ -141,6 +141,7 @@ def up(settings: Settings, *, airflow: bool = True, report: Progress = _SILENT) 
     """
     with exclusive(settings, report):
         close_to_others(settings)
+        _keep_store(settings)
         supervisor = Supervisor(settings)
         if supervisor.is_alive() and (not _has_ports(settings) or _configure(settings, supervisor)):
             report.wait("the configuration has changed: stopping the lake to start it again")
@@ -159,6 +160,18 @@ def up(settings: Settings, *, airflow: bool = True, report: Progress = _SILENT) 
             _start_airflow(settings, supervisor, report)
             endpoints.save(settings, _endpoints(settings))
     return endpoints.load(settings)
+
+
+def _keep_store(settings: Settings) -> None:
+    """Write down which store this lake has, the first time; afterwards refuse another one."""
+    kept = kept_store.written(settings.home)
+    if kept is None:
+        kept_store.keep(settings.home, settings.object_store)
+    elif kept != settings.object_store:
+        raise ServiceError(
+            f"the objects of this lake are in {kept}, and CALANQUE_OBJECT_STORE is {settings.object_store}: unset it. "
+            "To change the store, `calanque backup` this lake and `calanque restore` into a new home with the other one"
+        )
 
 
 def _start_airflow(settings: Settings, supervisor: Supervisor, report: Progress) -> None:

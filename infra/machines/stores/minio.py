@@ -5,13 +5,11 @@ The binary comes from ``make minio`` (beside this Python), from PATH, or from CA
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from infra import object_store
+from infra.kept_store import minio_program
 from infra.machines.services import access_log
 from infra.machines.services.model import Service, ServiceError
 from infra.machines.services.ports import LOOPBACK
@@ -28,15 +26,13 @@ def binary() -> Path:
     Raises:
         ServiceError: there is none; the message says how to get one.
     """
-    named = os.environ.get("CALANQUE_MINIO")
-    beside = Path(sys.executable).parent / "minio"
-    found = named or (str(beside) if beside.exists() else shutil.which("minio"))
+    found = minio_program()
     if not found:
         raise ServiceError(
             "CALANQUE_OBJECT_STORE is minio, but there is no MinIO program: build it with `make minio` (it needs the "
             "Go toolchain), put it on PATH, or name it in CALANQUE_MINIO"
         )
-    return Path(found)
+    return found
 
 
 def environment(settings: Settings) -> dict[str, str]:
