@@ -43,7 +43,6 @@ def run(settings: Settings, work: Path, marts: Sequence[Mart], declared: Project
             "unit_test",  # they test the project, not the data: `make test` runs them
             "--exclude",
             "resource_type:test,path:seeds",  # and so do the tests of seeds
-            "tag:development",  # and of keys
             "--select",
             *(f"+{mart.name}" for mart in marts),
         ),

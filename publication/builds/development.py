@@ -49,9 +49,10 @@ def run(settings: Settings, verb: str, options: Sequence[str]) -> tuple[Path, in
         "CALANQUE_KEYS": str(folder / "keys"),
         "CALANQUE_KEYS_BACKEND": "files",
     }
-    done = subprocess.run(
-        dbt_command(verb, PROJECT, folder / "target", *options), env=environment, cwd=folder, check=False
-    )
+    # Tests of what was not selected, and so is not there, are left out.
+    selection = ("--indirect-selection", "buildable") if verb in {"build", "test"} else ()
+    command = dbt_command(verb, PROJECT, folder / "target", *selection, *options, development=True)
+    done = subprocess.run(command, env=environment, cwd=folder, check=False)
     return folder, done.returncode
 
 

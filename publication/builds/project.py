@@ -156,13 +156,16 @@ def _refusal(sentences: Sequence[str], why: str) -> str:
     return f"the dbt project is refused: {why} (docs/decisions/0013). {' '.join(sentences[:_SAID])}{more}"
 
 
-def dbt_command(verb: str, project: Path, target: Path, *options: str) -> list[str]:
-    """The command of a dbt process that dies with this one and writes nowhere but to ``target``."""
+def dbt_command(verb: str, project: Path, target: Path, *options: str, development: bool = False) -> list[str]:
+    """The command of a dbt process that dies with this one and writes nowhere but to ``target``.
+
+    ``development``: with the tests for those who change models, which a lake's builds do without.
+    """
     return [
         *(sys.executable, "-m", "publication.builds.dbt_process", verb),
         *("--project-dir", str(project), "--profiles-dir", str(project)),
         *("--target-path", str(target), "--log-path", str(target), "--log-level-file", "none"),
-        *("--no-use-colors", "--no-version-check", *options),
+        *("--vars", json.dumps({"development": development}), "--no-use-colors", "--no-version-check", *options),
     ]
 
 
