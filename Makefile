@@ -69,10 +69,11 @@ test-fast: install ## run the tests that need no services
 attack: install ## attack the published files of two cities: var/attacks/attack-report.html (half an hour)
 	@$(BIN)/python -m tests.attacks
 
-lint: install ## ruff, mypy and sqlfluff
+lint: install ## ruff, mypy, sqlfluff and the rules of the house
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/python -m pytest --quiet --numprocesses 0 tests/test_architecture.py tests/test_documentation.py tests/test_words.py
 	@cd dbt_project && ../$(BIN)/sqlfluff lint --disable-progress-bar models tests
 
 format: install ## put Python and SQL in their house style

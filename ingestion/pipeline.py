@@ -182,7 +182,7 @@ def ingest(settings: Settings, silo: str, report: Callable[[Receipt], None] | No
             tally = receipt.tally
             with logs.context(**_log_fields(receipt)):
                 if receipt.refusal:
-                    level = logging.ERROR if receipt.status == "parked" else logging.WARNING
+                    level = logging.ERROR if receipt.status == "parked" else logging.INFO
                     _log.log(level, "%s: %s", silo, receipt.refusal)
                 else:
                     _log.info(

@@ -32,7 +32,7 @@ from ingestion.contracts import retention_limits
 from ingestion.formats import parsing
 from ingestion.register import Dataset, Silo, silos
 from ingestion.rows.pseudonyms import Pseudonymiser
-from stewardship.retention.conformed import ConformedZone
+from stewardship.retention.conformed import ConformedHolding
 from stewardship.retention.erased import take_out
 
 ROLE = "pipeline"
@@ -185,7 +185,7 @@ def _remember(keys: Keys, silo: Silo, plate: pl.Series, today: date) -> dict[str
 
 def _forget(settings: Settings, silo: Silo, dataset: Dataset, now: datetime) -> None:
     """Old snapshots and replaced files of the table, down to the objects; rows are kept as long as ever."""
-    ConformedZone(settings, silo.name, dataset, retention_limits.conformed(silo.name), now).clean()
+    ConformedHolding(settings, silo.name, dataset, retention_limits.conformed(silo.name), now).clean()
 
 
 def _landing(connection: psycopg.Connection, now: datetime) -> list[Undigested]:

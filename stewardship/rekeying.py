@@ -28,7 +28,7 @@ from ingestion.contracts import retention_limits
 from ingestion.register import silos
 from ingestion.rows.pseudonyms import PSEUDONYM_BYTES
 from privacy import key_duty
-from stewardship.retention.conformed import ConformedZone
+from stewardship.retention.conformed import ConformedHolding
 
 ROLE = "pipeline"
 KEY_PROPERTY = "calanque.rekeyed"
@@ -71,7 +71,7 @@ def rekey(settings: Settings, silo: str, month: str, *, run: str) -> Rekeyed:
                 table.refresh()
                 rows[dataset.name] = _rekey(table, month, object_store.polars_options(settings, ROLE))
             now = trusted_clock.now(settings, ROLE)
-            ConformedZone(settings, silo, dataset, retention_limits.conformed(silo), now).clean()
+            ConformedHolding(settings, silo, dataset, retention_limits.conformed(silo), now).clean()
     if any(rows.values()):
         compact(settings)
     return Rekeyed(silo, month, rows, destroyed.key)

@@ -32,8 +32,8 @@ from infra.settings import Settings
 from ingestion.conformed import tables
 from ingestion.contracts.retention_limits import Limit
 from ingestion.register import Dataset
+from stewardship.retention.holdings import Sight, Tally
 from stewardship.retention.objects import remove, versions
-from stewardship.retention.zones import Sight, Tally
 
 ROLE = "retention"
 BUCKET = "lake"
@@ -80,7 +80,7 @@ def contents(io: FileIO, snapshots: Iterable[Snapshot]) -> Contents:
     return found
 
 
-class ConformedZone:
+class ConformedHolding:
     """One conformed table; ``limit`` None keeps its rows and only clears what no snapshot needs."""
 
     def __init__(self, settings: Settings, silo: str, dataset: Dataset, limit: Limit | None, now: datetime) -> None:

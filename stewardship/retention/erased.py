@@ -20,7 +20,7 @@ from infra.keys.store import open_keys
 from infra.settings import Settings
 from ingestion.conformed.vehicles import VEHICLE, files_by_day, read, replace_day, table_of
 from ingestion.register import Dataset
-from stewardship.retention.zones import Sight, Tally
+from stewardship.retention.holdings import Sight, Tally
 
 ROLE = "pipeline"
 ERASURE_PROPERTY = "calanque.erasure"
@@ -30,7 +30,7 @@ Pseudonyms = Mapping[str, Collection[bytes]]
 """Of vehicles, by month."""
 
 
-class ErasedZone:
+class ErasedHolding:
     """One conformed table, as far as erasures are about it."""
 
     def __init__(self, settings: Settings, silo: str, dataset: Dataset) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from stewardship.retention.zones import Sight, Tally
+from stewardship.retention.holdings import Sight, Tally
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def arrived(found: os.stat_result) -> float:
     return found.st_ctime
 
 
-class FileZone:
+class FileHolding:
     """The files below ``folder``, each kept ``limit`` after it was ``touched`` last; empty folders go with them.
 
     Links are removed, never followed. ``chosen`` says which files are meant; all by default.
@@ -40,19 +40,19 @@ class FileZone:
         self,
         folder: Path,
         *,
-        zone: str,
+        holding: str,
         silo: str | None = None,
         limit: timedelta,
         now: datetime,
         touched: Callable[[os.stat_result], float] = written,
         chosen: Callable[[Path], bool] = lambda _: True,
     ) -> None:
-        self._folder, self._zone, self._silo = folder, zone, silo
+        self._folder, self._holding, self._silo = folder, holding, silo
         self._limit, self._oldest_kept = limit, now - limit
         self._touched, self._chosen = touched, chosen
 
     def clean(self) -> Tally:
-        tally = Tally(self._zone, self._silo, f"{self._limit.days} days", self._oldest_kept.date())
+        tally = Tally(self._holding, self._silo, f"{self._limit.days} days", self._oldest_kept.date())
         for file in self._files():
             if file.touched <= self._oldest_kept:
                 with suppress(FileNotFoundError):  # its owner was quicker

@@ -1,7 +1,7 @@
-"""The daily job: every zone cleaned, disk space given back, keys destroyed, and proof that nothing is past its limit.
+"""The daily job: every holding cleaned, disk space given back, keys destroyed; proof that nothing is past its limit.
 
-The proof is ``receipts/retention/<date>.json``: what each run of that day removed, by zone and silo, and what the last
-one found when it listed every zone again. It is stored after each zone, so that a killed run has said what it did.
+The proof is ``receipts/retention/<date>.json``: what each run of that day removed, by holding and silo, and what the
+last one found when it listed every holding again. It is stored after each, so that a killed run has said what it did.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from ingestion.delivery import arrivals
 from ingestion.register import silos
 from privacy import key_duty
 from stewardship.retention import conformed, log_files, objects
-from stewardship.retention.erased import ErasedZone
-from stewardship.retention.files import FileZone, arrived
-from stewardship.retention.objects import ObjectZone
-from stewardship.retention.zones import Sight, Tally, Zone
+from stewardship.retention.erased import ErasedHolding
+from stewardship.retention.files import FileHolding, arrived
+from stewardship.retention.holdings import Holding, Sight, Tally
+from stewardship.retention.objects import ObjectHolding
 
 ROLE = "retention"
 LOCK = "retention"
@@ -47,8 +47,8 @@ _log = logging.getLogger(__name__)
 class Outcome:
     """What one run removed and what it then found.
 
-    ``overdue`` must be empty: it is what is past its limit still. ``failures`` are zones that could not be cleaned, and
-    why: each may be tried again.
+    ``overdue`` must be empty: it is what is past its limit still. ``failures`` are holdings that could not be cleaned,
+    and why: each may be tried again.
     """
 
     at: datetime
@@ -71,7 +71,7 @@ class Outcome:
         return f"{PREFIX}{self.at.date()}.json"
 
     def as_json(self) -> dict[str, Any]:
-        """The outcome as JSON has it: dates in ISO 8601, zones that lost nothing left out."""
+        """The outcome as JSON has it: dates in ISO 8601, holdings that lost nothing left out."""
         return {
             "at": self.at.isoformat(),
             "run": self.run,
@@ -88,8 +88,8 @@ class Outcome:
 def run(settings: Settings, *, run_id: str) -> Outcome:
     """Hold the lake to its limits as of :func:`infra.calendar.clock.now`. Again the same day, it finds nothing to do.
 
-    A zone that cannot be cleaned does not stop the others: see :attr:`Outcome.failures`. One process at a time; it may
-    run beside ingestion, builds and releases.
+    A holding that cannot be cleaned does not stop the others: see :attr:`Outcome.failures`. One process at a time; it
+    may run beside ingestion, builds and releases.
 
     Args:
         settings: of the lake.
@@ -109,36 +109,36 @@ def run(settings: Settings, *, run_id: str) -> Outcome:
         diary = _Diary(settings, now, run_id)
         keys = tuple(f"{gone.silo}/{gone.month}" for gone in key_duty.destroy_due(settings, run=run_id))
         log_files.cut(settings.logs_dir, now)
-        zones = dict(_zones(settings, now))
-        for name, zone in zones.items():
+        holdings = dict(_holdings(settings, now))
+        for name, holding in holdings.items():
             try:
-                tallies.append(zone.clean())
-            except Exception as error:  # whatever it is, it must not stop the next zone
+                tallies.append(holding.clean())
+            except Exception as error:  # whatever it is, it must not stop the next holding
                 failures.append(f"{name} could not be cleaned: {_why(error)}")
             diary.note(tallies, keys)
         expired = tuple(_expire_undigested(settings, now))
         stored = {"landing", "quarantine", "conformed", "erased"}
-        removed = any(tally.anything for tally in tallies if tally.zone in stored)
+        removed = any(tally.anything for tally in tallies if tally.holding in stored)
         compacted = compact(settings) if removed else None
-        oldest, overdue = _look(settings, zones)
+        oldest, overdue = _look(settings, holdings)
         outcome = Outcome(now, run_id, tuple(tallies), keys, expired, compacted, oldest, overdue, tuple(failures))
         diary.close(outcome)
         for tally in tallies:
             if tally.anything:
-                gone = {"zone": tally.zone, "rows": tally.rows, "objects": tally.objects, "bytes": tally.bytes}
-                logs.tell(_log, f"{tally.zone}: what was past {tally.limit} is gone", silo=tally.silo, **gone)
+                gone = {"holding": tally.holding, "rows": tally.rows, "objects": tally.objects, "bytes": tally.bytes}
+                logs.tell(_log, f"{tally.holding}: what was past {tally.limit} is gone", silo=tally.silo, **gone)
         for sentence in (*failures, *overdue):
             _log.error("%s", sentence)
     return outcome
 
 
 def check(settings: Settings) -> tuple[dict[str, str | None], tuple[str, ...]]:
-    """Only look: the oldest day each zone holds, and a sentence for each thing that is past its limit."""
-    return _look(settings, dict(_zones(settings, clock.now(settings))))
+    """Only look: the oldest day each holding holds, and a sentence for each thing that is past its limit."""
+    return _look(settings, dict(_holdings(settings, clock.now(settings))))
 
 
-def _zones(settings: Settings, now: datetime) -> Iterator[tuple[str, Zone]]:
-    """Every zone of the lake, by what it is called in the receipt."""
+def _holdings(settings: Settings, now: datetime) -> Iterator[tuple[str, Holding]]:
+    """Every holding of the lake, by what it is called in the receipt."""
     store: Minio = object_store.client(settings, ROLE)
     today = now.date()
     for bucket, limit_of in (("landing", retention_limits.landing), ("quarantine", retention_limits.quarantine)):
@@ -146,9 +146,9 @@ def _zones(settings: Settings, now: datetime) -> Iterator[tuple[str, Zone]]:
             silo = folder.rstrip("/")
             yield (
                 f"{bucket}/{silo}",
-                ObjectZone(
+                ObjectHolding(
                     store,
-                    zone=bucket,
+                    holding=bucket,
                     silo=silo,
                     bucket=bucket,
                     prefix=folder,
@@ -156,17 +156,17 @@ def _zones(settings: Settings, now: datetime) -> Iterator[tuple[str, Zone]]:
                     today=today,
                 ),
             )
-    for declared, dataset in datasets_with_vehicles():  # first: what they leave behind goes with the conformed zones
-        yield f"erased/{dataset.name}", ErasedZone(settings, declared.name, dataset)
+    for declared, dataset in datasets_with_vehicles():  # first: what they leave behind goes with the conformed holdings
+        yield f"erased/{dataset.name}", ErasedHolding(settings, declared.name, dataset)
     for silo, declared in silos().items():
         for dataset in declared.datasets:
             limit = retention_limits.conformed(silo)
-            yield f"conformed/{dataset.name}", conformed.ConformedZone(settings, silo, dataset, limit, now)
+            yield f"conformed/{dataset.name}", conformed.ConformedHolding(settings, silo, dataset, limit, now)
     yield (
         "candidates",
-        ObjectZone(
+        ObjectHolding(
             store,
-            zone="candidates",
+            holding="candidates",
             silo=None,
             bucket="lake",
             prefix="candidates/",
@@ -174,13 +174,13 @@ def _zones(settings: Settings, now: datetime) -> Iterator[tuple[str, Zone]]:
             today=today,
         ),
     )
-    yield "work", FileZone(settings.work_dir, zone="work", limit=retention_limits.WORK, now=now, touched=arrived)
+    yield "work", FileHolding(settings.work_dir, holding="work", limit=retention_limits.WORK, now=now, touched=arrived)
     for silo, declared in silos().items():
         yield (
             f"drop/{silo}",
-            FileZone(
+            FileHolding(
                 settings.drop_dir / silo,
-                zone="drop",
+                holding="drop",
                 silo=silo,
                 limit=declared.retention.landing,
                 now=now,
@@ -190,13 +190,15 @@ def _zones(settings: Settings, now: datetime) -> Iterator[tuple[str, Zone]]:
         )
     yield (
         "lineage",
-        FileZone(
-            settings.lineage_dir, zone="lineage", limit=retention_limits.LINEAGE, now=now, chosen=_is_day_of_events
+        FileHolding(
+            settings.lineage_dir, holding="lineage", limit=retention_limits.LINEAGE, now=now, chosen=_is_day_of_events
         ),
     )
     yield (
         "logs",
-        FileZone(settings.logs_dir, zone="logs", limit=retention_limits.LOGS, now=now, chosen=log_files.is_closed),
+        FileHolding(
+            settings.logs_dir, holding="logs", limit=retention_limits.LOGS, now=now, chosen=log_files.is_closed
+        ),
     )
 
 
@@ -211,8 +213,8 @@ def _will_never_land(path: Path) -> bool:
     return first.startswith(".") or path.name.lower().endswith(arrivals.UNFINISHED)
 
 
-def _look(settings: Settings, zones: dict[str, Zone]) -> tuple[dict[str, str | None], tuple[str, ...]]:
-    sights: dict[str, Sight] = {name: zone.look() for name, zone in zones.items()}
+def _look(settings: Settings, holdings: dict[str, Holding]) -> tuple[dict[str, str | None], tuple[str, ...]]:
+    sights: dict[str, Sight] = {name: holding.look() for name, holding in holdings.items()}
     overdue = [sentence for sight in sights.values() for sentence in sight.overdue]
     known = [dataset.name for declared in silos().values() for dataset in declared.datasets]
     overdue += [

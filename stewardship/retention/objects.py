@@ -11,7 +11,7 @@ from minio import Minio
 from minio.deleteobjects import DeleteObject
 
 from ingestion.contracts.retention_limits import Limit
-from stewardship.retention.zones import Sight, Tally
+from stewardship.retention.holdings import Sight, Tally
 
 _LANDED_ON = re.compile(r"/dt=(\d{4}-\d{2}-\d{2})/")
 
@@ -65,22 +65,22 @@ def landed_on(stored: Stored) -> date:
     return min(date.fromisoformat(said.group(1)), stored_on(stored)) if said else stored_on(stored)
 
 
-class ObjectZone:
+class ObjectHolding:
     """The objects of ``bucket`` under ``prefix``, each kept ``limit`` from its day."""
 
     def __init__(
-        self, store: Minio, *, zone: str, silo: str | None, bucket: str, prefix: str, limit: Limit, today: date
+        self, store: Minio, *, holding: str, silo: str | None, bucket: str, prefix: str, limit: Limit, today: date
     ) -> None:
         self._store = store
         self._bucket, self._prefix = bucket, prefix
-        self._zone, self._silo, self._limit = zone, silo, limit
+        self._holding, self._silo, self._limit = holding, silo, limit
         self._first_kept = limit.first_day_kept(today)
         self._day = landed_on if bucket == "landing" else stored_on
 
     def clean(self) -> Tally:
         due = [each for each in self._versions() if self._day(each) < self._first_kept]
         remove(self._store, self._bucket, due)
-        tally = Tally(self._zone, self._silo, str(self._limit), self._first_kept)
+        tally = Tally(self._holding, self._silo, str(self._limit), self._first_kept)
         tally.objects, tally.bytes = len(due), sum(each.bytes for each in due)
         return tally
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from infra.build_spec import BuildSpec, CityReference, Unit
+from infra.city.profile import load_city
 from infra.settings import Settings
+from ingestion.register import REFERENCE_DAY
+from privacy.plan import plan
+from publication.builds import sources
 from publication.builds.project import PROJECT
 from stewardship.site.build import SiteError
 
@@ -28,7 +34,7 @@ def page(settings: Settings) -> Path:
         for older in kept.parent.glob("dbt-*.html"):
             older.unlink(missing_ok=True)
         with tempfile.TemporaryDirectory(prefix=".dbt-", dir=kept.parent) as scratch:
-            _document(Path(scratch)).replace(kept)
+            _document(Path(scratch), settings).replace(kept)
     return kept
 
 
@@ -40,33 +46,41 @@ def _version() -> str:
     return digest.hexdigest()[:16]
 
 
-def _document(folder: Path) -> Path:
+def _document(folder: Path, settings: Settings) -> Path:
     # A copy, so that the page does not tell where this machine keeps the project.
     project = folder / "calanque"
     shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns(*_GENERATED))
-    done = subprocess.run(
-        [
-            *(
-                sys.executable,
-                "-m",
-                "publication.builds.dbt_process",
-                "docs",
-                "generate",
-                "--static",
-                "--empty-catalog",
-            ),
-            *("--target", "offline", "--project-dir", str(project), "--profiles-dir", str(project)),
-            *("--target-path", str(folder), "--log-path", str(folder), "--log-level-file", "none"),
-            *("--no-use-colors", "--no-version-check"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=folder,
-    )
+    # Every model is made once, of nothing: the catalog then knows the type of each column, and no figure.
+    BuildSpec(
+        build_id="documentation",
+        tables=dict.fromkeys(sources.conformed()),
+        units=(Unit(mart=min(plan().marts), first_day=REFERENCE_DAY, last_day=REFERENCE_DAY, edition=1),),
+        coverage={},
+        city=CityReference.of(load_city(settings)),
+    ).save(folder / "spec.json")
+    only_models = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
+    for command in (("build", *only_models), ("docs", "generate", "--static")):
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "publication.builds.dbt_process", *command),
+                *("--project-dir", str(project), "--profiles-dir", str(project)),
+                *("--target-path", str(folder), "--log-path", str(folder), "--log-level-file", "none"),
+                *("--no-use-colors", "--no-version-check"),
+            ],
+            env={
+                **os.environ,
+                "CALANQUE_BUILD_SPEC": str(folder / "spec.json"),
+                "CALANQUE_KEYS": str(folder / "keys"),
+                "CALANQUE_KEYS_BACKEND": "files",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=folder,
+        )
+        if done.returncode != 0:
+            raise SiteError(f"dbt cannot document its project: {done.stdout.strip()[-2000:]}")
     made = folder / "static_index.html"
-    if done.returncode != 0 or not made.exists():
-        raise SiteError(f"dbt cannot document its project: {done.stdout.strip()[-2000:]}")
     text = made.read_text(encoding="utf-8")
     made.write_text(text.replace(str(folder.resolve()), "").replace(str(folder), ""), encoding="utf-8")
     return made

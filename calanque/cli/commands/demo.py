@@ -96,6 +96,7 @@ def demo(
     new = sorted(name for name, mart in marts.items() if mart["release"] != before.get(name))
     typer.echo(f"new releases: {len(new)}" + (f" ({', '.join(new)})" if new else ": every mart is as it was"))
     typer.echo(f"{seconds:.0f} s in all, {run_seconds:.0f} s of them for {len(runs)} DAG runs")
+    _figures(settings)
     if not settings.is_started_by_others:
         _how_to_look(settings, endpoints.load(settings).airflow_url)
     failed = [run for run in runs if run.state == "failed"]
@@ -159,6 +160,28 @@ def _marts(settings: Settings) -> dict[str, dict[str, object]]:
         return collect(settings)[1]
     except (NotRunning, OSError):
         return {}
+
+
+def _figures(settings: Settings) -> None:
+    """A few published figures as an analyst reads them, and one that is too small to be shown."""
+    from infra import database
+
+    with database.connect(settings, "analyst", "bi", autocommit=True) as connection:
+        rows = connection.execute(
+            """
+            select period_start, area_name, coalesce(fines::text, fines_label), fines is null as hidden
+            from marts.fines_by_day
+            where period_start = (select max(period_start) from marts.fines_by_day)
+            order by area_name
+            """
+        ).fetchall()
+    shown, hidden = [row for row in rows if not row[3]][:3], [row for row in rows if row[3]][:1]
+    if not rows:
+        return
+    typer.echo(f"\nmarts.fines_by_day, {rows[0][0]}, as an analyst reads it:")
+    for _, area, figure, too_small in (*shown, *hidden):
+        why = "   hidden: noise is too large a part of a figure so small" if too_small else ""
+        typer.echo(f"  {area:<32}{figure:>5}{why}")
 
 
 def _how_to_look(settings: Settings, airflow_url: str | None) -> None:

@@ -15,7 +15,7 @@ import typer
 
 if TYPE_CHECKING:
     from infra.machines.access_log import Read
-    from stewardship.retention.zones import Tally
+    from stewardship.retention.holdings import Tally
 
 _JSON = typer.Option("--json", help="Print JSON for a program to read.")
 _PANEL = "How long data live"
@@ -40,10 +40,10 @@ def retention(
     check: Annotated[bool, typer.Option("--check", help="Only look; remove nothing.")] = False,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
-    """Remove everything that is past its limit, in every zone, and prove it. Exits with 1 if anything is left.
+    """Remove everything that is past its limit, in every holding, and prove it. Exits with 1 if anything is left.
 
     Airflow does this every day; run again, it finds nothing to do. The receipt is retention/<date>.json in bucket
-    receipts. With [bold]--json[/]: {"at", "run", "removed": [{"zone", "silo", "limit", "first_day_kept", "rows",
+    receipts. With [bold]--json[/]: {"at", "run", "removed": [{"holding", "silo", "limit", "first_day_kept", "rows",
     "objects", "bytes"}], "keys_destroyed", "deliveries_expired", "store", "oldest_kept", "overdue", "failures"}.
     """
     from infra.settings import Settings
@@ -218,11 +218,11 @@ def _show(tallies: list[Tally], answer: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = Console(highlight=False)
-    removed = Table("zone", "silo", "limit", "first day kept", "rows", "objects", "bytes", title="Removed")
+    removed = Table("holding", "silo", "limit", "first day kept", "rows", "objects", "bytes", title="Removed")
     for tally in tallies:
         if tally.anything:
             figures = (f"{tally.rows:,}", f"{tally.objects:,}", f"{tally.bytes:,}")
-            removed.add_row(tally.zone, tally.silo or "", tally.limit, str(tally.first_day_kept or ""), *figures)
+            removed.add_row(tally.holding, tally.silo or "", tally.limit, str(tally.first_day_kept or ""), *figures)
     if removed.row_count:
         console.print(removed)
     else:

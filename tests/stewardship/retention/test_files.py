@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stewardship.retention import log_files
-from stewardship.retention.files import FileZone, arrived
+from stewardship.retention.files import FileHolding, arrived
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
@@ -23,19 +23,19 @@ def written(path: Path, age: timedelta) -> Path:
     return path
 
 
-def zone(folder: Path, *, now: datetime = NOW) -> FileZone:
-    return FileZone(folder, zone="work", limit=DAY, now=now)
+def holding(folder: Path, *, now: datetime = NOW) -> FileHolding:
+    return FileHolding(folder, holding="work", limit=DAY, now=now)
 
 
 def test_what_is_older_than_its_limit_goes_and_is_counted(tmp_path: Path) -> None:
     old, new = written(tmp_path / "a" / "old", DAY), written(tmp_path / "b" / "new", DAY - timedelta(minutes=1))
-    assert zone(tmp_path).look().overdue
-    tally = zone(tmp_path).clean()
+    assert holding(tmp_path).look().overdue
+    tally = holding(tmp_path).clean()
     assert (tally.objects, tally.bytes) == (1, 7)
     assert not old.exists()
     assert new.exists()
-    assert zone(tmp_path).look().overdue == ()
-    assert zone(tmp_path).clean().objects == 0
+    assert holding(tmp_path).look().overdue == ()
+    assert holding(tmp_path).clean().objects == 0
 
 
 def test_a_link_goes_and_what_it_points_to_stays(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_a_link_goes_and_what_it_points_to_stays(tmp_path: Path) -> None:
     inside.mkdir()
     for name, target in (("file", outside), ("folder", outside.parent), ("nowhere", tmp_path / "none")):
         (inside / name).symlink_to(target)
-    zone(inside, now=NOW + 2 * DAY).clean()
+    holding(inside, now=NOW + 2 * DAY).clean()
     assert list(inside.iterdir()) == []
     assert outside.exists()
 
@@ -52,22 +52,22 @@ def test_a_link_goes_and_what_it_points_to_stays(tmp_path: Path) -> None:
 def test_a_file_that_says_it_is_old_arrived_today(tmp_path: Path) -> None:
     """A delivery keeps the date its sender's system gave it: that is not how long it has been here."""
     path = written(tmp_path / "file", 900 * DAY)
-    arrivals = FileZone(tmp_path, zone="drop", limit=DAY, now=NOW, touched=arrived)
+    arrivals = FileHolding(tmp_path, holding="drop", limit=DAY, now=NOW, touched=arrived)
     assert arrivals.clean().objects == 0
     assert path.exists()
 
 
 def test_an_emptied_folder_goes_with_its_files_once_it_is_old(tmp_path: Path) -> None:
     written(tmp_path / "a" / "b" / "old", 3 * DAY)
-    zone(tmp_path).clean()
-    zone(tmp_path, now=datetime.now(UTC) + 2 * DAY).clean()
-    zone(tmp_path, now=datetime.now(UTC) + 4 * DAY).clean()
+    holding(tmp_path).clean()
+    holding(tmp_path, now=datetime.now(UTC) + 2 * DAY).clean()
+    holding(tmp_path, now=datetime.now(UTC) + 4 * DAY).clean()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_no_folder_is_nothing_to_do(tmp_path: Path) -> None:
-    assert zone(tmp_path / "none").clean().objects == 0
-    assert zone(tmp_path / "none").look().oldest is None
+    assert holding(tmp_path / "none").clean().objects == 0
+    assert holding(tmp_path / "none").look().oldest is None
     log_files.cut(tmp_path / "none", NOW)
 
 

@@ -22,8 +22,8 @@ from ingestion.contracts import retention_limits
 from ingestion.delivery import landing
 from ingestion.register import silos
 from stewardship.retention import job
-from stewardship.retention.conformed import ConformedZone
-from stewardship.retention.zones import Tally
+from stewardship.retention.conformed import ConformedHolding
+from stewardship.retention.holdings import Tally
 from tests.stewardship.retention import city_hall as city
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -69,7 +69,7 @@ def test_every_zone_at_its_limit(mortal: Settings, tmp_path: Path) -> None:
     # The same day: only what arrived already too old goes, with every byte of it.
     outcome = job.run(mortal, run_id="1")
     assert outcome.overdue == ()
-    assert {(tally.zone, tally.rows) for tally in outcome.tallies if tally.rows} == {("conformed", 1)}
+    assert {(tally.holding, tally.rows) for tally in outcome.tallies if tally.rows} == {("conformed", 1)}
     assert set(city.rows(mortal, "verbalisations")["event_date"]) == {first, second}
     assert city.anywhere(mortal, aliases[ancient]) == []
     assert city.anywhere(mortal, aliases[first])
@@ -113,7 +113,7 @@ def test_every_zone_at_its_limit(mortal: Settings, tmp_path: Path) -> None:
     assert receipts(mortal) == before
     told = object_store.get_json(object_store.client(mortal, "steward"), "receipts", outcome.receipt_key)
     [run] = told["runs"]
-    [removed] = [line for line in run["removed"] if line["zone"] == "conformed"]
+    [removed] = [line for line in run["removed"] if line["holding"] == "conformed"]
     assert (removed["silo"], removed["limit"], removed["rows"]) == ("verbalisations", "13 months", 2)
     assert run["oldest_kept"]["conformed/verbalisations"] == second.isoformat()
     assert run["overdue"] == []
@@ -125,7 +125,7 @@ def test_every_zone_at_its_limit(mortal: Settings, tmp_path: Path) -> None:
 
 
 def test_what_is_past_its_limit_is_told(mortal: Settings, tmp_path: Path) -> None:
-    """The control of the proof: with nothing removed, the listing says so, zone by zone."""
+    """The control of the proof: with nothing removed, the listing says so, holding by holding."""
     today = city.today()
     city.deliver(mortal, "tows", [city.tow(today, "AA-001-AA")], tmp_path)
     aside = mortal.drop_dir / "tows" / landing.REFUSED_FOLDER
@@ -238,12 +238,12 @@ def test_beside_a_running_ingestion_nothing_is_lost(mortal: Settings, tmp_path: 
         return sum(receipt.tally.accepted for done in receipts for receipt in done)
 
     [dataset] = silos()["tows"].datasets
-    zone = ConformedZone(mortal, "tows", dataset, retention_limits.conformed("tows"), clock.now(mortal))
+    holding = ConformedHolding(mortal, "tows", dataset, retention_limits.conformed("tows"), clock.now(mortal))
     cleaned = []
     with ThreadPoolExecutor(1) as pool:
         ingestion = pool.submit(ingest)
         while not ingestion.done():
-            cleaned.append(zone.clean().objects)
+            cleaned.append(holding.clean().objects)
     assert sum(1 for objects in cleaned if objects) > 1
     assert city.rows(mortal, "tows").height == before + ingestion.result() == before + 8
     assert job.check(mortal)[1] == ()
@@ -255,11 +255,11 @@ def test_a_zone_that_cannot_be_cleaned_does_not_stop_the_others(
     city.deliver(mortal, "tows", [city.tow(city.today() - timedelta(days=300), "AA-002-AA")], tmp_path)
     late = city.at(mortal, city.today() + timedelta(days=8))
 
-    def broken(zone: ConformedZone) -> Tally:
+    def broken(holding: ConformedHolding) -> Tally:
         raise OSError("no route to the store")
 
     with monkeypatch.context() as patched:
-        patched.setattr(ConformedZone, "clean", broken)
+        patched.setattr(ConformedHolding, "clean", broken)
         outcome = job.run(late, run_id="broken")
     assert "conformed/tows could not be cleaned: OSError: no route to the store" in outcome.failures
     assert city.objects(mortal, "landing") == []

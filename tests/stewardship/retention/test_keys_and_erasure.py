@@ -93,7 +93,7 @@ def test_an_erasure_holds_wherever_rows_come_from(mortal: Settings, tmp_path: Pa
     assert city.rows(mortal, silo).height == others + 1
     assert job.check(mortal)[1] == (f"table {silo}: 1 rows of vehicles that were erased",)
     outcome = job.run(mortal, run_id="test")
-    assert {tally.silo: tally.rows for tally in outcome.tallies if tally.zone == "erased"} == {silo: 1, "tows": 0}
+    assert {tally.silo: tally.rows for tally in outcome.tallies if tally.holding == "erased"} == {silo: 1, "tows": 0}
     assert outcome.overdue == ()
     holds()
 
@@ -309,7 +309,7 @@ def test_the_commands_report_what_is_left(mortal: Settings, monkeypatch: pytest.
     done = runner.invoke(app, ["retention", "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.output)["overdue"] == []
-    assert {line["zone"] for line in json.loads(done.output)["removed"]} >= {"landing", "conformed"}
+    assert {line["holding"] for line in json.loads(done.output)["removed"]} >= {"landing", "conformed"}
     assert "within its limit" in runner.invoke(app, ["retention"]).output
     assert "no key is due" in runner.invoke(app, ["keys", "destroy"]).output
     assert city.rows(mortal, "tows").is_empty()

@@ -1,4 +1,4 @@
-"""What every zone of the lake is to the retention job: a place to clean, and then to look at again."""
+"""What every holding of the lake is to the retention job: a place to clean, and then to look at again."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Protocol
 
 @dataclass
 class Tally:
-    """What was removed from one zone of one silo: rows, objects or files, and their bytes."""
+    """What was removed from one holding of one silo: rows, objects or files, and their bytes."""
 
-    zone: str
+    holding: str
     silo: str | None
     limit: str
-    first_day_kept: date | None  # None: nothing of this zone ever grows too old
+    first_day_kept: date | None  # None: nothing of this holding ever grows too old
     rows: int = 0
     objects: int = 0
     bytes: int = 0
@@ -26,13 +26,13 @@ class Tally:
 
 @dataclass(frozen=True)
 class Sight:
-    """What a zone holds, listed again. ``overdue`` are sentences, one per thing that should not be there any more."""
+    """What is there, listed again. ``overdue`` are sentences, one per thing that should not be there any more."""
 
     oldest: date | None
     overdue: tuple[str, ...] = ()
 
 
-class Zone(Protocol):
+class Holding(Protocol):
     """One place of the lake, for one silo where it is divided by silo."""
 
     def clean(self) -> Tally:
