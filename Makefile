@@ -19,7 +19,7 @@ TESTS ?= tests
 # Test files that run at the same time; each process has a lake of its own.
 JOBS ?= 2
 
-.PHONY: help install up down status minio minio-if-possible demo test test-fast test-long attack lint format docs bench lock clean
+.PHONY: help install up down status minio minio-if-possible demo test test-fast test-long attack pictures lint format docs bench lock clean
 
 help: ## say what there is to make
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -68,6 +68,9 @@ test-fast: install ## run the tests that need no services
 
 attack: install ## attack the published files of two cities: var/attacks/attack-report.html (half an hour)
 	@$(BIN)/python -m tests.attacks
+
+pictures: install ## take the README's screenshots anew, of the running demo (needs a Chromium)
+	@$(BIN)/python -m tests.pictures
 
 lint: install ## ruff, mypy, sqlfluff and the rules of the house
 	@$(BIN)/ruff check .

@@ -9,6 +9,7 @@ foundation does not import the machines. There is no list of exceptions. And no 
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -109,6 +110,17 @@ def test_a_room_is_known_wherever_rooms_are_listed() -> None:
     assert set(project["tool"]["mypy"]["packages"]) == rooms | {"benchmarks"}
     [compiled] = [line for line in (ROOT / "Makefile").read_text().splitlines() if "compileall" in line]
     assert set(compiled.partition("-q ")[2].split()) == rooms | {"dags"}
+
+
+def test_the_picture_of_the_rooms_shows_who_may_import_whom() -> None:
+    picture = (ROOT / "docs" / "architecture.md").read_text().partition("## The rooms\n")[2].split("```")[1]
+    lines = [line for line in picture.splitlines() if "-->" in line]
+    arrows = {tuple(re.findall(r"(\w+)(?:\[[^]]*\])?(?: -->|$)", line)) for line in lines}
+    assert all(ROOMS[below] < ROOMS[above] for above, below in arrows)
+    reached = {room: {below for above, below in arrows if above == room} for room in ROOMS if (ROOT / room).is_dir()}
+    for _ in ROOMS:
+        reached = {room: below.union(*(reached[other] for other in below)) for room, below in reached.items()}
+    assert reached == {room: {other for other in reached if ROOMS[other] < ROOMS[room]} for room in reached}
 
 
 def test_no_room_is_a_bag() -> None:

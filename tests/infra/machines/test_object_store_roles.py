@@ -48,7 +48,7 @@ ZONES = (
 )
 ACTIONS = ("list", "get", "put", "delete")
 
-# As docs/architecture.md declares it. Whatever is not written here must be refused.
+# As docs/reference.md declares it. Whatever is not written here must be refused.
 ALLOWED: dict[str, dict[str, str]] = {
     "deliver-tows": {"drop/tows/": "put"},
     "landing": {

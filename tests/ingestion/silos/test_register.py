@@ -52,7 +52,7 @@ def test_formats_belong_to_datasets_and_have_names_of_their_own(silo: Silo) -> N
     "dataset", [dataset for silo in silos().values() for dataset in silo.datasets], ids=lambda dataset: dataset.name
 )
 def test_the_table_has_the_columns_of_the_architecture(dataset: Dataset) -> None:
-    described = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    described = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
     row = next(line for line in described.splitlines() if line.startswith(f"| `conformed.{dataset.name}`"))
     _, _, columns, key, _ = row.split("|")
     names = [re.match(r"\w+", name)[0] for name in re.findall(r"`([^`]*)`", columns)]  # type: ignore[index]
