@@ -65,6 +65,15 @@ def test_the_generated_login_opens_the_api_and_no_other_does(airflow_lake: Setti
         assert refused.value.code in {400, 401, 422}
 
 
+def test_pages_show_the_citys_time(airflow_lake: Settings) -> None:
+    page = urllib.request.Request(  # noqa: S310 - our own address
+        f"{endpoints.load(airflow_lake).airflow_url}/", headers={"Accept": "text/html", "Accept-Encoding": "gzip"}
+    )
+    with urllib.request.urlopen(page, timeout=180) as answer:  # noqa: S310
+        shown = answer.read().decode()
+    assert r'localStorage.setItem("timezone", "\"Europe/Paris\"")' in shown
+
+
 def test_whoever_guesses_passwords_waits(airflow_lake: Settings) -> None:
     answered = []
     for _ in range(7):
