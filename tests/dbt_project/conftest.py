@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import small_lake
@@ -25,6 +27,11 @@ def built(folder: Path) -> Lake:
 def rebuilt(folder: Path) -> Lake:
     """The same rows in another order, in more files, built by eight threads."""
     return _build(folder / "two", threads=8, shuffle=True)
+
+
+@pytest.fixture(scope="session")
+def manifest(built: Lake) -> dict[str, Any]:
+    return json.loads((built.folder / "target" / "manifest.json").read_text())
 
 
 def _build(folder: Path, threads: int, *, shuffle: bool = False) -> Lake:

@@ -24,11 +24,6 @@ IDENTIFIERS = {"vehicle", "record_key", "delivery_id"}
 
 
 @pytest.fixture(scope="session")
-def manifest(built: Lake) -> dict[str, Any]:
-    return json.loads((built.folder / "target" / "manifest.json").read_text())
-
-
-@pytest.fixture(scope="session")
 def models(manifest: dict[str, Any]) -> dict[str, Any]:
     return {node["name"]: node for node in manifest["nodes"].values() if node["resource_type"] == "model"}
 
