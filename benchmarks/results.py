@@ -32,7 +32,7 @@ def machine() -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "load_before": [round(load, 2) for load in os.getloadavg()],
         "python": platform.python_version(),
-        "object_store": Settings().object_store,
+        "object_store": Settings().store,
         "packages": {name: metadata.version(name) for name in PACKAGES},
     }
 

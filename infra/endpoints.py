@@ -47,7 +47,7 @@ def load(settings: Settings) -> Endpoints:
     try:
         return Endpoints.model_validate_json(_file(settings).read_text())
     except FileNotFoundError:
-        external = settings.object_store == "external" and settings.postgres == "external"
+        external = settings.store == "external" and settings.postgres == "external"
         if external and settings.s3_endpoint and settings.postgres_host:
             return Endpoints(
                 s3_url=settings.s3_endpoint,

@@ -30,9 +30,9 @@ class Settings(BaseSettings):
     city: str = Field(default="marseille", description="City profile: a name in infra/cities or a path to a TOML file.")
     geo: Path | None = Field(default=None, description="GeoJSON of zone polygons; replaces the profile's demo cells.")
 
-    object_store: Store = Field(
-        default_factory=lambda given: kept_store.of(given["home"]),
-        description="seaweedfs, minio or external. Default: minio when its program is there at the first "
+    object_store: Store | None = Field(
+        default=None,
+        description="seaweedfs, minio or external; see `store`. Default: minio when its program is there at the first "
         "`calanque up`, else seaweedfs; after that, what the home says.",
     )
     s3_endpoint: str | None = Field(default=None, description="http(s)://host:port of an external S3 endpoint.")
@@ -121,9 +121,14 @@ class Settings(BaseSettings):
         }
 
     @property
+    def store(self) -> Store:
+        """The object store of this lake: the one asked for, else the one its home was started with, or would be."""
+        return self.object_store or kept_store.of(self.home)
+
+    @property
     def is_started_by_others(self) -> bool:
         """Whether ``calanque up`` has nothing to start: store, database and Airflow have addresses."""
-        return self.object_store == self.postgres == "external" and self.airflow_url is not None
+        return self.store == self.postgres == "external" and self.airflow_url is not None
 
     @property
     def drop_dir(self) -> Path:

@@ -23,10 +23,9 @@ def note(settings: Settings, task: Any, sentences: Sequence[str]) -> None:
 
     if not sentences:
         return
-    text = "\n".join(sentences)
+    text = "\n".join((f"Refused: {len(sentences)}. `calanque deliveries` has them all.", *sentences))
     if len(text) > MOST_CHARACTERS:
-        more = f"\n({len(sentences)} in all: `calanque deliveries`)"
-        text = text[: MOST_CHARACTERS - len(more) - 1] + "…" + more
+        text = text[: MOST_CHARACTERS - 1] + "…"
     try:
         with airflow_api.connect(settings, ACCOUNT) as api:
             api.note(task.dag_id, task.run_id, task.task_id, text)

@@ -23,8 +23,8 @@ def store(request: pytest.FixtureRequest) -> Iterator[Settings]:
     """
     if request.param == "seaweedfs":
         embedded: Settings = request.getfixturevalue("lake")
-        if embedded.object_store != "seaweedfs":
-            pytest.skip(f"the shared lake stands on {embedded.object_store}")
+        if embedded.store != "seaweedfs":
+            pytest.skip(f"the shared lake stands on {embedded.store}")
         yield embedded
         return
     need_minio()

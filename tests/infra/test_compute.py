@@ -72,7 +72,7 @@ def test_nothing_is_left_in_the_home_folder_nor_fetched(
         **os.environ,
         "HOME": str(home),
         "CALANQUE_HOME": str(store.home),
-        "CALANQUE_OBJECT_STORE": store.object_store,
+        "CALANQUE_OBJECT_STORE": store.store,
         # Any request that goes to a proxy of the calling shell, to a public registry for instance, fails.
         **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9"),
         "NO_PROXY": "127.0.0.1",

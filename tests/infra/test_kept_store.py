@@ -30,31 +30,31 @@ def no_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("program")
 def test_a_new_lake_takes_minio_where_it_is(tmp_path: Path) -> None:
-    assert Settings(home=tmp_path / "lake").object_store == "minio"
+    assert Settings(home=tmp_path / "lake").store == "minio"
 
 
 @pytest.mark.usefixtures("no_program")
 def test_a_new_lake_without_minio_takes_the_store_that_is_installed(tmp_path: Path) -> None:
-    assert Settings(home=tmp_path / "lake").object_store == "seaweedfs"
+    assert Settings(home=tmp_path / "lake").store == "seaweedfs"
 
 
 @pytest.mark.usefixtures("program")
 @pytest.mark.parametrize("store", ["seaweedfs", "minio", "external"])
 def test_a_lake_keeps_its_store(tmp_path: Path, store: kept_store.Store) -> None:
     kept_store.keep(tmp_path, store)
-    assert Settings(home=tmp_path).object_store == store
+    assert Settings(home=tmp_path).store == store
 
 
 @pytest.mark.usefixtures("program")
 def test_a_lake_from_before_keeps_the_store_that_has_its_data(tmp_path: Path) -> None:
     (tmp_path / "data" / "seaweedfs").mkdir(parents=True)
-    assert Settings(home=tmp_path).object_store == "seaweedfs"
+    assert Settings(home=tmp_path).store == "seaweedfs"
 
 
 @pytest.mark.usefixtures("no_program")
 def test_what_is_asked_for_goes_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CALANQUE_OBJECT_STORE", "external")
-    assert Settings(home=tmp_path).object_store == "external"
+    assert Settings(home=tmp_path).store == "external"
 
 
 def test_another_store_is_refused_before_anything_starts(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def programs(settings: Settings) -> Iterator[Finding]:
     from infra.machines.services.model import ServiceError
     from infra.machines.stores import minio
 
-    if settings.object_store == "minio":
+    if settings.store == "minio":
         try:
             yield Finding("minio", "ok", str(minio.binary()))
         except ServiceError as missing:

@@ -124,7 +124,7 @@ def deliverer(silo: Annotated[str, _SILO], as_json: Annotated[bool, _JSON] = Fal
     else:
         for name, value in answer.items():
             typer.echo(f"{name}: {value}")
-        if settings.object_store == "external":
+        if settings.store == "external":
             typer.echo(f"policy, for the store's administrator: {json.dumps(provisioning.iam_policy(role))}")
 
 

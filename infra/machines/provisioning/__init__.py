@@ -20,7 +20,7 @@ def provision(settings: Settings) -> None:
     service are its administrator's to make, from :func:`iam_policy`.
     """
     generate_credentials(settings)
-    if settings.object_store == "minio":
+    if settings.store == "minio":
         provision_minio_users(settings)
     provision_buckets(settings)
     provision_postgres(settings)

@@ -19,7 +19,7 @@ def generate_credentials(settings: Settings) -> None:
         infra.secrets.SecretMissing: an external service's administrator secret was not given.
     """
     for role in (object_store.ADMIN, *object_store.ROLES):
-        if settings.object_store == "external":
+        if settings.store == "external":
             secrets.read(settings, f"s3-{role}")
         else:
             _write_s3(settings, role)

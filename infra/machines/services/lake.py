@@ -55,9 +55,9 @@ class ServiceStatus:
 def port_names(settings: Settings) -> tuple[str, ...]:
     """The names of the ports that this lake needs."""
     names: list[str] = []
-    if settings.object_store == "seaweedfs":
+    if settings.store == "seaweedfs":
         names += seaweedfs.PORTS
-    if settings.object_store == "minio":
+    if settings.store == "minio":
         names += (*minio.PORTS, *access_log.PORTS)
     if settings.postgres == "embedded":
         names += postgres.PORTS
@@ -68,11 +68,11 @@ def foundation(settings: Settings) -> tuple[Service, ...]:
     """The store and the database of this lake, those that are its own, and the log of their reads, on their ports."""
     ports = load(settings)
     found: list[Service] = []
-    if settings.object_store != "external" or settings.postgres == "embedded":
+    if settings.store != "external" or settings.postgres == "embedded":
         found.append(access_log.service(settings, ports))
-    if settings.object_store == "seaweedfs":
+    if settings.store == "seaweedfs":
         found.append(seaweedfs.service(settings, ports))
-    if settings.object_store == "minio":
+    if settings.store == "minio":
         found.append(minio.service(settings, ports))
     if settings.postgres == "embedded":
         found.append(postgres.service(settings, ports))
@@ -166,10 +166,10 @@ def _keep_store(settings: Settings) -> None:
     """Write down which store this lake has, the first time; afterwards refuse another one."""
     kept = kept_store.written(settings.home)
     if kept is None:
-        kept_store.keep(settings.home, settings.object_store)
-    elif kept != settings.object_store:
+        kept_store.keep(settings.home, settings.store)
+    elif kept != settings.store:
         raise ServiceError(
-            f"the objects of this lake are in {kept}, and CALANQUE_OBJECT_STORE is {settings.object_store}: unset it. "
+            f"the objects of this lake are in {kept}, and CALANQUE_OBJECT_STORE is {settings.store}: unset it. "
             "To change the store, `calanque backup` this lake and `calanque restore` into a new home with the other one"
         )
 
@@ -383,7 +383,7 @@ def _stop(settings: Settings, supervisor: Supervisor) -> None:
 def _endpoints(settings: Settings, *, airflow: bool = True) -> Endpoints:
     ports = load(settings)
     s3_url, host, port = settings.s3_endpoint, settings.postgres_host, settings.postgres_port
-    if settings.object_store != "external":
+    if settings.store != "external":
         s3_url = f"http://{LOOPBACK}:{ports['s3']}"
     if settings.postgres == "embedded":
         host, port = LOOPBACK, ports["postgres"]

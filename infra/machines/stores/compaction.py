@@ -40,8 +40,8 @@ class Compacted:
 
 def compact(settings: Settings) -> Compacted:
     """Have the embedded store rewrite every volume that holds deleted bytes, and wait until it has."""
-    if settings.object_store != seaweedfs.NAME:
-        return Compacted(settings.object_store, None, None)
+    if settings.store != seaweedfs.NAME:
+        return Compacted(settings.store, None, None)
     before = _settled_garbage(settings)
     if before:
         _ask(settings, "seaweedfs-master", f"/vol/vacuum?garbageThreshold={_ANY_GARBAGE}")

@@ -36,13 +36,15 @@ def test_nothing_refused_is_no_note(noted: list[tuple[str, ...]]) -> None:
 
 def test_the_sentences_are_the_note_of_the_task(noted: list[tuple[str, ...]]) -> None:
     refusals.note(Settings(), TASK, ["a.csv is refused: no header", "b.csv is refused: empty"])
-    assert noted == [("land_tows", "run", "ingest", "a.csv is refused: no header\nb.csv is refused: empty")]
+    text = "Refused: 2. `calanque deliveries` has them all.\na.csv is refused: no header\nb.csv is refused: empty"
+    assert noted == [("land_tows", "run", "ingest", text)]
 
 
-def test_a_long_note_is_cut_and_says_where_the_rest_is(noted: list[tuple[str, ...]]) -> None:
+def test_a_long_note_is_cut(noted: list[tuple[str, ...]]) -> None:
     refusals.note(Settings(), TASK, ["x" * 150] * 20)
     assert len(noted[0][3]) == refusals.MOST_CHARACTERS
-    assert noted[0][3].endswith("…\n(20 in all: `calanque deliveries`)")
+    assert noted[0][3].startswith("Refused: 20.")
+    assert noted[0][3].endswith("x…")
 
 
 def test_a_lake_without_airflow_fails_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -86,7 +86,7 @@ def test_every_zone_at_its_limit(mortal: Settings, tmp_path: Path) -> None:
     outcome = job.run(city.at(mortal, today + timedelta(days=8)), run_id="3")
     assert landed() == []
     assert city.anywhere(mortal, *CANARIES) == []
-    if mortal.object_store == "seaweedfs":
+    if mortal.store == "seaweedfs":
         assert outcome.compacted is not None
         assert outcome.compacted.garbage_before
         assert outcome.compacted.garbage_after == 0
