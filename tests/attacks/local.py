@@ -25,11 +25,12 @@ from infra.calendar.days import DayRange, ranges
 from infra.keys.store import KeyState
 from infra.settings import Settings
 from privacy.plan import plan
+from publication.builds import sources
 from publication.builds.project import PROJECT, dbt_command
 from tests.attacks.published import Table
 
-SILOS = ("verbalisations", "tows", "crowd_flows", "telecom_footfall")
-TABLES = (*SILOS, "crowd_places", "telecom_zones")
+SILOS = sorted({mart.silo for mart in plan().marts.values()})
+TABLES = tuple(sources.conformed())
 
 
 class NotBrokenError(AssertionError):

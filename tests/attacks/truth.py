@@ -14,12 +14,12 @@ from pyiceberg.exceptions import NoSuchTableError
 
 from infra import catalog
 from infra.settings import Settings
+from ingestion.register import silos
 from privacy.plan import plan
 from tests.attacks.published import Table
 
 SEEDS = Path(__file__).parents[2] / "dbt_project" / "seeds"
-DATASETS = ("verbalisations", "tows", "crowd_flows", "telecom_footfall")
-SILO_OF = {"fines": "verbalisations", "tows": "tows", "crowd": "crowd_flows", "footfall": "telecom_footfall"}
+DATASETS = tuple(dataset.name for silo in silos().values() for dataset in silo.datasets if not dataset.reference)
 TIMES = {"verbalisations": "occurred_at", "tows": "removed_at"}
 WITHOUT_STAY = ("deplacement_technique", "restitution_sur_place")
 
@@ -79,7 +79,7 @@ class Truth:
 
     def exact(self, mart: str, table: Table) -> pl.DataFrame:
         """The published rows of a mart of fines or tows, with ``exact``: how many events that count are behind each."""
-        counted = self.counted(SILO_OF[mart.split("_", maxsplit=1)[0]])
+        counted = self.counted(plan().marts[mart].silo)
         counts = (
             counted.with_columns(period_start=pl.col(period_of(mart)))
             .group_by(table.key)

@@ -23,6 +23,7 @@ from infra.build_spec import UNKNOWN, BuildSpec, CityReference, Place, Unit, Zon
 from infra.calendar import clock
 from infra.calendar.days import ranges
 from privacy.plan import plan
+from publication.builds import sources
 
 PROJECT = Path(__file__).parents[2] / "dbt_project"
 TIME_ZONE = "Europe/Paris"
@@ -110,7 +111,7 @@ def make(folder: Path, keys: Path, rows: dict[str, pl.DataFrame], parts: int = 1
     folder.mkdir(parents=True)
     catalog = SqlCatalog("small", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}/warehouse")
     catalog.create_namespace("conformed")
-    locations: dict[str, str | None] = {"telecom_zones": None}
+    locations: dict[str, str | None] = dict.fromkeys(sources.conformed())
     for name, frame in rows.items():
         whole = _arrow(frame.with_columns(format=pl.lit("test"), delivery_id=pl.lit("0" * 64)))
         table = catalog.create_table(f"conformed.{name}", schema=whole.schema)
@@ -124,7 +125,7 @@ def make(folder: Path, keys: Path, rows: dict[str, pl.DataFrame], parts: int = 1
         build_id="test",
         tables=locations,
         units=units(),
-        coverage=dict.fromkeys(("verbalisations", "tows", "crowd_flows", "telecom_footfall"), ranges(COVERED)),
+        coverage=dict.fromkeys({mart.silo for mart in plan().marts.values()}, ranges(COVERED)),
         city=CITY,
     )
     spec.save(folder / "spec.json")

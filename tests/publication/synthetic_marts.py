@@ -24,7 +24,7 @@ from publication.releases import parquet
 
 Q1, Q2 = date(2026, 1, 1), date(2026, 4, 1)
 COVERAGE = DayRange(first_day=date(2026, 3, 10), last_day=date(2026, 5, 20))
-SILO = {"fines": "verbalisations", "tows": "tows", "crowd": "crowd_flows", "footfall": "telecom_footfall"}
+SILOS = sorted({mart.silo for mart in plan().marts.values()})
 
 CITY = CityReference(
     name="petite",
@@ -71,13 +71,13 @@ def spec(build_id: str = "b1", of: Iterable[Unit] | None = None, coverage: DayRa
         build_id=build_id,
         tables={},
         units=tuple(of) if of is not None else tuple(unit for mart in CONTRACTS for unit in units(mart, coverage)),
-        coverage=dict.fromkeys(SILO.values(), (coverage,)),
+        coverage=dict.fromkeys(SILOS, (coverage,)),
         city=CITY,
     )
 
 
 def silo_of(mart: str) -> str:
-    return SILO[mart.split("_", maxsplit=1)[0]]
+    return plan().marts[mart].silo
 
 
 def reference(contract: Contract, of: BuildSpec | None = None) -> Reference:
@@ -168,7 +168,7 @@ def stage(
         marts.append(BuiltMart(mart=built, rows=frame.height, sha256=sha256))
     build = Build(
         build_id=of.build_id,
-        commits=dict.fromkeys(SILO.values(), commit_seq),
+        commits=dict.fromkeys(SILOS, commit_seq),
         spec=of,
         places=PLACES,
         marts=tuple(marts),

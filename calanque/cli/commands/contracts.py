@@ -75,6 +75,7 @@ def freeze() -> None:
     written = 0
     for path, text in dbt_sources.files():
         if not path.exists() or path.read_text() != text:
+            path.parent.mkdir(parents=True, exist_ok=True)  # of a new silo
             path.write_text(text)
             written += 1
             typer.echo(f"sources of {path.parent.name}")
