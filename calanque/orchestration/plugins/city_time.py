@@ -38,7 +38,6 @@ class CityTime:
         if scope["type"] != "http" or b"text/html" not in headers.get(b"accept", b""):
             await self._app(scope, receive, send)
             return
-        plain = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
         begun: list[Message] = []
 
         async def send_page(message: Message) -> None:
@@ -58,7 +57,7 @@ class CityTime:
                 await send(start)
             await send(message)
 
-        await self._app({**scope, "headers": plain}, receive, send_page)
+        await self._app(scope, receive, send_page)
 
 
 class CalanqueCityTime(AirflowPlugin):
