@@ -162,7 +162,7 @@ def dbt_command(verb: str, project: Path, target: Path, *options: str, developme
     ``development``: with the tests for those who change models, which a lake's builds do without.
     """
     return [
-        *(sys.executable, "-m", "publication.builds.dbt_process", verb),
+        *(sys.executable, "-m", "publication.builds.dbt_process", *verb.split()),
         *("--project-dir", str(project), "--profiles-dir", str(project)),
         *("--target-path", str(target), "--log-path", str(target), "--log-level-file", "none"),
         *("--vars", json.dumps({"development": development}), "--no-use-colors", "--no-version-check", *options),

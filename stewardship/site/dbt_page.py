@@ -6,7 +6,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from infra.settings import Settings
 from ingestion.register import REFERENCE_DAY
 from privacy.plan import plan
 from publication.builds import sources
-from publication.builds.project import PROJECT
+from publication.builds.project import PROJECT, dbt_command
 from stewardship.site.build import SiteError
 
 _GENERATED = {"target", "logs"}
@@ -59,14 +58,9 @@ def _document(folder: Path, settings: Settings) -> Path:
         city=CityReference.of(load_city(settings)),
     ).save(folder / "spec.json")
     only_models = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
-    for command in (("build", *only_models), ("docs", "generate", "--static")):
+    for verb, *options in (("build", *only_models), ("docs generate", "--static")):
         done = subprocess.run(
-            [
-                *(sys.executable, "-m", "publication.builds.dbt_process", *command),
-                *("--project-dir", str(project), "--profiles-dir", str(project)),
-                *("--target-path", str(folder), "--log-path", str(folder), "--log-level-file", "none"),
-                *("--no-use-colors", "--no-version-check"),
-            ],
+            dbt_command(verb, project, folder, *options, development=True),
             env={
                 **os.environ,
                 "CALANQUE_BUILD_SPEC": str(folder / "spec.json"),
