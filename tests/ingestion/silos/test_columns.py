@@ -150,7 +150,8 @@ def observed(
         cases = [delivered]
         if "area_m2" in delivered.columns:  # not told: the city's own word counts
             cases.append(delivered.with_columns(area_m2=pl.lit(None, pl.Float64)))
-        told = {"removed_at", "released_at", "occurred_at"} & set(delivered.columns)  # with an offset
+        # What some formats tell with an offset, this one not: null, and told by day and time.
+        told = [name for name in delivered.columns if name.endswith("_at") and name != "starts_at"]
         cases.extend(delivered.with_columns(pl.lit(AN_INSTANT, delivered.schema[name]).alias(name)) for name in told)
         if "repeated_hour" in delivered.columns and delivered["starts_at"].is_null().all():
             cases.append(delivered.with_columns(starts_local=pl.lit(PUT_BACK), repeated_hour=pl.lit(True)))
